@@ -1,0 +1,212 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The words of the product as plain data. All times are monotonic seconds of the observing node (law L10)."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+# Verdicts on a peer.
+UNKNOWN = "unknown"  # not heard yet since this service started
+HEALTHY = "healthy"  # heartbeats arrive and say that it forwards
+SICK = "sick"  # heartbeats arrive and say that it does not forward
+UNMANAGED = "unmanaged"  # ICMP answers, heartbeats do not: its service is dead, its NAT may be alive
+SILENT = "silent"  # nothing came back for silent_after; no conclusion yet
+FAILED = "failed"  # silent, and all evidence agrees
+PARTITIONED = "partitioned"  # silent to me, alive to a witness
+
+# States a node announces about itself.
+ACTIVE = "active"
+DRAINING = "draining"  # wants to hand over its claims, still forwards
+DRAINED = "drained"  # owns nothing, takes nothing
+STOPPING = "stopping"  # its service is going down in an orderly way
+
+# States of a route in EC2 (DescribeRouteTables, plus MISSING for "no such route").
+ROUTE_ACTIVE = "active"
+ROUTE_BLACKHOLE = "blackhole"
+ROUTE_MISSING = "missing"
+
+# Tag keys: the cluster's shared memory, see docs/architecture.md.
+TAG_CLUSTER = "nat-failover:cluster"
+TAG_FLARE = "nat-failover:flare"
+TAG_FENCE = "nat-failover:fence"
+TAG_DRAINED = "nat-failover:drained"
+TAG_MAINTENANCE = "nat-failover:maintenance"
+
+
+class Claim(t.NamedTuple):
+    """One (route table, destination) pair and the node it belongs to when all is well."""
+
+    route_table: str
+    destination: str
+    home: str
+
+    def __str__(self) -> str:
+        return "%s %s" % (self.route_table, self.destination)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A member of the cluster as configured; ``address`` and ``interface_id`` may be discovered from EC2."""
+
+    name: str
+    instance_id: str
+    route_tables: t.Tuple[str, ...]
+    address: t.Optional[str] = None
+
+
+@dataclass(frozen=True)
+class RouteView:
+    """What EC2 said about one claim's route. ``target`` is a network interface id, or another target's id, or None."""
+
+    state: str
+    target: t.Optional[str]
+    read_at: float
+
+
+@dataclass(frozen=True)
+class InstanceView:
+    """What EC2 said about one node's instance (DescribeInstances).
+
+    ``interface_id`` and ``address`` are those of the primary network interface (device index 0).
+    """
+
+    state: str
+    interface_id: t.Optional[str]
+    address: t.Optional[str]
+    tags: t.Mapping[str, str]
+    read_at: float
+    source_dest_check: t.Optional[bool] = None
+    availability_zone: t.Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a node says about itself in each heartbeat."""
+
+    state: str = ACTIVE
+    forwarding: bool = False
+    fact: str = ""  # the failing fact when it does not forward, e.g. "ip_forward=0"
+    views: t.Mapping[str, str] = field(default_factory=dict)  # peer name -> verdict, as this node sees it
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What has been heard from one peer; None = never since this service started."""
+
+    heartbeat_at: t.Optional[float] = None  # last authentic heartbeat, probe or answer over UDP
+    icmp_at: t.Optional[float] = None  # last ICMP echo reply
+    report: t.Optional[Report] = None
+    boot_id: str = ""
+    unanswered: int = 0  # probes (UDP and ICMP together) sent since anything was heard
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """What this node knows about itself. ``*_at`` is when it was last seen true; None = never."""
+
+    forwarding: bool = False
+    fact: str = "not checked yet"  # the failing fact, empty when forwarding
+    internet_at: t.Optional[float] = None
+    internet: bool = False
+    ec2_at: t.Optional[float] = None
+    ec2: bool = False
+    state: str = ACTIVE
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a decision may rest on, gathered by the shell."""
+
+    now: float
+    me: SelfCheck
+    heard: t.Mapping[str, Heard]
+    routes: t.Mapping[Claim, RouteView]
+    instances: t.Mapping[str, InstanceView]
+    busy: t.FrozenSet[t.Tuple[str, ...]] = frozenset()  # keys of actions in flight or backing off
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class PeerMemory:
+    """What the policy remembers of one peer between ticks."""
+
+    verdict: str = UNKNOWN
+    since: float = 0.0  # when the verdict last changed
+    suspected_at: t.Optional[float] = None  # the first late heartbeat of the present silence
+    flare_baseline: t.Optional[str] = None  # flare value when suspicion began
+    flare_at: t.Optional[float] = None  # when a changed flare was last read during this suspicion
+    took_mine_at: t.Optional[float] = None  # when one of my own claims was seen moved to this peer during this suspicion
+    seen_healthy: bool = False
+    fenced: bool = False  # a fence was already asked for in this incident (L3: at most one)
+    fence_stop_at: t.Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the policy remembers between ticks. Start with ``Memory(started_at=now)``; all else is derived again from EC2."""
+
+    started_at: float
+    last_tick: t.Optional[float] = None
+    awake_since: float = 0.0  # silence counts from here: start, or the end of a freeze (L10)
+    peers: t.Mapping[str, PeerMemory] = field(default_factory=dict)
+    forwarding_since: t.Optional[float] = None
+    returned_at: t.Optional[float] = None
+    flaps: int = 0
+    owned_home: bool = True  # all my home claims pointed to me at the last tick
+    fences: t.Tuple[float, ...] = ()  # when fences were begun, within the last hour
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A conclusion about one peer, with its evidence in words (L11)."""
+
+    peer: str
+    kind: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class SetRoute:
+    """Point the claim's route to this node. ``kind``: adopt, return, mend."""
+
+    claim: Claim
+    interface_id: str
+    owner: str  # the node that owns it afterwards
+    before: RouteView
+    kind: str
+    reason: str
+
+    @property
+    def key(self) -> t.Tuple[str, ...]:
+        return ("route", self.claim.route_table, self.claim.destination)
+
+
+@dataclass(frozen=True)
+class FenceStep:
+    """One step of a fence: ``mark`` (write the fence tag), ``stop``, ``force_stop``, ``start``, ``reboot``, ``unmark``."""
+
+    step: str
+    peer: str
+    instance_id: str
+    reason: str
+
+    @property
+    def key(self) -> t.Tuple[str, ...]:
+        return ("fence", self.peer)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now. The shell carries it out and decides nothing of its own."""
+
+    verdicts: t.Tuple[Verdict, ...] = ()
+    routes: t.Tuple[SetRoute, ...] = ()
+    fence: t.Tuple[FenceStep, ...] = ()
+    suspects: t.FrozenSet[str] = frozenset()  # peers to burst-probe and whose flare to read; non-empty = send my own flare
+    withheld: t.Tuple[str, ...] = ()  # what would have been done, and what forbids it
+    drift: t.Tuple[str, ...] = ()
+    drained: bool = False  # no claim targets this node any more
+    sentence: str = ""  # one line for the log when something changed
