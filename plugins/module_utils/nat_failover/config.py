@@ -1,0 +1,405 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configuration file: parse, validate, refuse.
+
+Everything that can be known without a network is refused here, before anything is changed, with one error that names the key,
+its value and the remedy. What only EC2 knows (does the table exist?) is refused by ``check-config --online``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import typing as t
+from dataclasses import dataclass
+
+from .errors import ConfigError
+from .model import Claim, Node
+
+MODES = ("observe", "route", "full")
+# milliseconds: (interval, burst interval, silent_after)
+PROFILES: t.Mapping[str, t.Tuple[int, int, int]] = {
+    "fast": (100, 20, 250),
+    "default": (100, 20, 600),
+    "calm": (200, 50, 2000),
+}
+KEY_MINIMUM = 32  # characters; HMAC-SHA256 wants at least its digest's length (RFC 2104, section 3)
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    port: int
+    interval: float  # seconds
+    burst_interval: float
+    silent_after: float
+
+
+@dataclass(frozen=True)
+class Return:
+    policy: str  # auto | manual
+    after: float  # seconds of proven forwarding before the home takes its claims back
+    maximum: float  # the doubling of ``after`` while flapping ends here
+
+
+@dataclass(frozen=True)
+class Fence:
+    policy: str  # stop_start | reboot | none
+    after: float  # seconds of silence without a flare
+    stagger: float  # each lower rank waits this much longer (L3)
+    stop_timeout: float  # then the stop is forced
+    max_per_hour: int
+
+
+@dataclass(frozen=True)
+class SelfChecks:
+    targets: t.Tuple[str, ...]
+    minimum: int
+    timeout: float
+    interval: float
+
+
+@dataclass(frozen=True)
+class Ec2Settings:
+    endpoint_url: t.Optional[str]
+    connect_timeout: float
+    read_timeout: float
+    poll: float
+
+
+@dataclass(frozen=True)
+class Config:
+    cluster: str
+    self_name: str
+    region: str
+    mode: str
+    nodes: t.Tuple[Node, ...]
+    destinations: t.Tuple[str, ...]
+    interface: str
+    sources: t.Tuple[str, ...]
+    heartbeat: Heartbeat
+    returns: Return
+    fence: Fence
+    self_check: SelfChecks
+    ec2: Ec2Settings
+    unseen_after: float  # a peer never heard since our start is suspected only after this
+    unmanaged_after: float  # grace for a peer whose service is dead but which answers ICMP
+    key_file: str
+    runtime_directory: str
+    state_directory: str
+
+    @property
+    def me(self) -> Node:
+        return next(node for node in self.nodes if node.name == self.self_name)
+
+    @property
+    def peers(self) -> t.Tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.name != self.self_name)
+
+    @property
+    def claims(self) -> t.Tuple[Claim, ...]:
+        return tuple(
+            Claim(table, destination, node.name)
+            for node in self.nodes
+            for table in node.route_tables
+            for destination in self.destinations
+        )
+
+    def rank(self, name: str) -> int:
+        """Position of a node in the deterministic order that breaks ties; 0 acts first."""
+        return sorted(node.name for node in self.nodes).index(name)
+
+
+def load(path: str) -> Config:
+    """Read and validate a configuration file; raises ``ConfigError`` only."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            raw = json.load(stream)
+    except OSError as error:
+        raise ConfigError("config", path, "cannot be read: %s" % error.strerror, "give the path of a readable file with --config") from None
+    except ValueError as error:
+        raise ConfigError("config", path, "is not JSON: %s" % error, "let the role nat_instance write it, or correct that line") from None
+    return parse(raw)
+
+
+def load_keys(path: str) -> t.Tuple[bytes, ...]:
+    """The heartbeat keys, one a line; the first one signs, all are accepted (so that a key can be rotated)."""
+    try:
+        with open(path, encoding="ascii") as stream:
+            keys = [line.strip() for line in stream if line.strip()]
+    except OSError as error:
+        raise ConfigError("key_file", path, "cannot be read: %s" % error.strerror,
+                          "create it with mode 0640, owner root, group nat-failover (the role does)") from None
+    except ValueError:
+        raise ConfigError("key_file", path, "holds characters outside ASCII", "use e.g. `openssl rand -hex 32`") from None
+    if not keys:
+        raise ConfigError("key_file", path, "holds no key", "write a line of at least %d characters, e.g. `openssl rand -hex 32`" % KEY_MINIMUM)
+    for number, key in enumerate(keys, 1):
+        if len(key) < KEY_MINIMUM:
+            # The key itself must not reach a log: say its place and length.
+            raise ConfigError("key_file", path, "the key in line %d is too short: %d of at least %d characters" % (number, len(key), KEY_MINIMUM),
+                              "use e.g. `openssl rand -hex 32`")
+    return tuple(key.encode("ascii") for key in keys)
+
+
+def check_interface(config: Config, sys_class_net: str = "/sys/class/net") -> None:
+    """Refuse an interface that this host does not have."""
+    if not os.path.exists(os.path.join(sys_class_net, config.interface)):
+        there = ", ".join(sorted(os.listdir(sys_class_net))) if os.path.isdir(sys_class_net) else "none"
+        raise ConfigError("interface", config.interface, "this host has no such interface", "choose one of: %s" % there)
+
+
+def parse(raw: t.Any) -> Config:
+    """Validate a parsed configuration (shape: docs/architecture.md) and fill in the defaults."""
+    reader = _Reader("", raw)
+    cluster = reader.text("cluster", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+    self_name = reader.text("self")
+    region = reader.text("region", pattern=r"[a-z]{2}(-[a-z]+)+-\d")
+    mode = reader.choice("mode", MODES, "full")
+    profile = reader.choice("profile", tuple(PROFILES), "default")
+    destinations = tuple(_destination(d) for d in reader.texts("destinations", ["0.0.0.0/0"]))
+    nodes = tuple(_node(index, item) for index, item in enumerate(reader.items("nodes")))
+    config = Config(
+        cluster=cluster,
+        self_name=self_name,
+        region=region,
+        mode=mode,
+        nodes=nodes,
+        destinations=destinations,
+        interface=reader.text("interface", pattern=r"[^\s/]{1,15}"),
+        sources=tuple(_network("sources", s) for s in reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])),
+        heartbeat=_heartbeat(reader.section("heartbeat"), profile),
+        returns=_return(reader.section("return")),
+        fence=_fence(reader.section("fence")),
+        self_check=_self_check(reader.section("self_check")),
+        ec2=_ec2(reader.section("ec2")),
+        unseen_after=reader.number("unseen_after_s", 10, 1, 600),
+        unmanaged_after=reader.number("unmanaged_after_s", 60, 5, 3600),
+        key_file=reader.text("key_file"),
+        runtime_directory=reader.text("runtime_directory", "/run/nat-failover"),
+        state_directory=reader.text("state_directory", "/var/lib/nat-failover"),
+    )
+    reader.refuse_unknown()
+    _check_nodes(config)
+    _check_timings(config)
+    return config
+
+
+def _node(index: int, raw: t.Any) -> Node:
+    reader = _Reader("nodes[%d]." % index, raw)
+    address = reader.text("address", "")
+    if address:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ConfigError("nodes[%d].address" % index, address, "is not an IP address", "give the node's private address, or leave it out to have it discovered") from None
+    node = Node(
+        name=reader.text("name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
+        instance_id=reader.text("instance_id", pattern=r"i-[0-9a-f]{8,17}"),
+        route_tables=tuple(reader.texts("route_tables", None, pattern=r"rtb-[0-9a-f]{8,17}")),
+        address=address or None,
+    )
+    reader.refuse_unknown()
+    return node
+
+
+def _heartbeat(reader: "_Reader", profile: str) -> Heartbeat:
+    interval, burst, silent = PROFILES[profile]
+    result = Heartbeat(
+        port=int(reader.number("port", 4710, 1024, 65535)),
+        interval=reader.number("interval_ms", interval, 20, 5000) / 1000,
+        burst_interval=reader.number("burst_interval_ms", burst, 5, 1000) / 1000,
+        silent_after=reader.number("silent_after_ms", silent, 100, 60000) / 1000,
+    )
+    reader.refuse_unknown()
+    return result
+
+
+def _return(reader: "_Reader") -> Return:
+    result = Return(
+        policy=reader.choice("policy", ("auto", "manual"), "auto"),
+        after=reader.number("after_s", 30, 1, 86400),
+        maximum=reader.number("max_s", 1800, 1, 86400),
+    )
+    reader.refuse_unknown()
+    return result
+
+
+def _fence(reader: "_Reader") -> Fence:
+    result = Fence(
+        policy=reader.choice("policy", ("stop_start", "reboot", "none"), "stop_start"),
+        after=reader.number("after_s", 30, 1, 3600),
+        stagger=reader.number("stagger_s", 15, 1, 600),
+        stop_timeout=reader.number("stop_timeout_s", 120, 5, 3600),
+        max_per_hour=int(reader.number("max_per_hour", 2, 0, 60)),
+    )
+    reader.refuse_unknown()
+    return result
+
+
+def _self_check(reader: "_Reader") -> SelfChecks:
+    targets = reader.texts("targets", ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"])
+    for target in targets:
+        host, colon, port = target.rpartition(":")
+        if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+            raise ConfigError("self_check.targets", target, "is not host:port", "write e.g. 1.1.1.1:443")
+    result = SelfChecks(
+        targets=tuple(targets),
+        minimum=int(reader.number("minimum", 1, 1, 100)),
+        timeout=reader.number("timeout_ms", 400, 50, 10000) / 1000,
+        interval=reader.number("interval_s", 2, 0.2, 300),
+    )
+    if result.minimum > len(targets):
+        raise ConfigError("self_check.minimum", result.minimum, "is more than there are targets (%d)" % len(targets), "lower it or add targets")
+    reader.refuse_unknown()
+    return result
+
+
+def _ec2(reader: "_Reader") -> Ec2Settings:
+    endpoint = reader.text("endpoint_url", "")
+    if endpoint and not re.match(r"https?://[^\s/]+", endpoint):
+        raise ConfigError("ec2.endpoint_url", endpoint, "is not a URL", "leave it out to use the region's endpoint, or write https://host")
+    result = Ec2Settings(
+        endpoint_url=endpoint or None,
+        connect_timeout=reader.number("connect_timeout_s", 1, 0.1, 60),
+        read_timeout=reader.number("read_timeout_s", 2, 0.1, 60),
+        poll=reader.number("poll_s", 5, 0.5, 300),
+    )
+    reader.refuse_unknown()
+    return result
+
+
+def _check_nodes(config: Config) -> None:
+    names = [node.name for node in config.nodes]
+    if len(names) < 2:
+        raise ConfigError("nodes", names, "a cluster needs at least two nodes", "add the NAT instance of the other availability zone")
+    _refuse_duplicates("nodes[].name", names, "give each node a name of its own")
+    _refuse_duplicates("nodes[].instance_id", [node.instance_id for node in config.nodes], "each node is an instance of its own")
+    _refuse_duplicates("nodes[].address", [node.address for node in config.nodes if node.address], "each node has an address of its own")
+    if config.self_name not in names:
+        raise ConfigError("self", config.self_name, "is not in the list of nodes (%s)" % ", ".join(names), "set it to this node's name, or add this node to `nodes`")
+    homes: t.Dict[str, str] = {}
+    for node in config.nodes:
+        for table in node.route_tables:
+            if table in homes:
+                raise ConfigError("nodes[].route_tables", table, "is claimed by two homes (%s and %s)" % (homes[table], node.name),
+                                  "leave it with one node; the other one takes it over when needed")
+            homes[table] = node.name
+    if not homes:
+        raise ConfigError("nodes[].route_tables", [], "no node claims a route table", "name each zone's private route table at its node")
+    _refuse_duplicates("destinations", list(config.destinations), "name each destination once")
+
+
+def _check_timings(config: Config) -> None:
+    beat, fence, returns = config.heartbeat, config.fence, config.returns
+    if beat.burst_interval * 5 > beat.silent_after:
+        raise ConfigError("heartbeat.burst_interval_ms", _ms(beat.burst_interval), "leaves fewer than 5 probes within silent_after_ms (%d): random loss could fake a death (law L3)" % _ms(beat.silent_after),
+                          "raise silent_after_ms or lower burst_interval_ms")
+    if beat.interval * 2 > beat.silent_after:
+        raise ConfigError("heartbeat.silent_after_ms", _ms(beat.silent_after), "is shorter than two heartbeat intervals (%d ms each): one lost packet would decide" % _ms(beat.interval),
+                          "raise silent_after_ms or lower interval_ms")
+    # The slower node needs its own detection, a flare written and a flare read (two API calls, one poll) before anybody may be fenced.
+    slowest = beat.interval + beat.silent_after + 2 * (config.ec2.connect_timeout + config.ec2.read_timeout) + 1
+    if fence.policy != "none" and config.mode == "full":
+        if fence.after < slowest:
+            raise ConfigError("fence.after_s", fence.after, "is shorter than the slower node needs to detect and to show a flare (%.1f s): both could fence each other (law L3)" % slowest,
+                              "raise fence.after_s, or lower ec2.*_timeout_s")
+        if fence.stagger < slowest:
+            raise ConfigError("fence.stagger_s", fence.stagger, "is shorter than a detection and a flare (%.1f s): the tie-break would not hold (law L3)" % slowest,
+                              "raise fence.stagger_s, or lower ec2.*_timeout_s")
+    if returns.maximum < returns.after:
+        raise ConfigError("return.max_s", returns.maximum, "is less than return.after_s (%s)" % returns.after, "raise return.max_s")
+    if config.unseen_after < 2 * beat.silent_after:
+        raise ConfigError("unseen_after_s", config.unseen_after, "is less than twice silent_after_ms: a booting peer would be taken for dead", "raise unseen_after_s")
+
+
+def _ms(seconds: float) -> int:
+    return int(round(seconds * 1000))
+
+
+def _refuse_duplicates(key: str, values: t.Sequence[t.Any], remedy: str) -> None:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ConfigError(key, value, "appears twice", remedy)
+        seen.add(value)
+
+
+def _destination(text: str) -> str:
+    if re.fullmatch(r"pl-[0-9a-f]{8,17}", text):
+        return text
+    return _network("destinations", text)
+
+
+def _network(key: str, text: str) -> str:
+    # Canonical, because EC2 stores the canonical form and a re-read must find it again.
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise ConfigError(key, text, "is not a network", "write e.g. 10.0.0.0/16") from None
+
+
+class _Reader:
+    """Reads one JSON object key by key and knows which keys nobody asked for."""
+
+    def __init__(self, path: str, raw: t.Any) -> None:
+        if not isinstance(raw, dict):
+            raise ConfigError(path.rstrip(".") or "config", raw, "must be an object", "see docs/architecture.md for the shape")
+        self._path = path
+        self._raw = raw
+        self._asked: t.Set[str] = set()
+
+    def _get(self, key: str, default: t.Any) -> t.Any:
+        self._asked.add(key)
+        value = self._raw.get(key)
+        if value is None:
+            value = default
+        if value is None:
+            raise ConfigError(self._path + key, None, "is missing", "set it")
+        return value
+
+    def text(self, key: str, default: t.Optional[str] = None, pattern: str = "") -> str:
+        value = self._get(key, default)
+        if not isinstance(value, str):
+            raise ConfigError(self._path + key, value, "must be a string", "put it in quotes")
+        if pattern and not re.fullmatch(pattern, value):
+            raise ConfigError(self._path + key, value, "does not look right", "it must match %s" % pattern)
+        return value
+
+    def texts(self, key: str, default: t.Optional[t.List[str]], pattern: str = "") -> t.List[str]:
+        value = self._get(key, default)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(self._path + key, value, "must be a list of strings", "write [\"...\"]")
+        for item in value:
+            if pattern and not re.fullmatch(pattern, item):
+                raise ConfigError(self._path + key, item, "does not look right", "it must match %s" % pattern)
+        return value
+
+    def items(self, key: str) -> t.List[t.Any]:
+        value = self._get(key, None)
+        if not isinstance(value, list):
+            raise ConfigError(self._path + key, value, "must be a list", "see docs/architecture.md for the shape")
+        return value
+
+    def choice(self, key: str, choices: t.Tuple[str, ...], default: str) -> str:
+        value = self._get(key, default)
+        if value not in choices:
+            raise ConfigError(self._path + key, value, "is unknown", "choose one of: %s" % ", ".join(choices))
+        return value
+
+    def number(self, key: str, default: float, least: float, most: float) -> float:
+        value = self._get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(self._path + key, value, "must be a number", "write it without quotes")
+        if not least <= value <= most:
+            raise ConfigError(self._path + key, value, "is out of range", "choose %s to %s" % (least, most))
+        return value
+
+    def section(self, key: str) -> "_Reader":
+        return _Reader(self._path + key + ".", self._get(key, {}))
+
+    def refuse_unknown(self) -> None:
+        for key in sorted(set(self._raw) - self._asked):
+            raise ConfigError(self._path + key, self._raw[key], "is unknown", "known here: %s" % ", ".join(sorted(self._asked)))
