@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 # Verdicts on a peer.
 UNKNOWN = "unknown"  # not heard yet since this service started
 HEALTHY = "healthy"  # heartbeats arrive and say that it forwards
+SUSPECTED = "suspected"  # healthy by the last verdict, but its heartbeat is late: only in the views sent to others
 SICK = "sick"  # heartbeats arrive and say that it does not forward
 UNMANAGED = "unmanaged"  # ICMP answers, heartbeats do not: its service is dead, its NAT may be alive
 SILENT = "silent"  # nothing came back for silent_after; no conclusion yet
@@ -135,27 +136,27 @@ class PeerMemory:
 
     verdict: str = UNKNOWN
     since: float = 0.0  # when the verdict last changed
+    evidence: str = ""  # the words that went with it
     suspected_at: t.Optional[float] = None  # the first late heartbeat of the present silence
-    flare_baseline: t.Optional[str] = None  # flare value when suspicion began
+    flare_baseline: t.Optional[str] = None  # flare value when suspicion began, "" = none; None = not read yet
     flare_at: t.Optional[float] = None  # when a changed flare was last read during this suspicion
-    took_mine_at: t.Optional[float] = None  # when one of my own claims was seen moved to this peer during this suspicion
+    took_mine_at: t.Optional[float] = None  # when one of my own claims was last seen moving to this peer
     seen_healthy: bool = False
-    fenced: bool = False  # a fence was already asked for in this incident (L3: at most one)
-    fence_stop_at: t.Optional[float] = None
+    fence_stage: str = ""  # "" -> stop -> stopped -> started; back to "" once healthy (L3: at most one fence an incident)
+    fence_at: float = 0.0  # when the present stage began
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the policy remembers between ticks. Start with ``Memory(started_at=now)``; all else is derived again from EC2."""
+    """What the policy remembers between ticks. Start with ``Memory(awake_since=now)``; all else is derived again from EC2."""
 
-    started_at: float
+    awake_since: float  # silence counts from here: start, or the end of a freeze (L10)
     last_tick: t.Optional[float] = None
-    awake_since: float = 0.0  # silence counts from here: start, or the end of a freeze (L10)
     peers: t.Mapping[str, PeerMemory] = field(default_factory=dict)
-    forwarding_since: t.Optional[float] = None
+    fit_since: t.Optional[float] = None
     returned_at: t.Optional[float] = None
     flaps: int = 0
-    owned_home: bool = True  # all my home claims pointed to me at the last tick
+    mine: t.FrozenSet[Claim] = frozenset()  # my home claims that pointed to me at the last tick
     fences: t.Tuple[float, ...] = ()  # when fences were begun, within the last hour
 
 
@@ -183,6 +184,9 @@ class SetRoute:
     def key(self) -> t.Tuple[str, ...]:
         return ("route", self.claim.route_table, self.claim.destination)
 
+    def __str__(self) -> str:
+        return "%s %s" % (self.kind, self.claim)
+
 
 @dataclass(frozen=True)
 class FenceStep:
@@ -197,6 +201,9 @@ class FenceStep:
     def key(self) -> t.Tuple[str, ...]:
         return ("fence", self.peer)
 
+    def __str__(self) -> str:
+        return "%s %s" % (self.step, self.peer)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -205,8 +212,9 @@ class Plan:
     verdicts: t.Tuple[Verdict, ...] = ()
     routes: t.Tuple[SetRoute, ...] = ()
     fence: t.Tuple[FenceStep, ...] = ()
-    suspects: t.FrozenSet[str] = frozenset()  # peers to burst-probe and whose flare to read; non-empty = send my own flare
-    withheld: t.Tuple[str, ...] = ()  # what would have been done, and what forbids it
-    drift: t.Tuple[str, ...] = ()
-    drained: bool = False  # no claim targets this node any more
-    sentence: str = ""  # one line for the log when something changed
+    probe: t.Mapping[str, float] = field(default_factory=dict)  # suspected peer -> seconds between probes
+    flare: bool = False  # rewrite my own flare, and read the suspects'
+    refresh: t.Optional[float] = None  # read routes and check the internet now: what is known must be younger than this
+    watch: t.Optional[float] = None  # seconds between reads of EC2 while a peer is suspected (its flare, its state)
+    withheld: t.Mapping[str, str] = field(default_factory=dict)  # action -> what would have been done, and what forbids it
+    drift: t.Mapping[str, str] = field(default_factory=dict)  # claim -> what was found

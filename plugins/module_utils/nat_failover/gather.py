@@ -1,0 +1,196 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The eyes of the service: keeps the newest evidence about EC2 and about this node, and never concludes anything.
+
+All blocking work (EC2 calls, iptables) runs in a small thread pool of its own, apart from the writers', so that a slow read delays no write.
+A reading is dated by the moment its call *began*: only then it is surely younger than a suspicion that began before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from . import forwarding
+from .config import Config
+from .ec2 import Ec2
+from .errors import Ec2Error
+from .model import Claim, InstanceView, RouteView, SelfCheck
+
+LOG = logging.getLogger("nat-failover")
+FACTS_EVERY = 1.0  # seconds between looks at this node's own forwarding facts
+MOST_READS = 3  # reads of EC2 under way at the same time
+LOST_AFTER = 3  # failed internet checks in a row before this node calls itself cut off
+
+
+class Gatherer:
+    """Evidence about EC2 and this node. ``me``, ``routes`` and ``instances`` are replaced, never changed in place."""
+
+    def __init__(self, config: Config, ec2: Ec2, runner: t.Callable[..., t.Tuple[int, str, str]], clock: t.Callable[[], float],
+                 news: t.Callable[[], None]) -> None:
+        self.config = config
+        self.ec2 = ec2
+        self.runner = runner
+        self.clock = clock
+        self.news = news
+        self.me = SelfCheck()
+        self.routes: t.Dict[Claim, RouteView] = {}
+        self.instances: t.Dict[str, InstanceView] = {}
+        self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="read")
+        self._read_now = asyncio.Event()
+        self._check_now = asyncio.Event()
+        self._read_began = float("-inf")
+        self._reads: t.Set["asyncio.Future[None]"] = set()
+        self._watch: t.Optional[float] = None
+        self._failed_checks = 0
+        self._last_error = ""
+
+    def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
+        """The loops that the service runs."""
+        return (self._read_loop(), self._facts_loop(), self._internet_loop())
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False)
+
+    def reconfigure(self, config: Config) -> None:
+        """Forget what is no longer asked for; keep the rest."""
+        self.config = config
+        claims = set(config.claims)
+        self.routes = {claim: view for claim, view in self.routes.items() if claim in claims}
+        names = {node.name for node in config.nodes}
+        self.instances = {name: view for name, view in self.instances.items() if name in names}
+        self.read_soon()
+
+    def addresses(self) -> t.Dict[str, str]:
+        """Where to send heartbeats: EC2's word if known, else the configuration's (so that the API may be down at start)."""
+        found = {}
+        for node in self.config.peers:
+            view = self.instances.get(node.name)
+            address = (view.address if view is not None else None) or node.address
+            if address:
+                found[node.name] = address
+        return found
+
+    def demand(self, needed: t.Optional[float], watch: t.Optional[float]) -> None:
+        """What the policy asks for: routes and own checks younger than ``needed``, EC2 read every ``watch`` seconds; None: the usual pace."""
+        if watch is not None and self._watch is None:
+            self.read_soon()
+        self._watch = watch
+        if needed is None:
+            return
+        if self._read_began < needed:
+            self.read_soon()
+        if self.me.internet_at is None or self.me.internet_at < needed:
+            self._check_now.set()
+
+    def read_soon(self) -> None:
+        """Read EC2 now; a read that is under way does not count."""
+        self._read_now.set()
+
+    def note_route(self, claim: Claim, view: RouteView) -> None:
+        """Take in what a write re-read."""
+        self._merge({claim: view}, {})
+
+    def note_ec2(self, ok: bool, began: float, problem: str = "") -> None:
+        """An EC2 call ended: the API answers this node, or not."""
+        if ok:
+            self.me = replace(self.me, ec2=True, ec2_at=max(began, self.me.ec2_at or began))
+        elif self.me.ec2_at is None or began >= self.me.ec2_at:
+            self.me = replace(self.me, ec2=False)
+        if problem != self._last_error:
+            self._last_error = problem
+            LOG.log(logging.WARNING if problem else logging.INFO, "ec2: %s", problem or "the API answers")
+
+    # --- EC2 -----------------------------------------------------------------------------------------------------------------------
+
+    async def _read_loop(self) -> None:
+        while True:
+            # Not awaited: a read that hangs must not hold up the next one, which a suspicion may ask for meanwhile.
+            if len(self._reads) < MOST_READS:
+                self._read_began = self.clock()
+                read = asyncio.ensure_future(self._read(self._read_began))
+                self._reads.add(read)
+                read.add_done_callback(self._read_ended)
+            try:
+                await asyncio.wait_for(self._read_now.wait(), timeout=self._watch or self.config.ec2.poll)
+            except asyncio.TimeoutError:
+                pass
+            self._read_now.clear()
+
+    def _read_ended(self, read: "asyncio.Future[None]") -> None:
+        self._reads.discard(read)
+        if not read.cancelled() and read.exception() is not None:
+            LOG.error("ec2: unexpected error while reading", exc_info=read.exception())
+
+    async def _read(self, began: float) -> None:
+        loop = asyncio.get_running_loop()
+        config = self.config
+        # Each is dated by its beginning, whatever the adapter stamps.
+        found = await asyncio.gather(
+            loop.run_in_executor(self._pool, self.ec2.describe_routes, config.claims),
+            loop.run_in_executor(self._pool, self.ec2.describe_instances, config.nodes),
+            return_exceptions=True,
+        )
+        problems = [result for result in found if isinstance(result, BaseException)]
+        for problem in problems:
+            if not isinstance(problem, Ec2Error):
+                raise problem
+        routes = {claim: replace(view, read_at=began) for claim, view in found[0].items()} if isinstance(found[0], dict) else {}
+        instances = {name: replace(view, read_at=began) for name, view in found[1].items()} if isinstance(found[1], dict) else {}
+        self._merge(routes, instances)
+        self.note_ec2(not problems, began, str(problems[0]) if problems else "")
+        self.news()
+
+    def _merge(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> None:
+        """Newer readings replace older ones; answers may arrive out of order."""
+        self.routes = {**self.routes, **{c: v for c, v in routes.items() if c not in self.routes or v.read_at >= self.routes[c].read_at}}
+        self.instances = {**self.instances, **{n: v for n, v in instances.items() if n not in self.instances or v.read_at >= self.instances[n].read_at}}
+
+    # --- this node -------------------------------------------------------------------------------------------------------------------
+
+    async def _facts_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            mine = self.instances.get(self.config.self_name)
+            check = mine.source_dest_check if mine is not None else None
+            facts = await loop.run_in_executor(self._pool, self._facts, check)
+            fact = forwarding.judge_facts(facts)
+            if fact != self.me.fact:
+                LOG.log(logging.WARNING if fact else logging.INFO, "forwarding: %s", fact or "all facts are good")
+                self.me = replace(self.me, forwarding=not fact, fact=fact)
+                self.news()
+            await asyncio.sleep(FACTS_EVERY)
+
+    def _facts(self, source_dest_check: t.Optional[bool]) -> t.Any:
+        return forwarding.gather_facts(self.config.interface, self.config.sources, self.runner, source_dest_check)
+
+    async def _internet_loop(self) -> None:
+        settings = self.config.self_check
+        check = forwarding.InternetCheck(settings.targets, minimum=settings.minimum, timeout=settings.timeout)
+        while True:
+            self._check_now.clear()
+            began = self.clock()
+            ok, detail = await check.run()
+            self._failed_checks = 0 if ok else self._failed_checks + 1
+            if ok:
+                self._set_internet(True, began, detail)
+            elif self._failed_checks >= LOST_AFTER:
+                self._set_internet(False, began, detail)
+            # One lost check decides nothing: ask again soon. So does a suspicion, which must know whether I am the one cut off.
+            pause = settings.interval if ok else min(settings.interval, 0.2)
+            try:
+                await asyncio.wait_for(self._check_now.wait(), timeout=pause)
+            except asyncio.TimeoutError:
+                pass
+            await asyncio.sleep(0.02)
+
+    def _set_internet(self, ok: bool, began: float, detail: str) -> None:
+        changed = ok != self.me.internet
+        self.me = replace(self.me, internet=ok, internet_at=began if ok else self.me.internet_at)
+        if changed:
+            LOG.log(logging.INFO if ok else logging.WARNING, "internet: %s", "reachable" if ok else "not reachable: %s" % detail)
+        self.news()

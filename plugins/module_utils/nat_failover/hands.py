@@ -1,0 +1,145 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hands of the service: carries out a plan with EC2 calls in parallel, re-reads, and backs off. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+from . import policy
+from .config import Config
+from .ec2 import Ec2
+from .errors import Ec2Error
+from .gather import Gatherer
+from .model import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, FenceStep, Plan, SetRoute
+
+BACKOFF_FIRST, BACKOFF_MOST = 0.2, 10.0  # seconds; full jitter, doubling (AWS Architecture Blog, "Exponential Backoff And Jitter")
+WRITERS = 16  # route tables written at the same time
+
+Key = t.Tuple[str, ...]
+
+
+class Hands:
+    """Executes plans. Each action has a key; a key in flight or backing off is ``busy`` and is not planned again."""
+
+    def __init__(self, config: Config, ec2: Ec2, gatherer: Gatherer, boot_id: str, clock: t.Callable[[], float],
+                 record: t.Callable[..., None]) -> None:
+        self.config = config
+        self.ec2 = ec2
+        self.gatherer = gatherer
+        self.boot_id = boot_id
+        self.clock = clock
+        self.record = record
+        self.tagging = False
+        self._pool = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="write")
+        self._in_flight: t.Set[Key] = set()
+        self._not_before: t.Dict[Key, float] = {}
+        self._failures: t.Dict[Key, int] = {}
+        self._tasks: t.Set["asyncio.Future[None]"] = set()
+        self._flare = asyncio.Event()
+        self._flares = 0
+
+    def busy(self, now: float) -> t.FrozenSet[Key]:
+        return frozenset(self._in_flight | {key for key, at in self._not_before.items() if at > now})
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._pool.shutdown(wait=False)
+
+    def carry_out(self, plan: Plan) -> None:
+        """Start everything at once: routes of many tables are written in parallel."""
+        for action in plan.routes:
+            self._start(action.key, self._set_route(action))
+        for step in plan.fence:
+            self._start(step.key, self._fence(step))
+
+    def _start(self, key: Key, work: t.Coroutine[t.Any, t.Any, bool]) -> None:
+        self._in_flight.add(key)
+        task = asyncio.ensure_future(self._guard(key, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, key: Key, work: t.Coroutine[t.Any, t.Any, bool]) -> None:
+        """Success clears the key; anything else backs off with jitter. The next tick plans it again if it is still needed (L9)."""
+        done = False
+        try:
+            done = await work
+        except Ec2Error as error:
+            self.record("failed", "%s: %s" % (" ".join(key), error), logging.ERROR)
+        finally:
+            self._in_flight.discard(key)
+            self._failures[key] = 0 if done else self._failures.get(key, 0) + 1
+            ceiling = min(BACKOFF_FIRST * 2 ** min(self._failures[key], 10), BACKOFF_MOST)
+            self._not_before[key] = self.clock() + (0.0 if done else ceiling * random.uniform(0.5, 1.0))
+            self.gatherer.news()
+
+    async def _call(self, function: t.Callable[..., t.Any], *args: t.Any) -> t.Any:
+        began = self.clock()
+        result = await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args))
+        self.gatherer.note_ec2(True, began)
+        return result
+
+    async def _set_route(self, action: SetRoute) -> bool:
+        began = self.clock()
+        view = await self._call(self.ec2.set_route, action.claim, action.interface_id)
+        self.gatherer.note_route(action.claim, view)
+        took = (self.clock() - began) * 1000
+        done = view.target == action.interface_id and view.state == ROUTE_ACTIVE
+        if done:
+            self.record("route", "%s; done in %d ms" % (action.reason, took), route_table=action.claim.route_table, action=action.kind, ms=round(took, 1))
+        else:
+            self.record("route", "%s; EC2 still says %s (%s) after %d ms, will look again" % (action.reason, view.target, view.state, took), logging.WARNING)
+        return bool(done)
+
+    async def _fence(self, step: FenceStep) -> bool:
+        level = logging.WARNING if step.step in ("mark", "stop", "force_stop", "reboot") else logging.INFO
+        self.record("fence", step.reason, level, peer=step.peer, step=step.step)
+        instance, me = step.instance_id, self.config.self_name
+        if step.step == "mark":
+            await self._call(self.ec2.set_tag, instance, TAG_FENCE, "%s:stop" % me)
+        elif step.step == "unmark":
+            await self._call(self.ec2.delete_tag, instance, TAG_FENCE)
+        elif step.step == "start":
+            await self._call(self.ec2.start, instance)
+            await self._call(self.ec2.set_tag, instance, TAG_FENCE, "%s:started" % me)
+        elif step.step == "reboot":
+            await self._call(self.ec2.reboot, instance)
+            await self._call(self.ec2.set_tag, instance, TAG_FENCE, "%s:started" % me)
+        else:
+            await self._call(self.ec2.stop, instance, step.step == "force_stop")
+        # The next step must rest on what EC2 says now, not on what it said before this one.
+        self.gatherer.read_soon()
+        await asyncio.sleep(self.config.ec2.read_timeout / 2)
+        return True
+
+    # --- own tags ------------------------------------------------------------------------------------------------------------------
+
+    async def tag_self(self, key: str, value: t.Optional[str]) -> None:
+        """Write (or, with None, remove) a tag on this node's own instance; raises ``Ec2Error``."""
+        self.tagging = True
+        try:
+            instance = self.config.me.instance_id
+            await (self._call(self.ec2.delete_tag, instance, key) if value is None else self._call(self.ec2.set_tag, instance, key, value))
+        finally:
+            self.tagging = False
+
+    def flare(self, wanted: bool) -> None:
+        if wanted != self._flare.is_set():
+            (self._flare.set if wanted else self._flare.clear)()
+
+    async def flare_work(self) -> None:
+        """While wanted, rewrite the flare: "I am alive and I reach EC2". Failures are the API's word, not an error."""
+        while True:
+            await self._flare.wait()
+            self._flares += 1
+            try:
+                await self._call(self.ec2.set_tag, self.config.me.instance_id, TAG_FLARE, "%s:%d" % (self.boot_id, self._flares))
+            except Ec2Error as error:
+                self.record("failed", "flare: %s" % error, logging.WARNING)
+            await asyncio.sleep(policy.FLARE_INTERVAL)

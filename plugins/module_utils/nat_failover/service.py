@@ -1,0 +1,283 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The asyncio shell: gather evidence, call the policy, carry out the plan, publish the state. It decides nothing of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+import typing as t
+from collections import deque
+from dataclasses import asdict, replace
+
+from . import config as configuration
+from . import policy
+from .config import Config
+from .control import Control
+from .ec2 import Ec2
+from .errors import NatFailoverError
+from .gather import Gatherer
+from .heartbeat import Codec, Radio, new_boot_id
+from .hands import Hands
+from .model import ACTIVE, DRAINED, DRAINING, STOPPING, SUSPECTED, TAG_DRAINED, Claim, Evidence, Memory, Plan, Report
+from .system import sd_notify
+
+LOG = logging.getLogger("nat-failover")
+QUIET_TICK = 0.05  # seconds between decisions when all is well; a burst decides at its own pace
+HISTORY = 200  # events kept in memory for `nat-failover status`
+PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
+
+
+class Service:
+    """One node's service. ``run()`` returns after SIGTERM; everything it holds is closed then."""
+
+    def __init__(self, config: Config, keys: t.Sequence[bytes], runner: t.Callable[..., t.Tuple[int, str, str]], config_path: str = "") -> None:
+        self.config = config
+        self.config_path = config_path
+        self.clock = time.monotonic
+        self.boot_id = new_boot_id()
+        self.ec2 = _ec2(config)
+        self.radio = Radio(Codec(keys, config.cluster, config.self_name), self_name=config.self_name, boot_id=self.boot_id,
+                           port=config.heartbeat.port, clock=self.clock)
+        self.radio.on_news = lambda name: self.wake()
+        self.gatherer = Gatherer(config, self.ec2, runner, self.clock, self.wake)
+        self.hands = Hands(config, self.ec2, self.gatherer, self.boot_id, self.clock, self.record)
+        self.control = Control(config.runtime_directory, self)
+        self.memory = Memory(awake_since=self.clock())
+        self.plan = Plan()
+        self.state = ACTIVE
+        self.state_set_at = float("-inf")
+        self.events: t.Deque[t.Dict[str, t.Any]] = deque(maxlen=HISTORY)
+        self.drift: t.Mapping[str, str] = {}
+        self.withheld: t.Mapping[str, str] = {}
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._probed: t.Dict[str, float] = {}
+
+    # --- life ------------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        await self.radio.open()
+        await self.control.open()
+        self.record("started", "%s of cluster %s, mode %s, boot %s, %d nodes, %d claims" % (
+            self.config.self_name, self.config.cluster, self.config.mode, self.boot_id, len(self.config.nodes), len(self.config.claims)))
+        tasks = [asyncio.ensure_future(work) for work in (self._beat(), self._tick(), *self.gatherer.work(), self.hands.flare_work())]
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            sd_notify("READY=1\nSTATUS=%s" % self.summary())
+            done, _pending = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a worker never ends on its own: let its error reach the journal and systemd restart us
+        finally:
+            sd_notify("STOPPING=1")
+            await self._leave(tasks + [stop])
+
+    async def _leave(self, tasks: t.Sequence["asyncio.Future[t.Any]"]) -> None:
+        """Say good-bye, so that an orderly stop is not taken for a death, then close everything."""
+        self.state = STOPPING
+        self.radio.set_report(self.report())
+        for _repeat in range(3):
+            for peer in self.config.peers:
+                self.radio.beat(peer.name)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.control.close()
+        self.radio.close()
+        self.hands.close()
+        self.gatherer.close()
+        self.record("stopped", "the service leaves; kernel NAT goes on")
+
+    def reload(self) -> None:
+        """SIGHUP: take over a changed configuration without missing a heartbeat; a bad one changes nothing."""
+        try:
+            config = configuration.load(self.config_path)
+            keys = configuration.load_keys(config.key_file)
+            configuration.check_interface(config)
+            fixed = (config.self_name, config.cluster, config.region, config.heartbeat.port, config.runtime_directory, config.ec2)
+            if fixed != (self.config.self_name, self.config.cluster, self.config.region, self.config.heartbeat.port,
+                         self.config.runtime_directory, self.config.ec2):
+                raise NatFailoverError("self, cluster, region, heartbeat.port, runtime_directory and ec2 change only with a restart")
+        except NatFailoverError as error:
+            self.record("reload_refused", str(error), logging.ERROR)
+            return
+        self.config = config
+        self.radio.codec = Codec(keys, config.cluster, config.self_name)
+        self.gatherer.reconfigure(config)
+        self.hands.config = config
+        self.record("reloaded", "%d nodes, %d claims, mode %s" % (len(config.nodes), len(config.claims), config.mode))
+        self.wake()
+
+    def wake(self) -> None:
+        """New evidence: decide now rather than at the next tick."""
+        self._wake.set()
+
+    # --- the loops -------------------------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Heartbeats at their pace, whatever else goes on."""
+        due, pinged = self.clock(), float("-inf")
+        while True:
+            now = self.clock()
+            self.radio.set_report(self.report())
+            ping = now - pinged >= PING_EVERY
+            pinged = now if ping else pinged
+            for peer in self.config.peers:
+                self.radio.beat(peer.name)
+                if ping:
+                    self.radio.ping(peer.name)
+            due = max(due + self.config.heartbeat.interval, now)
+            await asyncio.sleep(due - now)
+
+    async def _tick(self) -> None:
+        watchdog = float("-inf")
+        while True:
+            now = self.clock()
+            self.radio.set_peers(self.gatherer.addresses())
+            self._follow_own_tag()
+            self.decide(now)
+            self._probe(now)
+            if now - watchdog >= 1.0:
+                watchdog = now
+                sd_notify("WATCHDOG=1\nSTATUS=%s" % self.summary())
+            self._wake.clear()
+            pause = min((QUIET_TICK, *self.plan.probe.values()))
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout=pause)
+                await asyncio.sleep(0)
+            except asyncio.TimeoutError:
+                pass
+
+    def decide(self, now: float) -> None:
+        """Evidence in, plan out, hands and gatherer told."""
+        before = self.memory
+        me = replace(self.gatherer.me, state=self.state)
+        evidence = Evidence(now=now, me=me, heard=self.radio.heard(), routes=self.gatherer.routes, instances=self.gatherer.instances,
+                            busy=self.hands.busy(now))
+        self.memory, self.plan = policy.decide(self.config, before, evidence)
+        self._publish(before)
+        self.gatherer.demand(self.plan.refresh, self.plan.watch)
+        self.hands.flare(self.plan.flare)
+        self.hands.carry_out(self.plan)
+        if self.state == DRAINING and self.owned() == []:
+            self.state = DRAINED
+            self.record("drained", "no route points to this node any more")
+
+    def _probe(self, now: float) -> None:
+        for name, every in self.plan.probe.items():
+            if now - self._probed.get(name, float("-inf")) >= every * 0.9:
+                self._probed[name] = now
+                self.radio.probe(name)
+
+    def _publish(self, before: Memory) -> None:
+        for name, peer in self.memory.peers.items():
+            old = before.peers.get(name)
+            if old is None or old.verdict != peer.verdict:
+                level = logging.INFO if peer.verdict in ("healthy", "unknown") else logging.WARNING
+                self.record("verdict", "%s is %s: %s" % (name, peer.verdict, peer.evidence or "not heard yet"), level, peer=name, verdict=peer.verdict)
+        for kind, new, old_lines in (("drift", self.plan.drift, self.drift), ("withheld", self.plan.withheld, self.withheld)):
+            for key in new.keys() - old_lines.keys():
+                self.record(kind, new[key], logging.WARNING)
+        self.drift, self.withheld = self.plan.drift, self.plan.withheld
+
+    def _follow_own_tag(self) -> None:
+        """The drained tag on my own instance is the truth, also after a restart; my own change counts until it is read back."""
+        view = self.gatherer.instances.get(self.config.self_name)
+        if view is None or view.read_at <= self.state_set_at or self.hands.tagging:
+            return
+        tagged = TAG_DRAINED in view.tags
+        if tagged and self.state == ACTIVE:
+            self.state = DRAINING
+            self.record("draining", "the tag %s is on this instance" % TAG_DRAINED)
+        elif not tagged and self.state in (DRAINING, DRAINED):
+            self.state = ACTIVE
+            self.record("resumed", "the tag %s is gone from this instance" % TAG_DRAINED)
+
+    # --- what the operator asks for ----------------------------------------------------------------------------------------------
+
+    async def drain(self, reason: str, wait: float) -> t.Dict[str, t.Any]:
+        """Hand over all claims; returns when no route points here, or says after ``wait`` seconds which ones still do."""
+        changed = self.state == ACTIVE
+        if changed:
+            self.state, self.state_set_at = DRAINING, self.clock()
+            self.record("draining", reason)
+            self.radio.set_report(self.report())
+            await self.hands.tag_self(TAG_DRAINED, reason)
+            self.state_set_at = self.clock()
+            self.wake()
+        deadline = self.clock() + wait
+        while self.state != DRAINED and self.clock() < deadline:
+            self.gatherer.read_soon()
+            await asyncio.sleep(0.1)
+        left = [str(claim) for claim in self.owned()]
+        if self.state != DRAINED:
+            raise NatFailoverError("still the owner of %s after %d s: %s; look at `nat-failover status` on the peers, or `nat-failover resume` here"
+                                   % (", ".join(left), wait, self._why_nobody()))
+        return {"changed": changed, "state": self.state}
+
+    async def resume(self) -> t.Dict[str, t.Any]:
+        """Be eligible again; the claims come home once forwarding has been proven for ``return.after_s``."""
+        changed = self.state != ACTIVE
+        if changed:
+            await self.hands.tag_self(TAG_DRAINED, None)
+            self.state, self.state_set_at = ACTIVE, self.clock()
+            self.record("resumed", "asked for by the operator")
+            self.wake()
+        return {"changed": changed, "state": self.state}
+
+    def _why_nobody(self) -> str:
+        return "; ".join("%s is %s" % (name, peer.verdict) for name, peer in self.memory.peers.items())
+
+    # --- what others see -----------------------------------------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        me = self.gatherer.me
+        fact = me.fact or ("" if me.internet else "the internet is not reachable")
+        views = {name: SUSPECTED if peer.suspected_at is not None and peer.verdict == "healthy" else peer.verdict
+                 for name, peer in self.memory.peers.items()}
+        return Report(state=self.state, forwarding=not fact, fact=fact, views=views)
+
+    def owned(self) -> t.List[Claim]:
+        mine = self.gatherer.instances.get(self.config.self_name)
+        return [claim for claim, view in self.gatherer.routes.items() if mine is not None and view.target == mine.interface_id]
+
+    def summary(self) -> str:
+        """One line that a human reads at 3 am."""
+        me = self.report()
+        peers = ", ".join("%s %s" % (name, peer.verdict) for name, peer in self.memory.peers.items())
+        return "%s, %s, owns %d of %d claims; %s" % (
+            self.state, "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact, len(self.owned()), len(self.config.claims), peers or "no peers")
+
+    def status(self) -> t.Dict[str, t.Any]:
+        now = self.clock()
+        owners = {view.interface_id: name for name, view in self.gatherer.instances.items()}
+        heard = self.radio.heard()
+        return {
+            "cluster": self.config.cluster, "node": self.config.self_name, "mode": self.config.mode, "state": self.state, "boot_id": self.boot_id,
+            "summary": self.summary(), "self": {**asdict(self.report()), "internet": self.gatherer.me.internet, "ec2": self.gatherer.me.ec2},
+            "claims": [{"route_table": c.route_table, "destination": c.destination, "home": c.home, "owner": owners.get(v.target),
+                        "target": v.target, "state": v.state, "read_s_ago": round(now - v.read_at, 3)} for c, v in self.gatherer.routes.items()],
+            "verdicts": [{"peer": name, "verdict": peer.verdict, "evidence": peer.evidence, "since_s": round(now - peer.since, 1),
+                          "heartbeat_ms_ago": None if name not in heard or heard[name].heartbeat_at is None
+                          else round((now - (heard[name].heartbeat_at or 0)) * 1000), "fence": peer.fence_stage}
+                         for name, peer in self.memory.peers.items()],
+            "drift": list(self.drift.values()), "withheld": list(self.withheld.values()), "counters": dict(self.radio.counters), "events": list(self.events),
+        }
+
+    def record(self, kind: str, text: str, level: int = logging.INFO, **more: t.Any) -> None:
+        """One event, one line: in the journal, in the history file (the log's second handler) and in `status`."""
+        event = {"at": round(time.time(), 3), "monotonic": round(self.clock(), 3), "kind": kind, "text": text, **more}
+        self.events.append(event)
+        LOG.log(level, "%s: %s", kind, text, extra={"event": event})
+
+
+def _ec2(config: Config) -> Ec2:
+    return Ec2(config.region, config.ec2.endpoint_url, connect_timeout=config.ec2.connect_timeout, read_timeout=config.ec2.read_timeout)
+
