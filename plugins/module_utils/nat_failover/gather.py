@@ -47,7 +47,7 @@ class Gatherer:
         self._reads: t.Set["asyncio.Future[None]"] = set()
         self._watch: t.Optional[float] = None
         self._failed_checks = 0
-        self._last_error = ""
+        self.problem = ""  # why EC2 does not answer, in words; empty when it does
 
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
         """The loops that the service runs."""
@@ -101,8 +101,8 @@ class Gatherer:
             self.me = replace(self.me, ec2=True, ec2_at=max(began, self.me.ec2_at or began))
         elif self.me.ec2_at is None or began >= self.me.ec2_at:
             self.me = replace(self.me, ec2=False)
-        if problem != self._last_error:
-            self._last_error = problem
+        if problem != self.problem:
+            self.problem = problem
             LOG.log(logging.WARNING if problem else logging.INFO, "ec2: %s", problem or "the API answers")
 
     # --- EC2 -----------------------------------------------------------------------------------------------------------------------

@@ -216,5 +216,6 @@ class Plan:
     flare: bool = False  # rewrite my own flare, and read the suspects'
     refresh: t.Optional[float] = None  # read routes and check the internet now: what is known must be younger than this
     watch: t.Optional[float] = None  # seconds between reads of EC2 while a peer is suspected (its flare, its state)
-    withheld: t.Mapping[str, str] = field(default_factory=dict)  # action -> what would have been done, and what forbids it
+    withheld: t.Tuple[t.Union[SetRoute, FenceStep], ...] = ()  # what would have been done
+    forbidden: str = ""  # the reason why nothing at all may be written now
     drift: t.Mapping[str, str] = field(default_factory=dict)  # claim -> what was found

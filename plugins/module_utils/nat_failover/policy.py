@@ -41,9 +41,8 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
     routes, drift = _plan_claims(config, memory, evidence, owners, fit)
     memory, steps = fencing.plan(config, memory, evidence, owners)
     forbidden = _forbidden(config, evidence, why_not)
-    withheld: t.Dict[str, str] = {}
+    withheld = (*routes, *steps) if forbidden else ()
     if forbidden:
-        withheld = {str(action): "%s; withheld: %s" % (action.reason, forbidden) for action in (*routes, *steps)}
         routes, steps = (), ()
     routes = tuple(action for action in routes if action.key not in evidence.busy)
     if any(action.kind == "return" for action in routes):
@@ -59,6 +58,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
         refresh=_must_refresh(memory, evidence),
         watch=_watch(config, memory, evidence),
         withheld=withheld,
+        forbidden=forbidden,
         drift=drift,
     )
 

@@ -22,7 +22,7 @@ from .errors import NatFailoverError
 from .gather import Gatherer
 from .heartbeat import Codec, Radio, new_boot_id
 from .hands import Hands
-from .model import ACTIVE, DRAINED, DRAINING, STOPPING, SUSPECTED, TAG_DRAINED, Claim, Evidence, Memory, Plan, Report
+from .model import ACTIVE, DRAINED, DRAINING, STOPPING, SUSPECTED, TAG_DRAINED, Claim, Evidence, Memory, Plan, Report, SetRoute
 from .system import sd_notify
 
 LOG = logging.getLogger("nat-failover")
@@ -39,10 +39,10 @@ class Service:
         self.config_path = config_path
         self.clock = time.monotonic
         self.boot_id = new_boot_id()
-        self.ec2 = _ec2(config)
+        self.ec2 = self.connect(config)
         self.radio = Radio(Codec(keys, config.cluster, config.self_name), self_name=config.self_name, boot_id=self.boot_id,
                            port=config.heartbeat.port, clock=self.clock)
-        self.radio.on_news = lambda name: self.wake()
+        self.radio.on_news = self._news
         self.gatherer = Gatherer(config, self.ec2, runner, self.clock, self.wake)
         self.hands = Hands(config, self.ec2, self.gatherer, self.boot_id, self.clock, self.record)
         self.control = Control(config.runtime_directory, self)
@@ -57,27 +57,40 @@ class Service:
         self._stopping = asyncio.Event()
         self._probed: t.Dict[str, float] = {}
 
+    @staticmethod
+    def connect(config: Config) -> Ec2:
+        """The EC2 adapter that a configuration asks for."""
+        return Ec2(config.region, config.ec2.endpoint_url, connect_timeout=config.ec2.connect_timeout, read_timeout=config.ec2.read_timeout)
+
     # --- life ------------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
+        """The service's life: until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        await self.radio.open()
         await self.control.open()
+        try:
+            await self.work(self._stopping.wait())
+        finally:
+            await self.control.close()
+
+    async def work(self, until: t.Coroutine[t.Any, t.Any, t.Any]) -> None:
+        """Observe, decide and act until ``until`` is done, then leave in an orderly way."""
+        await self.radio.open()
         self.record("started", "%s of cluster %s, mode %s, boot %s, %d nodes, %d claims" % (
             self.config.self_name, self.config.cluster, self.config.mode, self.boot_id, len(self.config.nodes), len(self.config.claims)))
+        end = asyncio.ensure_future(until)
         tasks = [asyncio.ensure_future(work) for work in (self._beat(), self._tick(), *self.gatherer.work(), self.hands.flare_work())]
-        stop = asyncio.ensure_future(self._stopping.wait())
         try:
             sd_notify("READY=1\nSTATUS=%s" % self.summary())
-            done, _pending = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            done, _pending = await asyncio.wait([end, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # a worker never ends on its own: let its error reach the journal and systemd restart us
         finally:
             sd_notify("STOPPING=1")
-            await self._leave(tasks + [stop])
+            await self._leave([*tasks, end])
 
     async def _leave(self, tasks: t.Sequence["asyncio.Future[t.Any]"]) -> None:
         """Say good-bye, so that an orderly stop is not taken for a death, then close everything."""
@@ -89,7 +102,6 @@ class Service:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.control.close()
         self.radio.close()
         self.hands.close()
         self.gatherer.close()
@@ -113,6 +125,9 @@ class Service:
         self.gatherer.reconfigure(config)
         self.hands.config = config
         self.record("reloaded", "%d nodes, %d claims, mode %s" % (len(config.nodes), len(config.claims), config.mode))
+        self.wake()
+
+    def _news(self, name: str) -> None:
         self.wake()
 
     def wake(self) -> None:
@@ -182,10 +197,11 @@ class Service:
             if old is None or old.verdict != peer.verdict:
                 level = logging.INFO if peer.verdict in ("healthy", "unknown") else logging.WARNING
                 self.record("verdict", "%s is %s: %s" % (name, peer.verdict, peer.evidence or "not heard yet"), level, peer=name, verdict=peer.verdict)
-        for kind, new, old_lines in (("drift", self.plan.drift, self.drift), ("withheld", self.plan.withheld, self.withheld)):
+        withheld = {str(action): "%s; withheld: %s" % (action.reason, self.plan.forbidden) for action in self.plan.withheld}
+        for kind, new, old_lines in (("drift", self.plan.drift, self.drift), ("withheld", withheld, self.withheld)):
             for key in new.keys() - old_lines.keys():
                 self.record(kind, new[key], logging.WARNING)
-        self.drift, self.withheld = self.plan.drift, self.plan.withheld
+        self.drift, self.withheld = self.plan.drift, withheld
 
     def _follow_own_tag(self) -> None:
         """The drained tag on my own instance is the truth, also after a restart; my own change counts until it is read back."""
@@ -248,6 +264,14 @@ class Service:
         mine = self.gatherer.instances.get(self.config.self_name)
         return [claim for claim, view in self.gatherer.routes.items() if mine is not None and view.target == mine.interface_id]
 
+    def settled(self) -> bool:
+        """Is everything known, and nothing left to do now? (The modules' end.)"""
+        known = self.gatherer.routes and all(peer.verdict not in ("unknown", "silent") for peer in self.memory.peers.values())
+        pending = self.plan.routes or self.hands.busy(self.clock())
+        homeless = any(claim not in self.memory.mine and claim.home == self.config.self_name for claim in self.gatherer.routes)
+        waiting = homeless and self.config.mode != "observe" and self.config.returns.policy == "auto" and self.state == ACTIVE
+        return bool(known and len(self.memory.peers) == len(self.config.peers) and not pending and not waiting)
+
     def summary(self) -> str:
         """One line that a human reads at 3 am."""
         me = self.report()
@@ -268,6 +292,8 @@ class Service:
                           "heartbeat_ms_ago": None if name not in heard or heard[name].heartbeat_at is None
                           else round((now - (heard[name].heartbeat_at or 0)) * 1000), "fence": peer.fence_stage}
                          for name, peer in self.memory.peers.items()],
+            "proposed": {(a.claim.route_table, a.claim.destination): {"owner": a.owner, "target": a.interface_id}
+                         for a in self.plan.withheld if isinstance(a, SetRoute)},
             "drift": list(self.drift.values()), "withheld": list(self.withheld.values()), "counters": dict(self.radio.counters), "events": list(self.events),
         }
 
@@ -276,8 +302,3 @@ class Service:
         event = {"at": round(time.time(), 3), "monotonic": round(self.clock(), 3), "kind": kind, "text": text, **more}
         self.events.append(event)
         LOG.log(level, "%s: %s", kind, text, extra={"event": event})
-
-
-def _ec2(config: Config) -> Ec2:
-    return Ec2(config.region, config.ec2.endpoint_url, connect_timeout=config.ec2.connect_timeout, read_timeout=config.ec2.read_timeout)
-

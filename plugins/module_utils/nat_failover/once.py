@@ -1,0 +1,153 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One observation, one decision, carried out once: what the Ansible modules do.
+
+Where the service runs, it is asked: it has the history, and two deciders on one node would be one too many. Where it does not run, the same service code is
+run in this process until nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+from dataclasses import replace
+
+from . import config as configuration
+from .control import ask
+from .errors import NatFailoverError
+from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN
+from .service import Service
+
+STATES = ("converged", "drained", "resumed")
+Runner = t.Callable[..., t.Tuple[int, str, str]]
+Result = t.Dict[str, t.Any]
+
+
+def info(config_path: str, *, runner: Runner) -> Result:
+    """Claims, verdicts with evidence and this node's state; changes nothing."""
+    config = configuration.load(config_path)
+    status = ask(config.runtime_directory, {"do": "status"})
+    return _result(status if status is not None else _observe(replace(config, mode="observe"), runner, 15.0))
+
+
+def run(state: str, config_path: str, *, runner: Runner, check_mode: bool = False, wait_timeout: float = 60.0,
+        route_tables: t.Optional[t.Sequence[str]] = None) -> Result:
+    """Bring this node to ``state``; raises ``NatFailoverError``. Shape of the result: docs of the module ``nat_failover``."""
+    config = configuration.load(config_path)
+    if state not in STATES:
+        raise NatFailoverError("state %r is unknown; choose one of: %s" % (state, ", ".join(STATES)))
+    known = {table for node in config.nodes for table in node.route_tables}
+    for table in route_tables or ():
+        if table not in known:
+            raise NatFailoverError("route_tables: no node claims %s; choose from: %s" % (table, ", ".join(sorted(known))))
+    before = ask(config.runtime_directory, {"do": "status"})
+    if route_tables:
+        return _take(config, runner, before, set(route_tables), check_mode)
+    if before is not None:
+        return _through_service(config, state, before, check_mode, wait_timeout)
+    return _alone(config, state, runner, check_mode, wait_timeout)
+
+
+def _through_service(config: configuration.Config, state: str, before: Result, check_mode: bool, wait_timeout: float) -> Result:
+    wanted = {"converged": before["state"], "drained": DRAINED, "resumed": ACTIVE}[state]
+    changed = before["state"] != wanted
+    if check_mode or not changed:
+        after = dict(before, state=wanted)
+        if state == "drained" and changed:
+            after["claims"] = [dict(claim, owner=_next_owner(before, claim)) for claim in before["claims"]]
+        return _result(before, after, changed)
+    request: t.Dict[str, t.Any] = {"do": "drain", "wait": wait_timeout, "reason": "asked for by Ansible"} if state == "drained" else {"do": "resume"}
+    ask(config.runtime_directory, request, timeout=wait_timeout + 10)
+    after = ask(config.runtime_directory, {"do": "status"}) or before
+    return _result(before, after, True)
+
+
+def _next_owner(status: Result, claim: Result) -> t.Optional[str]:
+    """Predicts who adopts a claim that this node gives up; with more than one candidate that is theirs to agree on."""
+    if claim["owner"] != status["node"]:
+        return t.cast(t.Optional[str], claim["owner"])
+    healthy = [verdict["peer"] for verdict in status["verdicts"] if verdict["verdict"] == HEALTHY]
+    return healthy[0] if len(healthy) == 1 else None
+
+
+def _alone(config: configuration.Config, state: str, runner: Runner, check_mode: bool, wait_timeout: float) -> Result:
+    """No service runs here: be it, for as long as it takes."""
+    if state != "converged":
+        raise NatFailoverError("state %s needs the running service, and none answers in %s; start it with `systemctl start nat-failover`" % (state, config.runtime_directory))
+    seen: t.List[Result] = []
+    after = _observe(replace(config, mode="observe") if check_mode else config, runner, wait_timeout, seen)
+    before = seen[0] if seen else after
+    if check_mode:
+        after = dict(after, claims=[dict(claim, **after["proposed"].get(_key(claim), {})) for claim in after["claims"]])
+    return _result(before, after, _owners(before) != _owners(after))
+
+
+def _observe(config: configuration.Config, runner: Runner, longest: float, seen: t.Optional[t.List[Result]] = None) -> Result:
+    """Run the service's own code in this process until it is settled; returns its status, with the routes first read in ``seen``."""
+    service = Service(config, configuration.load_keys(config.key_file), runner)
+    found: t.Dict[str, t.Any] = {}
+
+    async def settled() -> None:
+        deadline = service.clock() + longest
+        while service.clock() < deadline:
+            await asyncio.sleep(0.1)
+            if service.gatherer.routes and seen is not None and not seen:
+                seen.append(service.status())
+            if service.settled():
+                break
+        found.update(service.status())
+
+    asyncio.run(service.work(settled()))
+    if not found.get("claims"):
+        raise NatFailoverError("EC2 could not be read within %d s: %s" % (longest, service.gatherer.problem or "no answer"))
+    return found
+
+
+def _take(config: configuration.Config, runner: Runner, before: t.Optional[Result], tables: t.Set[str], check_mode: bool) -> Result:
+    """Explicit takeover by this node of the named tables. Law L1 holds here too: not without proven forwarding."""
+    status = before if before is not None else _observe(replace(config, mode="observe"), runner, 15.0)
+    if not status["self"]["forwarding"]:
+        raise NatFailoverError("this node does not forward (%s): it takes no route (law L1)" % status["self"]["fact"])
+    ec2 = Service.connect(config)
+    interface = ec2.describe_instances(config.nodes)[config.self_name].interface_id
+    after = dict(status, claims=[dict(claim) for claim in status["claims"]])
+    for claim in config.claims:
+        row = next((row for row in after["claims"] if _key(row) == (claim.route_table, claim.destination)), None)
+        if claim.route_table not in tables or row is None or row["owner"] == config.self_name:
+            continue
+        if not check_mode:
+            view = ec2.set_route(claim, interface)
+            if view.target != interface:
+                raise NatFailoverError("%s: EC2 still says %s after the write; run this again" % (claim, view.target))
+        row.update(owner=config.self_name, target=interface, state=ROUTE_ACTIVE)
+    return _result(status, after, _owners(status) != _owners(after))
+
+
+def _key(claim: Result) -> t.Tuple[str, str]:
+    return claim["route_table"], claim["destination"]
+
+
+def _owners(status: Result) -> t.Dict[t.Tuple[str, str], t.Any]:
+    return {_key(claim): claim["owner"] or claim["target"] for claim in status["claims"]}
+
+
+def _render(status: Result) -> Result:
+    """What diff mode shows: the node's state, and each claim's owner."""
+    return {"state": status["state"], "claims": {"%s %s" % key: owner for key, owner in sorted(_owners(status).items())}}
+
+
+def _result(before: Result, after: t.Optional[Result] = None, changed: bool = False) -> Result:
+    after = before if after is None else after
+    old, new = _owners(before), _owners(after)
+    return {
+        "changed": changed,
+        "state": after["state"],
+        "summary": after["summary"],
+        "claims": [{name: claim[name] for name in ("route_table", "destination", "home", "owner", "target", "state")} for claim in after["claims"]],
+        "verdicts": [{name: verdict[name] for name in ("peer", "verdict", "evidence")} for verdict in after["verdicts"] if verdict["verdict"] != UNKNOWN or verdict["evidence"]],
+        "actions": [{"route_table": key[0], "destination": key[1], "before": old.get(key), "after": new[key]} for key in sorted(new) if old.get(key) != new[key]],
+        "withheld": after["withheld"],
+        "drift": after["drift"],
+        "diff": {"before": _render(before), "after": _render(after)},
+    }
