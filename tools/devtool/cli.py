@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The subcommands of ./dev."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from devtool import apt, console, environment, gates, lock, paths, process, testing, tree, venv
+
+HELP = """usage: ./dev COMMAND [...]
+
+  demo       show a NAT node dying and its peer taking over, in a VPC in a box on this machine (root)
+  test       run every gate: ./dev test [--only unit,lint,...] [-k EXPRESSION]; the last line is the total
+  lab        the VPC in a box: ./dev lab up|down|status|... (root)
+  lint       the linters alone
+  bench      measure; one line of JSON on stdout (root)
+  simulate   long simulations of the decisions; one line of JSON on stdout
+  lock       renew requirements.txt from requirements.in
+  setup      install what the above need, and do nothing else
+
+Needs Debian 12, git, python3. The first run installs missing Debian packages (as root) and fills .venv; later runs start at once.
+"""
+
+
+def main() -> int:
+    """Run a subcommand. 0 fine, 1 not so, 2 bad input or something must be done first."""
+    name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if name in ("help", "-h", "--help"):
+        print(HELP, end="")
+        return 0
+    try:
+        return _command(name, rest)
+    except console.Refusal as refusal:
+        console.progress(str(refusal))
+        return 2
+    except (KeyboardInterrupt, process.Interrupted):
+        console.progress("interrupted")
+        return 130
+
+
+def _command(name: str, rest: list[str]) -> int:
+    """One subcommand by name."""
+    if name == "test":
+        return testing.main(rest)
+    if name == "lint":
+        return _lint()
+    if name == "lock":
+        apt.ensure(apt.BASE)
+        return lock.renew(rest)
+    if name == "setup":
+        apt.ensure((*apt.BASE, *apt.LAB, "git"))
+        venv.ensure()
+        tree.ensure_live_link()
+        return 0
+    if name == "lab":
+        _module("lab", "lab/__main__.py", rest)
+    if name == "demo":
+        _module("lab.demo", "lab/demo.py lab/demo/__main__.py", rest)
+    if name == "bench":
+        _module("benchmarks", "benchmarks/__main__.py", rest)
+    if name == "simulate":
+        _module("tests.simulation", "tests/simulation/__main__.py", rest, with_lab=False)
+    sys.stderr.write(HELP)
+    raise console.Refusal(f"no such command: {name}" if name else "say what to do")
+
+
+def _lint() -> int:
+    """The lint stage, with all of its output."""
+    venv.ensure()
+    tree.ensure_live_link()
+    log = paths.LOGS / "lint.log"
+    with process.orderly_interrupts():
+        count = gates.run(log, 600)
+    console.result(log.read_text(encoding="utf-8", errors="replace").rstrip())
+    for name in count.names:
+        console.result(f"failed: {name}")
+    console.result(f"{count.passed} passed, {count.failed} failed")
+    return 1 if count.failed else 0
+
+
+def _module(module: str, files: str, rest: list[str], *, with_lab: bool = True) -> NoReturn:
+    """Become `python -m module`: its output, its signals and its exit code are ours."""
+    if not any((paths.ROOT / file).is_file() for file in files.split()):
+        raise console.Refusal(f"{module} is not there yet")
+    if with_lab:
+        apt.ensure(apt.LAB)
+    venv.ensure()
+    tree.ensure_live_link()
+    os.chdir(paths.ROOT)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(paths.PYTHON, [str(paths.PYTHON), "-m", module, *rest], environment.base())

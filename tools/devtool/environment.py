@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The environment of what we start: our tools first on PATH, a UTF-8 locale, no litter in the real home."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+from devtool import paths
+
+# What ansible-test would not hand on to its pip; written to a pip.conf of the scratch home instead.
+PIP_VARIABLES = ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "TRUSTED_HOST", "CERT", "PROXY", "DEFAULT_TIMEOUT")
+
+
+def base() -> dict[str, str]:
+    """For anything that runs from the checkout."""
+    env = dict(os.environ)
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "ANSIBLE_CONFIG"):
+        env.pop(name, None)
+    env.update(
+        PATH=os.pathsep.join([str(paths.VENV / "bin"), env.get("PATH", os.defpath), "/usr/sbin", "/sbin"]),
+        LC_ALL="C.UTF-8",
+        ANSIBLE_COLLECTIONS_PATH=str(paths.LIVE),
+    )
+    return env
+
+
+def for_log() -> dict[str, str]:
+    """The same, for what writes into a log."""
+    return {**base(), "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
+
+
+def with_home(name: str) -> dict[str, str]:
+    """The same, with a home folder of its own."""
+    home = paths.scratch_home(name)
+    env = for_log()
+    env.update(HOME=str(home), ANSIBLE_HOME=str(home / ".ansible"))
+    env.pop("XDG_CONFIG_HOME", None)
+    env.pop("XDG_CACHE_HOME", None)
+    keep_pip_settings(home)
+    return env
+
+
+def keep_pip_settings(home: Path) -> None:
+    """Let pip in a scratch home use the operator's index and proxy: from pip.conf and from PIP_... variables."""
+    target = home / ".config" / "pip" / "pip.conf"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    given = [(name, os.environ["PIP_" + name]) for name in PIP_VARIABLES if os.environ.get("PIP_" + name)]
+    lines = ["[global]", *(f"{name.lower().replace('_', '-')} = {value}" for name, value in given)]
+    own = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    settings = [own / ".pip" / "pip.conf", own / ".config" / "pip" / "pip.conf"]
+    text = "".join(path.read_text(encoding="utf-8") + "\n" for path in settings if path.is_file())
+    if len(lines) > 1:
+        text += "\n".join(lines) + "\n"
+    if text:
+        target.touch(mode=0o600)
+        target.write_text(text, encoding="utf-8")

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lint stage: five gates, each counts as one test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devtool import environment, paths, process
+from devtool.count import Count
+
+GATES: tuple[tuple[str, list[str]], ...] = (
+    ("ansible-lint", ["ansible-lint", "--offline", "--profile", "production", "--strict"]),
+    ("yamllint", ["yamllint", "--strict", "."]),
+    ("ruff", ["ruff", "check", "--no-fix", "."]),
+    ("mypy", ["mypy"]),
+    ("changelog", ["antsibull-changelog", "lint"]),
+)
+
+
+def run(log: Path, limit: float) -> Count:
+    """Run all gates, also after one has failed."""
+    log.unlink(missing_ok=True)
+    env = environment.with_home("lint")
+    total = Count()
+    for name, argv in GATES:
+        outcome = process.run([paths.bin_path(argv[0]), *argv[1:]], log=log, cwd=paths.ROOT, limit=limit, env=env,
+                              title=f"lint ({name})", append=True)
+        total += Count(failed=1, names=(f"lint::{name}",)) if outcome.code else Count(passed=1)
+    return total

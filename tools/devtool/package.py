@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The build stage: what a user installs from Galaxy, seen from an empty folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devtool import environment, paths, process, tree
+from devtool.count import Count
+
+MODULES = ("aws_ha.egress.nat_failover", "aws_ha.egress.nat_failover_info")
+ROLES = ("aws_ha.egress.nat_instance",)
+MADE_BY_GALAXY = {"MANIFEST.json", "FILES.json"}
+
+
+def run(log: Path, limit: float) -> Count:
+    """Build, install and document the collection; each step that holds counts as one."""
+    log.unlink(missing_ok=True)
+    total = Count()
+    with _scratch() as folder:
+        for name, step in (("build", _build), ("contents", _contents), ("install", _install), ("documentation", _documents)):
+            problem = step(folder, log, limit)
+            if problem:
+                with log.open("a", encoding="utf-8") as sink:
+                    sink.write(f"{name}: {problem}\n")
+                return total + Count(failed=1, names=(f"build::{name}: {problem}",))
+            total += Count(passed=1)
+    return total
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder outside of the checkout, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="aws-ha-egress-build-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _call(argv: list[str], folder: Path, log: Path, limit: float) -> process.Outcome:
+    """Run a command that sees no collection but the one under test."""
+    env = environment.with_home("build")
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(folder / "installed")
+    return process.run([paths.bin_path(argv[0]), *argv[1:]], log=log, cwd=folder, limit=limit, env=env,
+                       title="build", append=True)
+
+
+def _build(folder: Path, log: Path, limit: float) -> str:
+    """ansible-galaxy collection build, from the checkout itself."""
+    argv = ["ansible-galaxy", "collection", "build", str(paths.ROOT), "--output-path", str(folder)]
+    code = _call(argv, folder, log, limit).code
+    return "" if code == 0 and _tarball(folder) else f"no tarball, exit code {code}"
+
+
+def _tarball(folder: Path) -> Path | None:
+    """The one tarball that was built."""
+    found = sorted(folder.glob("aws_ha-egress-*.tar.gz"))
+    return found[0] if len(found) == 1 else None
+
+
+def _contents(folder: Path, log: Path, limit: float) -> str:
+    """Nothing is shipped but files of the repository."""
+    tarball = _tarball(folder)
+    if tarball is None:
+        return "no tarball"
+    with tarfile.open(tarball) as archive:
+        shipped = {member.name for member in archive.getmembers() if not member.isdir()}
+    strangers = sorted(shipped - set(tree.files()) - MADE_BY_GALAXY)
+    return f"the tarball holds files that are not of the repository: {', '.join(strangers[:10])}" if strangers else ""
+
+
+def _install(folder: Path, log: Path, limit: float) -> str:
+    """ansible-galaxy collection install, into an empty folder, without the network."""
+    argv = ["ansible-galaxy", "collection", "install", str(_tarball(folder)), "--offline",
+            "--collections-path", str(folder / "installed")]
+    code = _call(argv, folder, log, limit).code
+    manifest = folder / "installed" / "ansible_collections" / "aws_ha" / "egress" / "MANIFEST.json"
+    return "" if code == 0 and manifest.exists() else f"not installed, exit code {code}"
+
+
+def _documents(folder: Path, log: Path, limit: float) -> str:
+    """ansible-doc knows each module and role of the installed collection."""
+    for kind, names in (("module", MODULES), ("role", ROLES)):
+        for name in names:
+            mark = log.stat().st_size
+            outcome = _call(["ansible-doc", "--json", "--type", kind, name], folder, log, limit)
+            said = log.read_bytes()[mark:].decode(errors="replace")
+            if outcome.code or name not in _json_of(said):
+                return f"ansible-doc does not know the {kind} {name}"
+    return ""
+
+
+def _json_of(text: str) -> dict[str, object]:
+    """The JSON object in the output of a command, which may be surrounded by warnings."""
+    start = text.find("{", text.find("\n"))
+    try:
+        found = json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

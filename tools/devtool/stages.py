@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of what ./dev test runs. Each stage has a least count, so that nothing passes because nothing ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from devtool import gates, package, paths, pytests, sanity, scenario
+from devtool.count import Count
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage is given."""
+
+    name: str
+    log: Path
+    limit: float
+    expression: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. `least` passed tests are needed; `alone` stages measure time or own the machine's network."""
+
+    name: str
+    what: str
+    call: Callable[[Job], Count]
+    least: int
+    limit: float
+    alone: bool = False
+    side: bool = False
+    lab: bool = False
+    optional_folder: str = ""
+
+    def wanted(self) -> bool:
+        """Whether it applies to this tree: a stage with an optional folder waits until that exists."""
+        return not self.optional_folder or (paths.ROOT / self.optional_folder).is_dir()
+
+
+def _pytest(*folders: str) -> Callable[[Job], Count]:
+    """A stage that runs pytest in the main environment."""
+    return lambda job: pytests.run(job.log, list(folders), limit=job.limit, expression=job.expression)
+
+
+# In this order. `side`: may run beside the stages that are neither `side` nor `alone`. `lab`: needs root and the lab's packages.
+STAGES = (
+    Stage("build", "the collection builds, installs and documents itself", lambda job: package.run(job.log, job.limit),
+          least=3, limit=300),
+    Stage("unit", "pytest tests/unit, here and under other Pythons",
+          lambda job: pytests.run_everywhere(job.log, ["tests/unit"], limit=job.limit, expression=job.expression),
+          least=10, limit=600),
+    Stage("simulation", "pytest tests/simulation", _pytest("tests/simulation"), least=1, limit=900,
+          optional_folder="tests/simulation"),
+    Stage("api", "pytest tests/integration/api and adapter",
+          _pytest("tests/integration/api", "tests/integration/adapter"), least=5, limit=600),
+    Stage("lab", "pytest tests/integration/lab", _pytest("tests/integration/lab"), least=1, limit=900, alone=True, lab=True),
+    Stage("e2e", "pytest tests/integration/e2e", _pytest("tests/integration/e2e"), least=1, limit=1200, alone=True,
+          lab=True),
+    Stage("sanity", "ansible-test sanity", lambda job: sanity.run(job.log, job.limit), least=15, limit=1200, side=True),
+    Stage("lint", "ansible-lint, yamllint, ruff, mypy, changelog", lambda job: gates.run(job.log, job.limit), least=5,
+          limit=600, side=True),
+    Stage("molecule", "molecule test -s default", lambda job: scenario.run(job.log, job.limit), least=4, limit=1800,
+          alone=True, lab=True),
+)

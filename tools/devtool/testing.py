@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""./dev test: run the stages of the table, two at a time where that is safe, and say plainly how it went."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from devtool import apt, console, locking, paths, process, tree, venv
+from devtool.count import Count
+from devtool.stages import STAGES, Job, Stage
+
+TAIL_LINES = 40
+
+
+@dataclass
+class Report:
+    """What has happened so far. Lines of two stages never mix."""
+
+    count: Count = field(default_factory=Count)
+    unfinished: bool = False
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def started(self, stage: Stage) -> None:
+        """The header of a stage."""
+        with self.guard:
+            console.result(f"==> {stage.name}: {stage.what}")
+
+    def ended(self, stage: Stage, count: Count, seconds: float) -> None:
+        """Its counts; on a failure the end of its output, and where the rest is."""
+        log = log_of(stage)
+        with self.guard:
+            self.count += count
+            skipped = f", {count.skipped} skipped" if count.skipped else ""
+            word = "FAILED" if count.failed else "ok"
+            console.result(f"<== {stage.name}: {word}, {count.passed} passed, {count.failed} failed{skipped}"
+                           f" in {console.seconds(seconds)}")
+            if count.failed:
+                tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
+                for line in tail:
+                    console.result(f"    | {line}")
+                for name in count.names:
+                    console.result(f"    failed: {name}")
+                console.result(f"    the whole output: {log}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what was asked for; 0 only when something ran and nothing failed."""
+    options = parse(arguments)
+    chosen = choose(options.only)
+    with_lab = [stage.name for stage in chosen if stage.lab]
+    if with_lab and os.geteuid() != 0:
+        others = ",".join(stage.name for stage in STAGES if not stage.lab)
+        raise console.Refusal(f"the stages {', '.join(with_lab)} build networks and machines: run this with sudo\n"
+                              f"     or leave them out: ./dev test --only {others}")
+    if with_lab:
+        apt.ensure(apt.LAB)
+    apt.ensure(("git",))
+    venv.ensure()
+    began = time.monotonic()
+    report = Report()
+    with locking.exclusive("test"), process.orderly_interrupts():
+        tree.ensure_live_link()
+        lanes = [[stage for stage in chosen if not stage.side and not stage.alone],
+                 [stage for stage in chosen if stage.side]]
+        _run_lanes(lanes, options.k, report)
+        _run_lanes([[stage for stage in chosen if stage.alone]], options.k, report)
+    console.result(f"--- {len(chosen)} stages in {console.seconds(time.monotonic() - began)}")
+    console.result(f"{report.count.passed} passed, {report.count.failed} failed")
+    if report.unfinished:
+        console.progress("interrupted: these are not all results")
+        return 130
+    return 0 if report.count.passed and not report.count.failed else 1
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line of ./dev test."""
+    parser = argparse.ArgumentParser(prog="./dev test", description="Run the gates; the last line is the total.",
+                                     epilog="stages: " + "; ".join(f"{stage.name} ({stage.what})" for stage in STAGES))
+    parser.add_argument("--only", metavar="STAGE[,STAGE...]", default="", help="run these stages only")
+    parser.add_argument("-k", metavar="EXPRESSION", default="", help="passed to pytest; other stages run in full")
+    return parser.parse_args(arguments)
+
+
+def choose(only: str) -> list[Stage]:
+    """The stages to run, in the order of the table; an unknown name is refused."""
+    if not only:
+        return [stage for stage in STAGES if stage.wanted()]
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    known = {stage.name for stage in STAGES}
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise console.Refusal(f"--only {only}: no such stage; there are {', '.join(stage.name for stage in STAGES)}")
+    return [stage for stage in STAGES if stage.name in names]
+
+
+def log_of(stage: Stage) -> paths.Path:
+    """Where the output of a stage goes."""
+    return paths.LOGS / f"{stage.name}.log"
+
+
+def _run_lanes(lanes: list[list[Stage]], expression: str, report: Report) -> None:
+    """Run each lane's stages one after the other, the lanes beside each other."""
+    threads = [threading.Thread(target=_run_lane, args=(lane, expression, report)) for lane in lanes if lane]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(timeout=0.5)  # short, so that the main thread sees signals
+
+
+def _run_lane(lane: list[Stage], expression: str, report: Report) -> None:
+    """One stage after the other; a failed stage does not keep the next from running."""
+    for stage in lane:
+        if report.unfinished:
+            return
+        report.started(stage)
+        began = time.monotonic()
+        try:
+            count = _run_stage(stage, expression)
+        except process.Interrupted:
+            report.unfinished = True
+            return
+        report.ended(stage, count, time.monotonic() - began)
+
+
+def _run_stage(stage: Stage, expression: str) -> Count:
+    """The stage's counts; too few passed tests, or a mistake of ours, is a failure as well."""
+    log = log_of(stage)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    try:
+        count = stage.call(Job(stage.name, log, stage.limit, expression))
+    except console.Refusal as refusal:
+        return Count(failed=1, names=(f"{stage.name}: {refusal}",))
+    except process.Interrupted:
+        raise
+    except Exception as error:  # a stage that breaks must not hide the results of the others
+        with log.open("a", encoding="utf-8") as sink:
+            traceback.print_exc(file=sink)
+        return Count(failed=1, names=(f"{stage.name}: {type(error).__name__}: {error}",))
+    if count.passed < stage.least and not count.failed and not expression:
+        return count + Count(failed=1, names=(f"{stage.name}: only {count.passed} passed, at least {stage.least} expected",))
+    return count
