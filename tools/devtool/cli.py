@@ -20,7 +20,8 @@ HELP = """usage: ./dev COMMAND [...]
   lock       renew requirements.txt from requirements.in
   setup      install what the above need, and do nothing else
 
-Needs Debian 12, git, python3. The first run installs missing Debian packages (as root) and fills .venv; later runs start at once.
+Needs Debian 12, git, python3. The first run installs missing Debian packages (as root) and fills .venv;
+later runs start at once.
 """
 
 

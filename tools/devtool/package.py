@@ -24,7 +24,7 @@ def run(log: Path, limit: float) -> Count:
     log.unlink(missing_ok=True)
     total = Count()
     with _scratch() as folder:
-        for name, step in (("build", _build), ("contents", _contents), ("install", _install), ("documentation", _documents)):
+        for name, step in STEPS:
             problem = step(folder, log, limit)
             if problem:
                 with log.open("a", encoding="utf-8") as sink:
@@ -105,3 +105,6 @@ def _json_of(text: str) -> dict[str, object]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+STEPS = (("build", _build), ("contents", _contents), ("install", _install), ("documentation", _documents))

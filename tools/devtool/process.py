@@ -41,7 +41,7 @@ class Outcome:
 
 
 def run(argv: Sequence[str], *, log: Path, cwd: Path, limit: float, env: Mapping[str, str] | None = None,
-        title: str = "", append: bool = False) -> Outcome:
+        title: str, append: bool = False) -> Outcome:
     """Run a command in a process group of its own; say every half minute that it is still at work."""
     if _stopping.is_set():
         raise Interrupted
@@ -76,10 +76,10 @@ def _wait(child: subprocess.Popen[bytes], *, began: float, limit: float, title: 
         except subprocess.TimeoutExpired:
             spent = time.monotonic() - began
             if spent >= limit:
-                console.progress(f"{title or child.args}: no end after {limit:.0f} s, stopping it")
+                console.progress(f"{title}: no end after {limit:.0f} s, stopping it")
                 _end(child)
                 return 124
-            if title and not _stopping.is_set():
+            if not _stopping.is_set():
                 console.progress(f"{title}: still at work after {console.seconds(spent)}")
 
 

@@ -23,8 +23,8 @@ def run(log: Path, folders: list[str], *, limit: float, expression: str = "", py
     report.unlink(missing_ok=True)
     argv = [str(python), "-m", "pytest", f"--junitxml={report}", "-o", "junit_family=xunit2", "--color=no",
             *(["-k", expression] if expression else []), *folders]
-    outcome = process.run(argv, log=log, cwd=paths.ROOT, limit=limit, env=environment.for_log(), title=log.stem + version,
-                          append=append)
+    outcome = process.run(argv, log=log, cwd=paths.ROOT, limit=limit, env=environment.for_log(),
+                          title=log.stem + version, append=append)
     seen = count.of_junit([report]) if report.exists() else Count()
     if outcome.code == NOTHING_COLLECTED and expression:
         return seen
@@ -37,6 +37,8 @@ def run(log: Path, folders: list[str], *, limit: float, expression: str = "", py
 def run_everywhere(log: Path, folders: list[str], *, limit: float, expression: str = "") -> Count:
     """The same in the main environment and under each other Python of this machine, with what a NAT node has."""
     total = run(log, folders, limit=limit, expression=expression)
+    if not all((paths.ROOT / name).is_dir() for name in folders):
+        return total
     for version in interpreters.OTHERS:
         interpreter = interpreters.find(version)
         if interpreter is None:

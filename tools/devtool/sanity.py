@@ -15,7 +15,11 @@ from pathlib import Path
 from devtool import count, environment, interpreters, paths, process, tree
 from devtool.count import Count
 
-BOOTSTRAP = "# Written by ./dev: the pip of the standard library is enough.\nimport ensurepip\n\nensurepip.bootstrap(default_pip=True)\n"
+BOOTSTRAP = """# Written by ./dev: the pip of the standard library is enough.
+import ensurepip
+
+ensurepip.bootstrap(default_pip=True)
+"""
 
 # Tests that must have looked at something: "no tests applicable" is a failure for these.
 MUST_APPLY = ("ansible-doc", "compile", "import", "no-assert", "pep8", "pylint", "runtime-metadata", "shebang",
@@ -35,7 +39,8 @@ def run(log: Path, limit: float) -> Count:
     found = {version: interpreters.find(version) for version in interpreters.OTHERS if version != here}
     own = {version: path for version, path in found.items() if path}
     # Real interpreters come before anything else that PATH may offer under the same name.
-    env["PATH"] = os.pathsep.join([str(paths.VENV / "bin"), *(str(Path(path).parent) for path in own.values()), env["PATH"]])
+    folders = [str(Path(path).parent) for path in own.values()]
+    env["PATH"] = os.pathsep.join([str(paths.VENV / "bin"), *folders, env["PATH"]])
     total = _call([], here, copy, env, log, limit)
     for version in own:
         tests = [word for name in PER_VERSION for word in ("--test", name)]

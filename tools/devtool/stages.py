@@ -45,7 +45,8 @@ def _pytest(*folders: str) -> Callable[[Job], Count]:
     return lambda job: pytests.run(job.log, list(folders), limit=job.limit, expression=job.expression)
 
 
-# In this order. `side`: may run beside the stages that are neither `side` nor `alone`. `lab`: needs root and the lab's packages.
+# In this order. `side`: may run beside the stages that are neither `side` nor `alone`.
+# `lab`: needs root and the lab's packages.
 STAGES = (
     Stage("build", "the collection builds, installs and documents itself", lambda job: package.run(job.log, job.limit),
           least=3, limit=300),
@@ -56,7 +57,8 @@ STAGES = (
           optional_folder="tests/simulation"),
     Stage("api", "pytest tests/integration/api and adapter",
           _pytest("tests/integration/api", "tests/integration/adapter"), least=5, limit=600),
-    Stage("lab", "pytest tests/integration/lab", _pytest("tests/integration/lab"), least=1, limit=900, alone=True, lab=True),
+    Stage("lab", "pytest tests/integration/lab", _pytest("tests/integration/lab"), least=1, limit=900, alone=True,
+          lab=True),
     Stage("e2e", "pytest tests/integration/e2e", _pytest("tests/integration/e2e"), least=1, limit=1200, alone=True,
           lab=True),
     Stage("sanity", "ansible-test sanity", lambda job: sanity.run(job.log, job.limit), least=15, limit=1200, side=True),

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from devtool import apt, console, locking, paths, process, tree, venv
 from devtool.count import Count
@@ -41,8 +42,8 @@ class Report:
             console.result(f"<== {stage.name}: {word}, {count.passed} passed, {count.failed} failed{skipped}"
                            f" in {console.seconds(seconds)}")
             if count.failed:
-                tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
-                for line in tail:
+                text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+                for line in text.splitlines()[-TAIL_LINES:]:
                     console.result(f"    | {line}")
                 for name in count.names:
                     console.result(f"    failed: {name}")
@@ -99,7 +100,7 @@ def choose(only: str) -> list[Stage]:
     return [stage for stage in STAGES if stage.name in names]
 
 
-def log_of(stage: Stage) -> paths.Path:
+def log_of(stage: Stage) -> Path:
     """Where the output of a stage goes."""
     return paths.LOGS / f"{stage.name}.log"
 
@@ -145,5 +146,6 @@ def _run_stage(stage: Stage, expression: str) -> Count:
             traceback.print_exc(file=sink)
         return Count(failed=1, names=(f"{stage.name}: {type(error).__name__}: {error}",))
     if count.passed < stage.least and not count.failed and not expression:
-        return count + Count(failed=1, names=(f"{stage.name}: only {count.passed} passed, at least {stage.least} expected",))
+        reason = f"{stage.name}: only {count.passed} passed, at least {stage.least} expected"
+        return count + Count(failed=1, names=(reason,))
     return count
