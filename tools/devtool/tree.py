@@ -29,6 +29,8 @@ def refresh_copy() -> Path:
         target = paths.COPY / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(paths.ROOT / name, target, follow_symlinks=False)
+    # A repository of its own: in the outer one all of this is ignored, and ansible-test would find nothing to test.
+    subprocess.run(["git", "init", "--quiet", "--template="], cwd=paths.COPY, capture_output=True, check=True)
     return paths.COPY
 
 
