@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import configparser
 import os
-import pwd
 from pathlib import Path
 
 from devtool import paths
@@ -45,16 +45,18 @@ def with_home(name: str) -> dict[str, str]:
 
 def keep_pip_settings(home: Path) -> None:
     """Let pip in a scratch home use the operator's index and proxy: from pip.conf and from PIP_... variables."""
+    settings = configparser.RawConfigParser(strict=False)
+    settings.read([Path.home() / ".pip" / "pip.conf", Path.home() / ".config" / "pip" / "pip.conf"], encoding="utf-8")
+    for name in PIP_VARIABLES:
+        value = os.environ.get("PIP_" + name)
+        if value:
+            if not settings.has_section("global"):
+                settings.add_section("global")
+            settings.set("global", name.lower().replace("_", "-"), value)
     target = home / ".config" / "pip" / "pip.conf"
-    target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    given = [(name, os.environ["PIP_" + name]) for name in PIP_VARIABLES if os.environ.get("PIP_" + name)]
-    lines = ["[global]", *(f"{name.lower().replace('_', '-')} = {value}" for name, value in given)]
-    own = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    settings = [own / ".pip" / "pip.conf", own / ".config" / "pip" / "pip.conf"]
-    text = "".join(path.read_text(encoding="utf-8") + "\n" for path in settings if path.is_file())
-    if len(lines) > 1:
-        text += "\n".join(lines) + "\n"
-    if text:
+    if settings.sections():
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.touch(mode=0o600)
-        target.write_text(text, encoding="utf-8")
+        with target.open("w", encoding="utf-8") as sink:
+            settings.write(sink)
