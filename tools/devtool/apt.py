@@ -48,4 +48,3 @@ def ensure(packages: Sequence[str]) -> None:
     process.run(["apt-get", "update"], log=log, cwd=paths.ROOT, limit=600, env=env, title="apt-get update", append=True)
     if process.run(install, log=log, cwd=paths.ROOT, limit=900, env=env, title="apt-get install", append=True).code:
         raise console.Refusal(f"apt-get could not install {names}; its output is in {log}")
-
