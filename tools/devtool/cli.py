@@ -32,13 +32,17 @@ def main() -> int:
         print(HELP, end="")
         return 0
     try:
-        return _command(name, rest)
+        with process.orderly_interrupts():
+            return _command(name, rest)
     except console.Refusal as refusal:
         console.progress(str(refusal))
         return 2
     except (KeyboardInterrupt, process.Interrupted):
         console.progress("interrupted")
         return 130
+    except PermissionError as error:
+        console.progress(f"{error.strerror}: {error.filename}; was it made by another user? run this with sudo")
+        return 2
 
 
 def _command(name: str, rest: list[str]) -> int:
@@ -72,8 +76,7 @@ def _lint() -> int:
     venv.ensure()
     tree.ensure_live_link()
     log = paths.LOGS / "lint.log"
-    with process.orderly_interrupts():
-        count = gates.run(log, 600)
+    count = gates.run(log, 600)
     console.result(log.read_text(encoding="utf-8", errors="replace").rstrip())
     for name in count.names:
         console.result(f"failed: {name}")

@@ -107,6 +107,8 @@ def orderly_interrupts() -> Iterator[None]:
         for child in tuple(_running):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGINT if first else signal.SIGKILL)
+        if not _running:
+            raise KeyboardInterrupt
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -65,12 +65,14 @@ def main(arguments: Sequence[str]) -> int:
     venv.ensure()
     began = time.monotonic()
     report = Report()
-    with locking.exclusive("test"), process.orderly_interrupts():
+    with locking.exclusive("test"):
         tree.ensure_live_link()
         lanes = [[stage for stage in chosen if not stage.side and not stage.alone],
                  [stage for stage in chosen if stage.side]]
         _run_lanes(lanes, options.k, report)
         _run_lanes([[stage for stage in chosen if stage.alone]], options.k, report)
+    if report.unfinished:
+        report.count += Count(failed=1, names=("interrupted",))
     console.result(f"--- {len(chosen)} stages in {console.seconds(time.monotonic() - began)}")
     console.result(f"{report.count.passed} passed, {report.count.failed} failed")
     if report.unfinished:
