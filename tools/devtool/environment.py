@@ -29,7 +29,9 @@ def base() -> dict[str, str]:
 
 def for_log() -> dict[str, str]:
     """The same, for what writes into a log."""
-    return {**base(), "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
+    # safe.directory: root may test a checkout that belongs to somebody else, and the tools ask git for its files.
+    git = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(paths.ROOT)}
+    return {**base(), **git, "ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"}
 
 
 def with_home(name: str) -> dict[str, str]:

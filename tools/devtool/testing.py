@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = choose(options.only)
     with_lab = [stage.name for stage in chosen if stage.lab]
     if with_lab and os.geteuid() != 0:
-        others = ",".join(stage.name for stage in STAGES if not stage.lab)
+        others = ",".join(stage.name for stage in STAGES if not stage.lab and stage.wanted())
         raise console.Refusal(f"the stages {', '.join(with_lab)} build networks and machines: run this with sudo\n"
                               f"     or leave them out: ./dev test --only {others}")
     if with_lab:
