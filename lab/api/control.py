@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``/_lab/api/...``: the overlay's own controls. JSON in, JSON out.
+
+GET    (empty)           what is in force
+POST   fault             a rule (see ``faults.Rule``); answers its id.  GET: the rules.  DELETE [/<id>]: disarm
+POST   times             {"start_s": .., "stop_s": .., "terminate_s": ..}
+POST   stuck             {"instance": id or name, "stuck": true}: its next stop stays ``stopping`` until forced
+POST   impaired          {"instance": .., "instance_status": "impaired", "system_status": "ok"}
+POST   expire            {"caller": node name}: its credentials expire now
+POST   iam               {"enforce": true}
+POST   reset             disarm, heal and settle everything
+GET    snapshot          the VPC
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from . import backend
+from .corrections import set_status
+from .faults import Rule
+from .power import Times
+
+if TYPE_CHECKING:
+    from .server import Api
+
+STATUSES = ("ok", "impaired", "initializing", "insufficient-data")
+
+
+class ControlError(Exception):
+    """A refusal, with its HTTP status."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Control:
+    """Dispatches control calls to one API."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def handle(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """One call, under the API's lock."""
+        name, _, rest = path.partition("/")
+        handler = getattr(self, f"_{method.lower()}_{name or 'status'}", None)
+        if handler is None:
+            raise ControlError(f"no such control: {method} /_lab/api/{path}", 404)
+        with self._api.lock:
+            result: dict[str, Any] = handler(rest, body)
+            return result
+
+    def _get_status(self, _rest: str, _body: dict[str, Any]) -> dict[str, Any]:
+        api = self._api
+        return {"enforce_iam": api.enforce_iam, "faults": api.faults.describe(), "times": asdict(api.power.times), "stuck": sorted(api.power.stuck)}
+
+    def _get_snapshot(self, _rest: str, _body: dict[str, Any]) -> dict[str, Any]:
+        return asdict(self._api.snapshot())
+
+    def _get_fault(self, _rest: str, _body: dict[str, Any]) -> dict[str, Any]:
+        return {"faults": self._api.faults.describe()}
+
+    def _post_fault(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
+        rule = Rule.load(body)
+        if rule.stale_s and not self._api.faults.stale:
+            self._api.history.forget()
+            self._api.history.remember(self._api.model)
+        return {"id": self._api.faults.add(rule)}
+
+    def _delete_fault(self, rest: str, _body: dict[str, Any]) -> dict[str, Any]:
+        if not rest:
+            self._api.faults.clear()
+        elif not self._api.faults.remove(rest):
+            raise ControlError(f"no fault {rest!r}", 404)
+        return {"faults": self._api.faults.describe()}
+
+    def _post_times(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
+        known = {each.name for each in fields(Times)}
+        if not set(body) <= known:
+            raise ControlError(f"unknown times {sorted(set(body) - known)}; known: {sorted(known)}")
+        for name, value in body.items():
+            setattr(self._api.power.times, name, float(value))
+        return asdict(self._api.power.times)
+
+    def _post_stuck(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
+        instance = self._instance(body)
+        if body.get("stuck", True):
+            self._api.power.stuck.add(instance.id)
+        else:
+            self._api.power.release(self._api.model, instance.id)
+        return {"stuck": sorted(self._api.power.stuck)}
+
+    def _post_impaired(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
+        instance = self._instance(body)
+        values = {"instance_status": body.get("instance_status", "impaired"), "system_status": body.get("system_status", "ok")}
+        if not set(values.values()) <= set(STATUSES):
+            raise ControlError(f"a status is one of {STATUSES}")
+        set_status(instance, **values)
+        return {"instance": instance.id, **values}
+
+    def _post_expire(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"expired": self._api.identity.expire(body["caller"])}
+
+    def _post_iam(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
+        self._api.enforce_iam = bool(body["enforce"])
+        return {"enforce": self._api.enforce_iam}
+
+    def _post_reset(self, _rest: str, _body: dict[str, Any]) -> dict[str, Any]:
+        api = self._api
+        api.faults.clear()
+        api.history.forget()
+        api.power.times = Times()
+        api.power.settle(api.model)
+        for instance in backend.instances(api.model):
+            set_status(instance)
+        api.changed()
+        return self._get_status("", {})
+
+    def _instance(self, body: dict[str, Any]) -> Any:
+        try:
+            return backend.find_instance(self._api.model, str(body["instance"]))
+        except KeyError as error:
+            raise ControlError(f"{error.args[0]}", 404) from None

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API itself: every AWS call passes here on its way to moto, under one lock."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from . import backend, checks
+from .authorize import authorize
+from .calls import Call, CallLog, now, relevant
+from .control import Control, ControlError
+from .errors import Answer, ApiError
+from .faults import Effect, Faults
+from .history import History
+from .httpd import DropConnection, HttpServer, call_wsgi, status_line
+from .identity import Identity
+from .power import ACTIONS as POWER_ACTIONS
+from .power import Power, PowerHook
+from .request import ApiRequest
+from .snapshot import Snapshot, snapshot
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = ("127.", "::1", "::ffff:127.")
+
+
+class Api:
+    """One lab's API. ``on_change`` is called with the lock held, before the answer goes out, so the kernel follows the API at once."""
+
+    def __init__(self, *, region: str = backend.REGION, on_change: Callable[[Snapshot], None] | None = None,
+                 control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None, call_log: Path, enforce_iam: bool = False,
+                 power: PowerHook | None = None, account: str = backend.ACCOUNT) -> None:
+        self.region, self.account = region, account
+        self.enforce_iam = enforce_iam
+        self.lock = threading.RLock()
+        self.faults = Faults()
+        self.identity = Identity(account, region)
+        self.power = Power(self.lock, self._changed, power)
+        self.history = History()
+        self._on_change = on_change
+        self._control = control
+        self._own_control = Control(self)
+        self._log = CallLog(call_log)
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._http = HttpServer(self, "lab-api")
+
+    @property
+    def model(self) -> Any:
+        """moto's EC2 model. Touch it with the lock held only."""
+        return backend.ec2(self.account, self.region)
+
+    def start(self, sockets: Iterable[socket.socket]) -> None:
+        """Serve on sockets that are bound and listening already. The API owns them from now on."""
+        for listener in sockets:
+            self._http.serve(listener)
+
+    def stop(self) -> None:
+        """Close all sockets and end all transitions."""
+        self._http.stop()
+        self.power.close()
+        self._log.close()
+
+    def snapshot(self) -> Snapshot:
+        """The VPC now."""
+        with self.lock:
+            return snapshot(self.account, self.region)
+
+    def changed(self) -> None:
+        """Tell ``on_change``, after a change that came by no call."""
+        with self.lock:
+            self._changed()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """WSGI."""
+        path = environ["PATH_INFO"]
+        if path.startswith("/_lab/"):
+            answer = self._lab(environ, path[len("/_lab/"):])
+        elif path.startswith("/moto-api"):
+            answer = Answer(404, b"moto's own control would bypass the lab; see /_lab/api\n")  # its reset forgets what we know
+        else:
+            answer = self._serve(ApiRequest.parse(environ, self.region))
+        start_response(status_line(answer.status), answer.headers)
+        return [answer.body]
+
+    def _serve(self, request: ApiRequest) -> Answer:
+        received = time.monotonic()
+        with self.lock:
+            caller = self.identity.caller(request.access_key)
+        effect = self.faults.hit(request.action, caller, request.access_key)
+        time.sleep(effect.delay_s)  # outside the lock: a slow call must not slow the others
+        with self.lock:
+            answer = self._decide(request, effect)
+            self._write(request, caller, received, effect, answer)
+        time.sleep(effect.delay_after_s)
+        if answer is None or effect.drop == "after":
+            raise DropConnection
+        return answer
+
+    def _decide(self, request: ApiRequest, effect: Effect) -> Answer | None:
+        """The answer; None for a call that is dropped unapplied."""
+        if effect.drop == "before":
+            return None
+        if effect.body is not None:
+            return Answer(effect.status or 502, effect.body.encode(), [("Content-Type", "text/html")], "raw")
+        try:
+            if effect.error is not None:
+                raise ApiError(effect.error, effect.message, effect.status)
+            principal = self.identity.authenticate(request) if self.enforce_iam else None
+            if principal is not None:
+                authorize(self.model, principal, request)
+            return self._apply(request, effect)
+        except ApiError as error:
+            return error.answer(request.service)
+        except Exception:
+            # AWS never answers HTML, so neither does the lab: what moto cannot do is an internal error.
+            log.exception("%s %s", request.service, request.action)
+            return ApiError("InternalError", "An internal error has occurred (of the lab; see its log)").answer(request.service)
+
+    def _apply(self, request: ApiRequest, effect: Effect) -> Answer:
+        model = self.model
+        if request.service == "ec2" and request.region == self.region:
+            checks.check(model, request)
+        if request.dry_run:
+            raise ApiError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+        if effect.stale_s and request.reads:
+            with self.history.as_of(model, effect.stale_s):
+                return self._call_moto(request)
+        if request.service == "ec2" and request.action in POWER_ACTIONS:
+            answer = self.power.handle(model, request)
+        else:
+            known = {instance.id for instance in backend.instances(model)} if request.action == "RunInstances" else set()
+            answer = self._call_moto(request)
+            if answer.status < 300:
+                self._follow_up(request, known)
+        if not request.reads and answer.status < 300:
+            self._changed()
+        return answer
+
+    def _call_moto(self, request: ApiRequest) -> Answer:
+        request.rewind()
+        request.environ["HTTP_X_MOTO_ACCOUNT_ID"] = self.account
+        status, headers, body = call_wsgi(self._moto, request.environ)
+        code = int(status.split()[0])
+        return Answer(code, body, headers, _error_code(body) if code >= 300 else None)
+
+    def _follow_up(self, request: ApiRequest, known: set[str]) -> None:
+        """What moto does at once and AWS in time, or forgets."""
+        if request.action == "RunInstances":
+            for instance in backend.instances(self.model):
+                if instance.id not in known:
+                    self.power.launched(instance)
+        elif request.action == "TerminateInstances":
+            for instance_id in request.members("InstanceId"):
+                self.power.terminated(backend.find_instance(self.model, instance_id))
+        elif request.action == "AssociateAddress":
+            held = {address.eni.id: address.public_ip for address in self.model.addresses if address.eni is not None}
+            for interface in self.model.enis.values():
+                if interface.public_ip in held.values() and held.get(interface.id) != interface.public_ip:
+                    interface.public_ip = None
+
+    def _changed(self) -> None:
+        if self.faults.stale:
+            self.history.remember(self.model)
+        if self._on_change is not None:
+            try:
+                self._on_change(snapshot(self.account, self.region))
+            except Exception:
+                log.exception("the fabric failed to follow a change")
+
+    def _write(self, request: ApiRequest, caller: str, received: float, effect: Effect, answer: Answer | None) -> None:
+        monotonic, wall = now()
+        self._log.append(Call(monotonic, wall, received, caller, request.access_key, request.environ.get("REMOTE_ADDR", ""), request.service,
+                              request.action, relevant(request.params), answer.status if answer else None, answer.error if answer else None,
+                              effect.rules))
+
+    def _lab(self, environ: dict[str, Any], path: str) -> Answer:
+        # Nodes reach the API too; only the operator's side of the machine may steer the lab.
+        if not environ["REMOTE_ADDR"].startswith(LOOPBACK):
+            return _json(403, {"error": "the lab's control answers on the loopback interface only"})
+        try:
+            body = json.loads(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) or b"{}")
+            if not isinstance(body, dict):
+                raise ValueError("the body must be a JSON object")
+            if path == "api" or path.startswith("api/"):
+                return _json(200, self._own_control.handle(environ["REQUEST_METHOD"], path[len("api/"):].strip("/"), body))
+            if self._control is None:
+                return _json(404, {"error": f"nothing here serves /_lab/{path}"})
+            return _json(200, self._control(path, body))
+        except ControlError as error:
+            return _json(error.status, {"error": str(error)})
+        except (ValueError, KeyError, TypeError) as error:
+            return _json(400, {"error": f"{type(error).__name__}: {error}"})
+
+
+def _json(status: int, data: dict[str, Any]) -> Answer:
+    return Answer(status, json.dumps(data, default=str).encode() + b"\n", [("Content-Type", "application/json")])
+
+
+def _error_code(body: bytes) -> str | None:
+    text = body.decode("utf-8", "replace")
+    if "<Code>" in text:
+        return text.partition("<Code>")[2].partition("</Code>")[0]
+    try:
+        return str(json.loads(text).get("__type", "")).rpartition("#")[2] or None
+    except (ValueError, AttributeError):
+        return None

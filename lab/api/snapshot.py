@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the fabric needs to know about the VPC, as plain frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import backend
+from .corrections import primary_interface, target_interface
+
+LOCAL, GATEWAY, INTERFACE, NAT_GATEWAY, OTHER = "local", "gateway", "interface", "nat-gateway", "other"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """``name`` is the Name tag ("" without one); ``interface_id`` the primary interface."""
+
+    id: str
+    name: str
+    state: str
+    private_ip: str
+    interface_id: str
+    source_dest_check: bool
+    public_ip: str | None
+    subnet_id: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """``target_kind``: local, gateway, interface (an instance target too), nat-gateway or other. ``state``: active or blackhole."""
+
+    destination: str
+    target_kind: str
+    target_id: str
+    state: str
+
+
+@dataclass(frozen=True)
+class RouteTable:
+    """``subnet_ids`` are the subnets this table serves, also those that only fall to it because it is the VPC's main table."""
+
+    id: str
+    name: str
+    routes: tuple[Route, ...]
+    subnet_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """One subnet."""
+
+    id: str
+    cidr: str
+    availability_zone: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything at one moment. The account's default VPC is left out."""
+
+    instances: tuple[Instance, ...]
+    route_tables: tuple[RouteTable, ...]
+    subnets: tuple[Subnet, ...]
+
+    def instance(self, reference: str) -> Instance:
+        """By id or name; ``KeyError`` if there is none."""
+        for instance in self.instances:
+            if reference in (instance.id, instance.name):
+                return instance
+        raise KeyError(reference)
+
+
+def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION) -> Snapshot:
+    """Read moto's models. The caller holds the API's lock if the API is being served."""
+    model = backend.ec2(account, region)
+    default_vpcs = {vpc.id for vpc in model.vpcs.values() if str(vpc.is_default).lower() == "true"}
+    subnets = [subnet for by_zone in model.subnets.values() for subnet in by_zone.values() if subnet.vpc_id not in default_vpcs]
+    tables = [table for table in model.route_tables.values() if table.vpc_id not in default_vpcs]
+    explicit = {subnet_id for table in tables for subnet_id in table._associations.values()}
+    elastic = {address.eni.id: address.public_ip for address in model.addresses if address.eni is not None}
+    return Snapshot(
+        tuple(_instance(model, instance, elastic) for instance in backend.instances(model) if instance.vpc_id not in default_vpcs),
+        tuple(_table(model, table, subnets, explicit) for table in tables),
+        tuple(Subnet(subnet.id, subnet.cidr_block, subnet.availability_zone) for subnet in subnets),
+    )
+
+
+def _instance(model: Any, instance: Any, elastic: dict[str, str]) -> Instance:
+    interface = primary_interface(instance)
+    if interface is None:
+        return Instance(instance.id, _name(model, instance.id), instance.state, "", "", True, None, instance.subnet_id or "")
+    # moto leaves a moved elastic address on its old instance: only the address itself knows where it is.
+    public_ip = elastic.get(interface.id) or (interface.public_ip if interface.public_ip_auto_assign else None)
+    return Instance(instance.id, _name(model, instance.id), instance.state, interface.private_ip_address, interface.id,
+                    bool(interface.source_dest_check), public_ip, interface.subnet.id)
+
+
+def _table(model: Any, table: Any, subnets: list[Any], explicit: set[str]) -> RouteTable:
+    served = [target for target in table._associations.values() if target.startswith("subnet-")]
+    if table.main_association_id is not None:
+        served += [subnet.id for subnet in subnets if subnet.vpc_id == table.vpc_id and subnet.id not in explicit]
+    return RouteTable(table.id, _name(model, table.id), tuple(_route(route) for route in table.routes), tuple(served))
+
+
+def destination(route: Any) -> str:
+    """A route's destination: IPv4, IPv6 or a prefix list's id."""
+    return route.destination_cidr_block or route.destination_ipv6_cidr_block or route.destination_prefix_list_id or ""
+
+
+def _route(route: Any) -> Route:
+    interface = target_interface(route)
+    if interface is not None:
+        kind, target = INTERFACE, interface.id
+    elif route.local:
+        kind, target = LOCAL, "local"
+    elif route.gateway_id:
+        kind, target = GATEWAY, route.gateway_id
+    elif route.nat_gateway_id:
+        kind, target = NAT_GATEWAY, route.nat_gateway_id
+    else:
+        kind, target = OTHER, ""
+    return Route(destination(route), kind, target, route.state)
+
+
+def _name(model: Any, resource_id: str) -> str:
+    return backend.tags(model, resource_id).get("Name", "")
