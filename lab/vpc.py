@@ -51,8 +51,15 @@ class VpcIds:
         return next(zone for zone in self.zones.values() if zone.node == name)
 
 
-def build(zones: Sequence[str] = ("a", "b"), *, source_dest_check: bool = True, seed: int = 42, cluster: str = CLUSTER,
-          account: str = backend.ACCOUNT, region: str = backend.REGION) -> VpcIds:
+def build(
+    zones: Sequence[str] = ("a", "b"),
+    *,
+    source_dest_check: bool = True,
+    seed: int = 42,
+    cluster: str = CLUSTER,
+    account: str = backend.ACCOUNT,
+    region: str = backend.REGION,
+) -> VpcIds:
     """Reset moto and create the VPC of ``docs/architecture.md``, the same ids for the same arguments.
 
     Before the API is served, or with its lock held. ``source_dest_check=False`` is for hosts that nobody will configure.
@@ -74,27 +81,57 @@ def build(zones: Sequence[str] = ("a", "b"), *, source_dest_check: bool = True, 
     return VpcIds(vpc.id, gateway.id, public.id, group.id, built)
 
 
-def add_route_tables(count: int, zone: ZoneIds, *, prefix: str = "scale", account: str = backend.ACCOUNT, region: str = backend.REGION) -> list[str]:
+def add_route_tables(
+    count: int, zone: ZoneIds, *, prefix: str = "scale", account: str = backend.ACCOUNT, region: str = backend.REGION
+) -> list[str]:
     """More private route tables, with no subnets, whose default route goes to the zone's node. With the API's lock held."""
     model = backend.ec2(account, region)
     vpc_id = model.route_tables[zone.route_table].vpc_id
     tables = []
     for index in range(count):
-        table = model.create_route_table(vpc_id, tags=_tags(Name=f"{prefix}-{zone.zone}-{index}", **{CLUSTER_TAG: CLUSTER}))
+        table = model.create_route_table(
+            vpc_id, tags=_tags(Name=f"{prefix}-{zone.zone}-{index}", **{CLUSTER_TAG: CLUSTER})
+        )
         model.create_route(table.id, DEFAULT_ROUTE, interface_id=zone.interface_id)
         tables.append(table.id)
     return tables
 
 
-def _zone(model: Any, account: str, region: str, zone: str, vpc_id: str, public_table: str, group: str, check: bool, cluster: str) -> ZoneIds:
+def _zone(
+    model: Any,
+    account: str,
+    region: str,
+    zone: str,
+    vpc_id: str,
+    public_table: str,
+    group: str,
+    check: bool,
+    cluster: str,
+) -> ZoneIds:
     number = ord(zone) - ord("a")
     availability_zone, node = region + zone, f"nat-{zone}"
     private_ip, public_ip = f"10.0.{number}.10", f"203.0.113.{10 + number}"
-    public = model.create_subnet(vpc_id, f"10.0.{number}.0/24", availability_zone=availability_zone, tags=_named(f"public-{zone}"))
-    private = model.create_subnet(vpc_id, f"10.0.{10 + number}.0/24", availability_zone=availability_zone, tags=_named(f"private-{zone}"))
-    reservation = model.run_instances(IMAGE, 1, None, [], instance_type="t3.nano", is_instance_type_default=False, region_name=region, subnet_id=public.id,
-                                      private_ip=private_ip, security_group_ids=[group], associate_public_ip=False,
-                                      tags={"instance": {"Name": node, CLUSTER_TAG: cluster}}, metadata_options={"HttpTokens": "required"})
+    public = model.create_subnet(
+        vpc_id, f"10.0.{number}.0/24", availability_zone=availability_zone, tags=_named(f"public-{zone}")
+    )
+    private = model.create_subnet(
+        vpc_id, f"10.0.{10 + number}.0/24", availability_zone=availability_zone, tags=_named(f"private-{zone}")
+    )
+    reservation = model.run_instances(
+        IMAGE,
+        1,
+        None,
+        [],
+        instance_type="t3.nano",
+        is_instance_type_default=False,
+        region_name=region,
+        subnet_id=public.id,
+        private_ip=private_ip,
+        security_group_ids=[group],
+        associate_public_ip=False,
+        tags={"instance": {"Name": node, CLUSTER_TAG: cluster}},
+        metadata_options={"HttpTokens": "required"},
+    )
     instance = reservation.instances[0]
     interface = instance.nics[0]
     interface.source_dest_check = check
@@ -106,12 +143,28 @@ def _zone(model: Any, account: str, region: str, zone: str, vpc_id: str, public_
     model.associate_route_table(public_table, subnet_id=public.id)
     model.associate_route_table(table.id, subnet_id=private.id)
     role = _role(model, account, instance.id, f"lab-{node}")
-    return ZoneIds(zone, availability_zone, node, instance.id, interface.id, private_ip, public_ip, address.allocation_id, public.id, private.id, table.id, role)
+    return ZoneIds(
+        zone,
+        availability_zone,
+        node,
+        instance.id,
+        interface.id,
+        private_ip,
+        public_ip,
+        address.allocation_id,
+        public.id,
+        private.id,
+        table.id,
+        role,
+    )
 
 
 def _role(model: Any, account: str, instance_id: str, name: str) -> str:
     iam = backend.iam(account)
-    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
     iam.create_role(name, json.dumps(trust), "/", None, "A NAT node of the lab", [], "3600")
     iam.create_instance_profile(name, "/", [name])
     model.associate_iam_instance_profile(instance_id, iam_instance_profile_name=name)
@@ -122,23 +175,63 @@ def policy(route_tables: Sequence[str], cluster: str, account: str, region: str)
     """The least that a node needs: read all (EC2 cannot scope that), write the cluster's own resources."""
     arn = f"arn:aws:ec2:{region}:{account}:"
     of_cluster = {"StringEquals": {f"aws:ResourceTag/{CLUSTER_TAG}": cluster}}
-    return {"Version": "2012-10-17", "Statement": [
-        {"Sid": "Read", "Effect": "Allow", "Resource": "*",
-         "Action": ["ec2:DescribeRouteTables", "ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeNetworkInterfaces"]},
-        {"Sid": "Routes", "Effect": "Allow", "Resource": [arn + "route-table/" + table for table in route_tables],
-         "Action": ["ec2:ReplaceRoute", "ec2:CreateRoute"]},
-        {"Sid": "Fence", "Effect": "Allow", "Resource": arn + "instance/*", "Condition": of_cluster,
-         "Action": ["ec2:StopInstances", "ec2:StartInstances", "ec2:RebootInstances"]},
-        {"Sid": "Tags", "Effect": "Allow", "Resource": arn + "instance/*", "Action": ["ec2:CreateTags", "ec2:DeleteTags"],
-         # A node must not be able to tag itself into another cluster.
-         "Condition": {**of_cluster, "ForAllValues:StringLike": {"aws:TagKeys": "nat-failover:*"},
-                       "ForAllValues:StringNotEquals": {"aws:TagKeys": CLUSTER_TAG}}},
-        {"Sid": "Forwarding", "Effect": "Allow", "Resource": [arn + "instance/*", arn + "network-interface/*"], "Condition": of_cluster,
-         "Action": ["ec2:ModifyInstanceAttribute", "ec2:ModifyNetworkInterfaceAttribute"]},
-    ]}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "Read",
+                "Effect": "Allow",
+                "Resource": "*",
+                "Action": [
+                    "ec2:DescribeRouteTables",
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeInstanceStatus",
+                    "ec2:DescribeNetworkInterfaces",
+                ],
+            },
+            {
+                "Sid": "Routes",
+                "Effect": "Allow",
+                "Resource": [arn + "route-table/" + table for table in route_tables],
+                "Action": ["ec2:ReplaceRoute", "ec2:CreateRoute"],
+            },
+            {
+                "Sid": "Fence",
+                "Effect": "Allow",
+                "Resource": arn + "instance/*",
+                "Condition": of_cluster,
+                "Action": ["ec2:StopInstances", "ec2:StartInstances", "ec2:RebootInstances"],
+            },
+            {
+                "Sid": "Tags",
+                "Effect": "Allow",
+                "Resource": arn + "instance/*",
+                "Action": ["ec2:CreateTags", "ec2:DeleteTags"],
+                # A node must not be able to tag itself into another cluster.
+                "Condition": {
+                    **of_cluster,
+                    "ForAllValues:StringLike": {"aws:TagKeys": "nat-failover:*"},
+                    "ForAllValues:StringNotEquals": {"aws:TagKeys": CLUSTER_TAG},
+                },
+            },
+            {
+                "Sid": "Forwarding",
+                "Effect": "Allow",
+                "Resource": [arn + "instance/*", arn + "network-interface/*"],
+                "Condition": of_cluster,
+                "Action": ["ec2:ModifyInstanceAttribute", "ec2:ModifyNetworkInterfaceAttribute"],
+            },
+        ],
+    }
 
 
-def grant(role: str, route_tables: Sequence[str], cluster: str = CLUSTER, account: str = backend.ACCOUNT, region: str = backend.REGION) -> None:
+def grant(
+    role: str,
+    route_tables: Sequence[str],
+    cluster: str = CLUSTER,
+    account: str = backend.ACCOUNT,
+    region: str = backend.REGION,
+) -> None:
     """Let a node's role write these route tables, and no others."""
     backend.iam(account).put_role_policy(role, POLICY, json.dumps(policy(route_tables, cluster, account, region)))
 

@@ -14,17 +14,36 @@ from .request import ApiRequest
 
 # Prefix of an id -> type in its ARN.
 TYPES = {
-    "i": "instance", "rtb": "route-table", "eni": "network-interface", "subnet": "subnet", "vpc": "vpc", "igw": "internet-gateway",
-    "eipalloc": "elastic-ip", "sg": "security-group", "vol": "volume", "nat": "natgateway", "pl": "prefix-list",
+    "i": "instance",
+    "rtb": "route-table",
+    "eni": "network-interface",
+    "subnet": "subnet",
+    "vpc": "vpc",
+    "igw": "internet-gateway",
+    "eipalloc": "elastic-ip",
+    "sg": "security-group",
+    "vol": "volume",
+    "nat": "natgateway",
+    "pl": "prefix-list",
 }
 # EC2 actions that AWS authorizes on resources, and the parameters that name these. Any other action is authorized on "*".
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    "CreateRoute": ("RouteTableId",), "ReplaceRoute": ("RouteTableId",), "DeleteRoute": ("RouteTableId",), "DeleteRouteTable": ("RouteTableId",),
+    "CreateRoute": ("RouteTableId",),
+    "ReplaceRoute": ("RouteTableId",),
+    "DeleteRoute": ("RouteTableId",),
+    "DeleteRouteTable": ("RouteTableId",),
     "AssociateRouteTable": ("RouteTableId", "SubnetId"),
-    "StartInstances": ("InstanceId",), "StopInstances": ("InstanceId",), "RebootInstances": ("InstanceId",), "TerminateInstances": ("InstanceId",),
-    "ModifyInstanceAttribute": ("InstanceId",), "DescribeInstanceAttribute": ("InstanceId",), "ModifyInstanceMetadataOptions": ("InstanceId",),
-    "ModifyNetworkInterfaceAttribute": ("NetworkInterfaceId",), "DescribeNetworkInterfaceAttribute": ("NetworkInterfaceId",),
-    "CreateTags": ("ResourceId",), "DeleteTags": ("ResourceId",),
+    "StartInstances": ("InstanceId",),
+    "StopInstances": ("InstanceId",),
+    "RebootInstances": ("InstanceId",),
+    "TerminateInstances": ("InstanceId",),
+    "ModifyInstanceAttribute": ("InstanceId",),
+    "DescribeInstanceAttribute": ("InstanceId",),
+    "ModifyInstanceMetadataOptions": ("InstanceId",),
+    "ModifyNetworkInterfaceAttribute": ("NetworkInterfaceId",),
+    "DescribeNetworkInterfaceAttribute": ("NetworkInterfaceId",),
+    "CreateTags": ("ResourceId",),
+    "DeleteTags": ("ResourceId",),
     "AssociateAddress": ("AllocationId", "InstanceId", "NetworkInterfaceId"),
 }
 
@@ -48,7 +67,12 @@ def _needs(model: Any, principal: Principal, request: ApiRequest) -> Iterator[tu
         arn = f"arn:aws:dynamodb:{request.region}:{model.account_id}:table/{request.params['TableName']}"
         yield action, arn, _context(model, principal, request, "")
         return
-    named = [value for name in PARAMETERS.get(request.action, ()) for value in (*request.members(name), request.get(name)) if value]
+    named = [
+        value
+        for name in PARAMETERS.get(request.action, ())
+        for value in (*request.members(name), request.get(name))
+        if value
+    ]
     if request.service != "ec2" or not named:
         yield action, "*", _context(model, principal, request, "")
     for resource_id in named if request.service == "ec2" else []:
@@ -67,8 +91,12 @@ def _arn(model: Any, resource_id: str) -> str:
 
 def _context(model: Any, principal: Principal, request: ApiRequest, resource_id: str) -> dict[str, list[str]]:
     context = {
-        "aws:principalarn": [principal.arn], "aws:requestedregion": [request.region], "ec2:region": [request.region],
-        "aws:principalaccount": [model.account_id], "aws:resourceaccount": [model.account_id], "aws:sourceip": [request.environ["REMOTE_ADDR"]],
+        "aws:principalarn": [principal.arn],
+        "aws:requestedregion": [request.region],
+        "ec2:region": [request.region],
+        "aws:principalaccount": [model.account_id],
+        "aws:resourceaccount": [model.account_id],
+        "aws:sourceip": [request.environ["REMOTE_ADDR"]],
     }
     if principal.instance_id:
         context["ec2:sourceinstancearn"] = [_arn(model, principal.instance_id)]
@@ -78,7 +106,9 @@ def _context(model: Any, principal: Principal, request: ApiRequest, resource_id:
     requested = request.tags() or request.tags("TagSpecification.1.Tag")
     if requested:
         context["aws:tagkeys"] = list(requested)
-        context.update({f"aws:requesttag/{key}".lower(): [value] for key, value in requested.items() if value is not None})
+        context.update(
+            {f"aws:requesttag/{key}".lower(): [value] for key, value in requested.items() if value is not None}
+        )
     if request.action == "ModifyInstanceAttribute":
         attributes = [name.partition(".")[0] for name in request.params if name.endswith(".Value")]
         context["ec2:attribute"] = attributes
@@ -100,7 +130,11 @@ def _add_vpc(model: Any, resource_id: str, context: dict[str, list[str]]) -> Non
 
 
 def _refusal(request: ApiRequest, principal: Principal, action: str, resource: str, verdict: str) -> ApiError:
-    because = f"no identity-based policy allows the {action} action" if verdict == policy.IMPLICIT else "an explicit deny in an identity-based policy"
+    because = (
+        f"no identity-based policy allows the {action} action"
+        if verdict == policy.IMPLICIT
+        else "an explicit deny in an identity-based policy"
+    )
     link = "because" if verdict == policy.IMPLICIT else "with"
     message = f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource} {link} {because}"
     if request.service == "ec2":

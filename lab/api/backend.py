@@ -92,6 +92,14 @@ def mint(account: str, region: str, instance_id: str, lifetime_s: float) -> Cred
     role = role_of(ec2(account, region), instance_id)
     if role is None:
         raise KeyError(f"instance {instance_id} has no instance profile with a role")
-    assumed = sts(account).assume_role(region_name=region, role_session_name=instance_id, role_arn=role.arn, policy="",
-                                       duration=lifetime_s, external_id="")
-    return Credentials(assumed.access_key_id, assumed.secret_access_key, assumed.session_token, assumed.expiration, role.name)
+    assumed = sts(account).assume_role(
+        region_name=region,
+        role_session_name=instance_id,
+        role_arn=role.arn,
+        policy="",
+        duration=lifetime_s,
+        external_id="",
+    )
+    return Credentials(
+        assumed.access_key_id, assumed.secret_access_key, assumed.session_token, assumed.expiration, role.name
+    )

@@ -65,16 +65,25 @@ class CallLog:
 
 def relevant(params: dict[str, Any]) -> dict[str, Any]:
     """The parameters worth logging: no protocol fields, no secrets, no long texts."""
-    return {key: value[:TEXT_MAX] if isinstance(value, str) else value for key, value in params.items() if key not in HIDDEN}
+    return {
+        key: value[:TEXT_MAX] if isinstance(value, str) else value for key, value in params.items() if key not in HIDDEN
+    }
 
 
-def read_calls(path: Path, *, action: str | None = None, caller: str | None = None, since: float = 0.0, writes: bool = False) -> list[Call]:
+def read_calls(
+    path: Path, *, action: str | None = None, caller: str | None = None, since: float = 0.0, writes: bool = False
+) -> list[Call]:
     """The logged calls, optionally of one action, of one caller, decided after ``since`` (monotonic), or without the reading ones."""
     names = {each.name for each in fields(Call)}
     calls = (Call(**{key: value for key, value in json.loads(line).items() if key in names}) for line in _lines(path))
-    return [call for call in calls
-            if (action is None or call.action == action) and (caller is None or call.caller == caller) and call.time >= since
-            and not (writes and call.action.startswith(("Describe", "Get", "List")))]
+    return [
+        call
+        for call in calls
+        if (action is None or call.action == action)
+        and (caller is None or call.caller == caller)
+        and call.time >= since
+        and not (writes and call.action.startswith(("Describe", "Get", "List")))
+    ]
 
 
 def _lines(path: Path) -> Iterable[str]:

@@ -14,11 +14,24 @@ from .request import ApiRequest
 from .snapshot import destination as destination_of
 
 IDS = {
-    "InstanceId": ("i", "InvalidInstanceID.Malformed"), "RouteTableId": ("rtb", "InvalidRouteTableId.Malformed"),
+    "InstanceId": ("i", "InvalidInstanceID.Malformed"),
+    "RouteTableId": ("rtb", "InvalidRouteTableId.Malformed"),
     "NetworkInterfaceId": ("eni", "InvalidNetworkInterfaceId.Malformed"),
 }
-TARGETS = ("GatewayId", "InstanceId", "NetworkInterfaceId", "NatGatewayId", "EgressOnlyInternetGatewayId", "TransitGatewayId",
-           "VpcPeeringConnectionId", "LocalGatewayId", "CarrierGatewayId", "VpcEndpointId", "CoreNetworkArn", "LocalTarget")
+TARGETS = (
+    "GatewayId",
+    "InstanceId",
+    "NetworkInterfaceId",
+    "NatGatewayId",
+    "EgressOnlyInternetGatewayId",
+    "TransitGatewayId",
+    "VpcPeeringConnectionId",
+    "LocalGatewayId",
+    "CarrierGatewayId",
+    "VpcEndpointId",
+    "CoreNetworkArn",
+    "LocalTarget",
+)
 DESTINATIONS = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
 
 
@@ -60,13 +73,20 @@ def _known_instances(model: Any, ids: list[str]) -> None:
 def _route(model: Any, request: ApiRequest) -> None:
     table = model.route_tables.get(request.get("RouteTableId"))
     if table is None:
-        raise ApiError("InvalidRouteTableID.NotFound", f"The routeTable ID '{request.get('RouteTableId')}' does not exist")
+        raise ApiError(
+            "InvalidRouteTableID.NotFound", f"The routeTable ID '{request.get('RouteTableId')}' does not exist"
+        )
     wanted = _canonical(request)
     targets = [name for name in TARGETS if request.get(name)]
     if not targets:
-        raise ApiError("MissingParameter", "The request must contain exactly one target, such as gatewayId, networkInterfaceId or instanceId")
+        raise ApiError(
+            "MissingParameter",
+            "The request must contain exactly one target, such as gatewayId, networkInterfaceId or instanceId",
+        )
     if len(targets) > 1:
-        raise ApiError("InvalidParameterCombination", f"The request must contain exactly one target, not {' and '.join(targets)}")
+        raise ApiError(
+            "InvalidParameterCombination", f"The request must contain exactly one target, not {' and '.join(targets)}"
+        )
     _target(model, table, targets[0], str(request.get(targets[0])))
     if request.action == "CreateRoute" and any(destination_of(route) == wanted for route in table.routes):
         raise ApiError("RouteAlreadyExists", f"The route identified by {wanted} already exists.")
@@ -76,8 +96,10 @@ def _canonical(request: ApiRequest) -> str:
     """The one destination, in canonical form, which is what AWS stores (100.68.0.18/18 is 100.68.0.0/18)."""
     given = [name for name in DESTINATIONS if request.get(name)]
     if len(given) != 1:
-        raise ApiError("MissingParameter" if not given else "InvalidParameterCombination",
-                       "The request must contain exactly one of destinationCidrBlock, destinationIpv6CidrBlock, destinationPrefixListId")
+        raise ApiError(
+            "MissingParameter" if not given else "InvalidParameterCombination",
+            "The request must contain exactly one of destinationCidrBlock, destinationIpv6CidrBlock, destinationPrefixListId",
+        )
     name, value = given[0], str(request.get(given[0]))
     if name == "DestinationPrefixListId":
         return value
@@ -86,7 +108,9 @@ def _canonical(request: ApiRequest) -> str:
         if network.version != (4 if name == "DestinationCidrBlock" else 6):
             raise ValueError(f"not of the family of {name}")
     except ValueError:
-        raise ApiError("InvalidParameterValue", f"Value ({value}) for parameter {name} is invalid. This is not a valid CIDR block.") from None
+        raise ApiError(
+            "InvalidParameterValue", f"Value ({value}) for parameter {name} is invalid. This is not a valid CIDR block."
+        ) from None
     if str(network) != value:
         request.rewrite(**{name: str(network)})
     return str(network)
@@ -107,13 +131,18 @@ def _target(model: Any, table: Any, name: str, value: str) -> None:
             raise ApiError("InvalidNetworkInterfaceID.NotFound", f"The networkInterface ID '{value}' does not exist")
         _same_vpc(table, interface.subnet.vpc_id, value)
     else:
-        stores = {"NatGatewayId": ("nat_gateways", "NatGatewayNotFound"), "TransitGatewayId": ("transit_gateways", "InvalidTransitGatewayID.NotFound"),
-                  "EgressOnlyInternetGatewayId": ("egress_only_internet_gateways", "InvalidGatewayID.NotFound"),
-                  "VpcPeeringConnectionId": ("vpc_pcxs", "InvalidVpcPeeringConnectionID.NotFound"),
-                  "CarrierGatewayId": ("carrier_gateways", "InvalidCarrierGatewayID.NotFound")}
+        stores = {
+            "NatGatewayId": ("nat_gateways", "NatGatewayNotFound"),
+            "TransitGatewayId": ("transit_gateways", "InvalidTransitGatewayID.NotFound"),
+            "EgressOnlyInternetGatewayId": ("egress_only_internet_gateways", "InvalidGatewayID.NotFound"),
+            "VpcPeeringConnectionId": ("vpc_pcxs", "InvalidVpcPeeringConnectionID.NotFound"),
+            "CarrierGatewayId": ("carrier_gateways", "InvalidCarrierGatewayID.NotFound"),
+        }
         store, code = stores.get(name, ("", ""))
         if name == "GatewayId":
-            store = {"igw": "internet_gateways", "vgw": "vpn_gateways", "vpce": "vpc_end_points"}.get(value.partition("-")[0], "")
+            store = {"igw": "internet_gateways", "vgw": "vpn_gateways", "vpce": "vpc_end_points"}.get(
+                value.partition("-")[0], ""
+            )
             code = "InvalidInternetGatewayID.NotFound" if store == "internet_gateways" else "InvalidGatewayID.NotFound"
             if not store and value != "local":
                 raise ApiError(code, f"The gateway ID '{value}' does not exist")
@@ -123,19 +152,27 @@ def _target(model: Any, table: Any, name: str, value: str) -> None:
 
 def _same_vpc(table: Any, vpc_id: str, target: str) -> None:
     if vpc_id != table.vpc_id:
-        raise ApiError("InvalidParameterValue", f"route table {table.id} and target {target} belong to different networks")
+        raise ApiError(
+            "InvalidParameterValue", f"route table {table.id} and target {target} belong to different networks"
+        )
 
 
 def _single_interface(instance: Any) -> None:
     if len(instance.nics) > 1:
-        raise ApiError("InvalidInstanceID", f"There are multiple interfaces attached to instance '{instance.id}'. "
-                       "Please specify an interface ID for the operation instead.")
+        raise ApiError(
+            "InvalidInstanceID",
+            f"There are multiple interfaces attached to instance '{instance.id}'. "
+            "Please specify an interface ID for the operation instead.",
+        )
 
 
 def _tags(model: Any, request: ApiRequest) -> None:
     for key in request.tags():
         if key.lower().startswith("aws:"):
-            raise ApiError("InvalidParameterValue", f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use")
+            raise ApiError(
+                "InvalidParameterValue",
+                f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use",
+            )
     ids = request.members("ResourceId")
     machines = [each for each in ids if each.startswith("i-")]
     for each in machines:
@@ -151,5 +188,9 @@ def _tags(model: Any, request: ApiRequest) -> None:
 
 def _modify_instance(model: Any, request: ApiRequest) -> None:
     _known_instances(model, [str(request.get("InstanceId"))])
-    if request.get("SourceDestCheck.Value") or request.get("Attribute") == "sourceDestCheck" or request.members("GroupId"):
+    if (
+        request.get("SourceDestCheck.Value")
+        or request.get("Attribute") == "sourceDestCheck"
+        or request.members("GroupId")
+    ):
         _single_interface(next(each for each in instances(model) if each.id == request.get("InstanceId")))

@@ -54,7 +54,12 @@ class Control:
 
     def _get_status(self, _rest: str, _body: dict[str, Any]) -> dict[str, Any]:
         api = self._api
-        return {"enforce_iam": api.enforce_iam, "faults": api.faults.describe(), "times": asdict(api.power.times), "stuck": sorted(api.power.stuck)}
+        return {
+            "enforce_iam": api.enforce_iam,
+            "faults": api.faults.describe(),
+            "times": asdict(api.power.times),
+            "stuck": sorted(api.power.stuck),
+        }
 
     def _get_snapshot(self, _rest: str, _body: dict[str, Any]) -> dict[str, Any]:
         return asdict(self._api.snapshot())
@@ -94,7 +99,10 @@ class Control:
 
     def _post_impaired(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
         instance = self._instance(body)
-        values = {"instance_status": body.get("instance_status", "impaired"), "system_status": body.get("system_status", "ok")}
+        values = {
+            "instance_status": body.get("instance_status", "impaired"),
+            "system_status": body.get("system_status", "ok"),
+        }
         if not set(values.values()) <= set(STATUSES):
             raise ControlError(f"a status is one of {STATUSES}")
         set_status(instance, **values)

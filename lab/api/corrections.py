@@ -25,7 +25,11 @@ def target_instance(route: Any) -> Any:
 
 def target_interface(route: Any) -> Any:
     """The interface behind a route's target, given as an instance or as an interface."""
-    return route.interface if route.interface is not None else (primary_interface(route.instance) if route.instance is not None else None)
+    return (
+        route.interface
+        if route.interface is not None
+        else (primary_interface(route.instance) if route.instance is not None else None)
+    )
 
 
 def _route_state(route: Any) -> str:

@@ -9,8 +9,16 @@ from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
 STATUS = {
-    "UnauthorizedOperation": 403, "AccessDenied": 403, "AccessDeniedException": 403, "AuthFailure": 401, "DryRunOperation": 412,
-    "RequestLimitExceeded": 503, "Unavailable": 503, "ServiceUnavailable": 503, "InternalError": 500, "InternalFailure": 500,
+    "UnauthorizedOperation": 403,
+    "AccessDenied": 403,
+    "AccessDeniedException": 403,
+    "AuthFailure": 401,
+    "DryRunOperation": 412,
+    "RequestLimitExceeded": 503,
+    "Unavailable": 503,
+    "ServiceUnavailable": 503,
+    "InternalError": 500,
+    "InternalFailure": 500,
 }
 JSON_SERVICES = ("dynamodb", "ssm", "logs", "events")
 
@@ -37,12 +45,26 @@ class ApiError(Exception):
         """This error as the given service would say it."""
         if service in JSON_SERVICES:
             body = json.dumps({"__type": f"com.amazon.coral.service#{self.code}", "message": self.message})
-            return Answer(self.status, body.encode(), [("Content-Type", "application/x-amz-json-1.0"), ("x-amzn-errortype", self.code)], self.code)
+            return Answer(
+                self.status,
+                body.encode(),
+                [("Content-Type", "application/x-amz-json-1.0"), ("x-amzn-errortype", self.code)],
+                self.code,
+            )
         code, message, request = escape(self.code), escape(self.message), uuid.uuid4()
         if service == "ec2":
-            body = (f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
-                    f"<RequestID>{request}</RequestID></Response>")
+            body = (
+                f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
+                f"<RequestID>{request}</RequestID></Response>"
+            )
         else:
-            body = (f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-                    f"<RequestId>{request}</RequestId></ErrorResponse>")
-        return Answer(self.status, ('<?xml version="1.0" encoding="UTF-8"?>\n' + body).encode(), [("Content-Type", "text/xml;charset=UTF-8")], self.code)
+            body = (
+                f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+                f"<RequestId>{request}</RequestId></ErrorResponse>"
+            )
+        return Answer(
+            self.status,
+            ('<?xml version="1.0" encoding="UTF-8"?>\n' + body).encode(),
+            [("Content-Type", "text/xml;charset=UTF-8")],
+            self.code,
+        )

@@ -20,7 +20,10 @@ class _Past:
 
     def __init__(self, model: Any, at: float) -> None:
         self.at = at
-        self.routes = {table: {key: copy.copy(route) for key, route in table._routes.items()} for table in model.route_tables.values()}
+        self.routes = {
+            table: {key: copy.copy(route) for key, route in table._routes.items()}
+            for table in model.route_tables.values()
+        }
         self.states = {instance: copy.copy(instance._state) for instance in instances(model)}
         self.checks = {interface: interface.source_dest_check for interface in model.enis.values()}
         self.tags = {resource: dict(tags) for resource, tags in model.tags.items()}
@@ -60,7 +63,9 @@ class History:
     def as_of(self, model: Any, ago_s: float) -> Iterator[None]:
         """The model as it was ``ago_s`` seconds ago, or when remembering began if that is later."""
         wanted = self._clock() - ago_s
-        past = next((each for each in reversed(self._pasts) if each.at <= wanted), self._pasts[0] if self._pasts else None)
+        past = next(
+            (each for each in reversed(self._pasts) if each.at <= wanted), self._pasts[0] if self._pasts else None
+        )
         if past is None:
             yield
             return

@@ -96,8 +96,14 @@ class HttpServer:
         body = stream.read(int(headers.get("content-length") or 0))
         keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
         status, answer_headers, answer = self._call(_environ(method, target, version, headers, body, peer, server))
-        head = [f"HTTP/1.1 {status}", f"Content-Length: {len(answer)}", f"Connection: {'keep-alive' if keep else 'close'}"]
-        head += [f"{name}: {value}" for name, value in answer_headers if name.lower() not in ("content-length", "connection")]
+        head = [
+            f"HTTP/1.1 {status}",
+            f"Content-Length: {len(answer)}",
+            f"Connection: {'keep-alive' if keep else 'close'}",
+        ]
+        head += [
+            f"{name}: {value}" for name, value in answer_headers if name.lower() not in ("content-length", "connection")
+        ]
         connection.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + (b"" if method == "HEAD" else answer))
         return keep
 
@@ -108,7 +114,11 @@ class HttpServer:
             raise
         except Exception:
             log.exception("%s: %s %s", self._name, environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            return "500 Internal Server Error", [("Content-Type", "text/plain")], b"internal error of the lab; see its log\n"
+            return (
+                "500 Internal Server Error",
+                [("Content-Type", "text/plain")],
+                b"internal error of the lab; see its log\n",
+            )
 
 
 def call_wsgi(app: WsgiApp, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
@@ -141,15 +151,30 @@ def _headers(stream: io.BufferedReader) -> dict[str, str]:
     raise ValueError("too many headers")
 
 
-def _environ(method: str, target: str, version: str, headers: dict[str, str], body: bytes, peer: Any, server: Any) -> dict[str, Any]:
+def _environ(
+    method: str, target: str, version: str, headers: dict[str, str], body: bytes, peer: Any, server: Any
+) -> dict[str, Any]:
     path, _, query = target.partition("?")
     environ: dict[str, Any] = {
-        "REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": unquote(path, "latin-1"), "QUERY_STRING": query, "REQUEST_URI": target,
-        "RAW_URI": target, "SERVER_PROTOCOL": version, "REMOTE_ADDR": str(peer[0]) if peer else "",
-        "SERVER_NAME": str(server[0]), "SERVER_PORT": str(server[1]),
-        "CONTENT_TYPE": headers.get("content-type", ""), "CONTENT_LENGTH": str(len(body)),
-        "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(body), "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True, "wsgi.multiprocess": False, "wsgi.run_once": False,
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote(path, "latin-1"),
+        "QUERY_STRING": query,
+        "REQUEST_URI": target,
+        "RAW_URI": target,
+        "SERVER_PROTOCOL": version,
+        "REMOTE_ADDR": str(peer[0]) if peer else "",
+        "SERVER_NAME": str(server[0]),
+        "SERVER_PORT": str(server[1]),
+        "CONTENT_TYPE": headers.get("content-type", ""),
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
     }
     for name, value in headers.items():
         if name not in ("content-type", "content-length"):

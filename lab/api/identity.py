@@ -77,12 +77,17 @@ class Identity:
             for key in user.access_keys:
                 if key.access_key_id == request.access_key:
                     _verify(request, key.secret_access_key)
-                    documents = [*user.policies.values(), *(_default_version(each) for each in user.managed_policies.values())]
+                    documents = [
+                        *user.policies.values(),
+                        *(_default_version(each) for each in user.managed_policies.values()),
+                    ]
                     return Principal(user.arn, tuple(_load(each) for each in documents))
         raise _refused(request)
 
     def _assumed_role(self, access_key: str) -> Any:
-        return next((role for role in backend.sts(self._account).assumed_roles if role.access_key_id == access_key), None)
+        return next(
+            (role for role in backend.sts(self._account).assumed_roles if role.access_key_id == access_key), None
+        )
 
     def _role_policies(self, role_arn: str) -> tuple[dict[str, Any], ...]:
         role = backend.iam(self._account).get_role_by_arn(role_arn)
@@ -118,13 +123,19 @@ def _signature(request: ApiRequest, parts: dict[str, str], secret: str) -> str:
     _, date, region, service, _ = parts["Credential"].split("/")
     signed = parts["SignedHeaders"].split(";")
     headers = "".join(f"{name}:{' '.join(_header(environ, name).split())}\n" for name in signed)
-    query = "&".join(sorted(f"{quote(key, safe='-_.~')}={quote(value, safe='-_.~')}"
-                            for key, value in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)))
+    query = "&".join(
+        sorted(
+            f"{quote(key, safe='-_.~')}={quote(value, safe='-_.~')}"
+            for key, value in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+        )
+    )
     payload = _header(environ, "x-amz-content-sha256") or hashlib.sha256(request.body).hexdigest()
     path = quote(environ["PATH_INFO"].encode("latin-1") or b"/", safe="/-_.~")
     canonical = "\n".join([environ["REQUEST_METHOD"], path, query, headers, parts["SignedHeaders"], payload])
     scope = f"{date}/{region}/{service}/aws4_request"
-    text = "\n".join(["AWS4-HMAC-SHA256", _header(environ, "x-amz-date"), scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    text = "\n".join(
+        ["AWS4-HMAC-SHA256", _header(environ, "x-amz-date"), scope, hashlib.sha256(canonical.encode()).hexdigest()]
+    )
     key = ("AWS4" + secret).encode()
     for part in (date, region, service, "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()

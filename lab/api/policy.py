@@ -38,10 +38,15 @@ def _applies(statement: Mapping[str, Any], action: str, resource: str, context: 
     if "Resource" in statement:
         if not any(_like(resource, _substitute(str(pattern), context)) for pattern in _list(statement["Resource"])):
             return False
-    elif any(_like(resource, _substitute(str(pattern), context)) for pattern in _list(statement.get("NotResource", ["*"]))):
+    elif any(
+        _like(resource, _substitute(str(pattern), context)) for pattern in _list(statement.get("NotResource", ["*"]))
+    ):
         return False
-    return all(_condition(operator, key, [_substitute(str(each), context) for each in _list(wanted)], context)
-               for operator, block in statement.get("Condition", {}).items() for key, wanted in block.items())
+    return all(
+        _condition(operator, key, [_substitute(str(each), context) for each in _list(wanted)], context)
+        for operator, block in statement.get("Condition", {}).items()
+        for key, wanted in block.items()
+    )
 
 
 def _condition(operator: str, key: str, wanted: list[str], context: Values) -> bool:
@@ -80,11 +85,15 @@ def _test(name: str, value: str, wanted: str) -> bool:
 
 def _like(value: str, pattern: str) -> bool:
     """``*`` and ``?`` only; brackets mean themselves."""
-    return re.fullmatch("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern), value, re.DOTALL) is not None
+    return (
+        re.fullmatch("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern), value, re.DOTALL)
+        is not None
+    )
 
 
 def _substitute(text: str, context: Values) -> str:
     """Policy variables such as ``${aws:userid}``. One that has no value matches nothing."""
+
     def value(match: re.Match[str]) -> str:
         found = context.get(match[1].lower())
         return found[0] if found else "\0"

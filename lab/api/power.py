@@ -67,8 +67,14 @@ class Power:
                 self.stop(instance, force)
             else:
                 self._call_hook(instance.id, "reboot")
-            items.append(f"<item><instanceId>{instance.id}</instanceId>{_state('currentState', instance.state)}{_state('previousState', previous)}</item>")
-        content = "<return>true</return>" if request.action == "RebootInstances" else f"<instancesSet>{''.join(items)}</instancesSet>"
+            items.append(
+                f"<item><instanceId>{instance.id}</instanceId>{_state('currentState', instance.state)}{_state('previousState', previous)}</item>"
+            )
+        content = (
+            "<return>true</return>"
+            if request.action == "RebootInstances"
+            else f"<instancesSet>{''.join(items)}</instancesSet>"
+        )
         body = f'<{request.action}Response xmlns="{NAMESPACE}"><requestId>{uuid.uuid4()}</requestId>{content}</{request.action}Response>'
         return Answer(200, body.encode(), [("Content-Type", "text/xml;charset=UTF-8")])
 
@@ -115,19 +121,32 @@ class Power:
                 set_state(instance, final[instance.state])
 
     def _admit(self, action: str, instance: Any) -> None:
-        allowed = {"StartInstances": ("stopped", "pending", "running"), "StopInstances": ("running", "stopping", "stopped"),
-                   "RebootInstances": ("running",)}[action]
+        allowed = {
+            "StartInstances": ("stopped", "pending", "running"),
+            "StopInstances": ("running", "stopping", "stopped"),
+            "RebootInstances": ("running",),
+        }[action]
         verb = {"StartInstances": "started", "StopInstances": "stopped", "RebootInstances": "rebooted"}[action]
         if instance.state not in allowed:
-            raise ApiError("IncorrectInstanceState", f"The instance '{instance.id}' is not in a state from which it can be {verb}.")
+            raise ApiError(
+                "IncorrectInstanceState", f"The instance '{instance.id}' is not in a state from which it can be {verb}."
+            )
         if action == "StopInstances" and instance.disable_api_stop:
-            raise ApiError("OperationNotPermitted", f"The instance '{instance.id}' may not be stopped. "
-                           "Modify its 'disableApiStop' instance attribute and try again.")
+            raise ApiError(
+                "OperationNotPermitted",
+                f"The instance '{instance.id}' may not be stopped. "
+                "Modify its 'disableApiStop' instance attribute and try again.",
+            )
 
     def _begin(self, instance: Any, now: str, then: str, word: str, seconds: float) -> None:
         epoch = self._epochs[instance.id] = self._epochs.get(instance.id, 0) + 1
         set_state(instance, now)
-        threading.Thread(target=self._transition, args=(instance, epoch, then, word, seconds), name=f"power-{instance.id}", daemon=True).start()
+        threading.Thread(
+            target=self._transition,
+            args=(instance, epoch, then, word, seconds),
+            name=f"power-{instance.id}",
+            daemon=True,
+        ).start()
 
     def _transition(self, instance: Any, epoch: int, then: str, word: str, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -140,7 +159,9 @@ class Power:
                 self._changed()
 
     def _call_hook(self, instance_id: str, word: str) -> None:
-        threading.Thread(target=self._run_hook, args=(instance_id, word), name=f"power-{instance_id}", daemon=True).start()
+        threading.Thread(
+            target=self._run_hook, args=(instance_id, word), name=f"power-{instance_id}", daemon=True
+        ).start()
 
     def _run_hook(self, instance_id: str, word: str) -> None:
         if self._hook is not None:

@@ -42,7 +42,11 @@ class ApiRequest:
             params.update(loaded if isinstance(loaded, dict) else {})
         elif environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
             params.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        action = target.rpartition(".")[2] or params.get("Action", "") or environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"]
+        action = (
+            target.rpartition(".")[2]
+            or params.get("Action", "")
+            or environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"]
+        )
         request = cls(environ, body, service, action, region, access_key, params)
         request.rewind()
         return request
@@ -77,7 +81,11 @@ class ApiRequest:
     def members(self, name: str) -> list[str]:
         """``InstanceId.1``, ``InstanceId.2`` ... in order."""
         prefix = name + "."
-        found = [(int(key[len(prefix):]), str(value)) for key, value in self.params.items() if key.startswith(prefix) and key[len(prefix):].isdigit()]
+        found = [
+            (int(key[len(prefix) :]), str(value))
+            for key, value in self.params.items()
+            if key.startswith(prefix) and key[len(prefix) :].isdigit()
+        ]
         return [value for _, value in sorted(found)]
 
     def tags(self, name: str = "Tag") -> dict[str, str | None]:

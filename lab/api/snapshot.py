@@ -75,12 +75,18 @@ def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION) -> Sn
     """Read moto's models. The caller holds the API's lock if the API is being served."""
     model = backend.ec2(account, region)
     default_vpcs = {vpc.id for vpc in model.vpcs.values() if str(vpc.is_default).lower() == "true"}
-    subnets = [subnet for by_zone in model.subnets.values() for subnet in by_zone.values() if subnet.vpc_id not in default_vpcs]
+    subnets = [
+        subnet for by_zone in model.subnets.values() for subnet in by_zone.values() if subnet.vpc_id not in default_vpcs
+    ]
     tables = [table for table in model.route_tables.values() if table.vpc_id not in default_vpcs]
     explicit = {subnet_id for table in tables for subnet_id in table._associations.values()}
     elastic = {address.eni.id: address.public_ip for address in model.addresses if address.eni is not None}
     return Snapshot(
-        tuple(_instance(model, instance, elastic) for instance in backend.instances(model) if instance.vpc_id not in default_vpcs),
+        tuple(
+            _instance(model, instance, elastic)
+            for instance in backend.instances(model)
+            if instance.vpc_id not in default_vpcs
+        ),
         tuple(_table(model, table, subnets, explicit) for table in tables),
         tuple(Subnet(subnet.id, subnet.cidr_block, subnet.availability_zone) for subnet in subnets),
     )
@@ -89,11 +95,21 @@ def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION) -> Sn
 def _instance(model: Any, instance: Any, elastic: dict[str, str]) -> Instance:
     interface = primary_interface(instance)
     if interface is None:
-        return Instance(instance.id, _name(model, instance.id), instance.state, "", "", True, None, instance.subnet_id or "")
+        return Instance(
+            instance.id, _name(model, instance.id), instance.state, "", "", True, None, instance.subnet_id or ""
+        )
     # moto leaves a moved elastic address on its old instance: only the address itself knows where it is.
     public_ip = elastic.get(interface.id) or (interface.public_ip if interface.public_ip_auto_assign else None)
-    return Instance(instance.id, _name(model, instance.id), instance.state, interface.private_ip_address, interface.id,
-                    bool(interface.source_dest_check), public_ip, interface.subnet.id)
+    return Instance(
+        instance.id,
+        _name(model, instance.id),
+        instance.state,
+        interface.private_ip_address,
+        interface.id,
+        bool(interface.source_dest_check),
+        public_ip,
+        interface.subnet.id,
+    )
 
 
 def _table(model: Any, table: Any, subnets: list[Any], explicit: set[str]) -> RouteTable:

@@ -25,12 +25,23 @@ from .snapshot import Instance, Snapshot
 class RunningApi:
     """An API that is being served, with the reference VPC in it. moto keeps one world per process: run one of these at a time."""
 
-    def __init__(self, directory: Path, *, zones: Sequence[str] = ("a", "b"), enforce_iam: bool = False, source_dest_check: bool = True,
-                 on_change: Callable[[Snapshot], None] | None = None, control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
-                 power: PowerHook | None = None, transition_s: float = 0.2) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        zones: Sequence[str] = ("a", "b"),
+        enforce_iam: bool = False,
+        source_dest_check: bool = True,
+        on_change: Callable[[Snapshot], None] | None = None,
+        control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
+        power: PowerHook | None = None,
+        transition_s: float = 0.2,
+    ) -> None:
         self.ids = vpc.build(zones, source_dest_check=source_dest_check)
         self.call_log = directory / "calls.jsonl"
-        self.api = Api(on_change=on_change, control=control, call_log=self.call_log, enforce_iam=enforce_iam, power=power)
+        self.api = Api(
+            on_change=on_change, control=control, call_log=self.call_log, enforce_iam=enforce_iam, power=power
+        )
         self.api.power.times = Times(transition_s, transition_s, transition_s)
         listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -46,13 +57,23 @@ class RunningApi:
             return {"aws_access_key_id": OPERATOR_ACCESS_KEY, "aws_secret_access_key": OPERATOR_SECRET_KEY}
         with self.api.lock:
             minted = backend.mint(self.api.account, self.api.region, self.instance_id(node), lifetime_s)
-        return {"aws_access_key_id": minted.access_key, "aws_secret_access_key": minted.secret_key, "aws_session_token": minted.token}
+        return {
+            "aws_access_key_id": minted.access_key,
+            "aws_secret_access_key": minted.secret_key,
+            "aws_session_token": minted.token,
+        }
 
     def client(self, service: str = "ec2", node: str | None = None, **config: Any) -> Any:
         """A boto3 client as a node or the operator, with no retries and short timeouts unless ``config`` says otherwise."""
-        settings = {"retries": {"mode": "standard", "total_max_attempts": 1}, "connect_timeout": 2, "read_timeout": 10, **config}
-        return boto3.session.Session(region_name=self.api.region).client(service, endpoint_url=self.endpoint, config=Config(**settings),
-                                                                         **self.credentials(node))
+        settings = {
+            "retries": {"mode": "standard", "total_max_attempts": 1},
+            "connect_timeout": 2,
+            "read_timeout": 10,
+            **config,
+        }
+        return boto3.session.Session(region_name=self.api.region).client(
+            service, endpoint_url=self.endpoint, config=Config(**settings), **self.credentials(node)
+        )
 
     def calls(self, **wanted: Any) -> list[Call]:
         """The call log; see ``calls.read_calls``."""
@@ -85,7 +106,9 @@ class RunningApi:
 
 
 @contextmanager
-def running_api(*, zones: Sequence[str] = ("a", "b"), enforce_iam: bool = False, **options: Any) -> Iterator[RunningApi]:
+def running_api(
+    *, zones: Sequence[str] = ("a", "b"), enforce_iam: bool = False, **options: Any
+) -> Iterator[RunningApi]:
     """A served API with the reference VPC; see ``RunningApi`` for the options."""
     with tempfile.TemporaryDirectory(prefix="lab-api-") as directory:
         api = RunningApi(Path(directory), zones=zones, enforce_iam=enforce_iam, **options)

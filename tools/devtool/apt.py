@@ -21,23 +21,27 @@ def missing(packages: Sequence[str]) -> list[str]:
 
 def _installed(package: str) -> bool:
     """Whether dpkg has the package, configured."""
-    answer = subprocess.run(["dpkg-query", "-W", "-f=${db:Status-Status}", package], capture_output=True, text=True,
-                            check=False)
+    answer = subprocess.run(
+        ["dpkg-query", "-W", "-f=${db:Status-Status}", package], capture_output=True, text=True, check=False
+    )
     return answer.returncode == 0 and answer.stdout == "installed"
 
 
 def ensure(packages: Sequence[str]) -> None:
     """Install what is missing; refuse with the remedy when that is not possible."""
     if not shutil.which("dpkg-query") or not shutil.which("apt-get"):
-        raise console.Refusal("apt-get and dpkg-query are not here; ./dev needs a Debian 12 (or alike) with "
-                              + " ".join(packages))
+        raise console.Refusal(
+            "apt-get and dpkg-query are not here; ./dev needs a Debian 12 (or alike) with " + " ".join(packages)
+        )
     wanted = missing(packages)
     if not wanted:
         return
     names = " ".join(wanted)
     if os.geteuid() != 0:
-        raise console.Refusal(f"Debian packages are missing: {names}\n"
-                              f"     run this command with sudo, or install them: sudo apt-get install {names}")
+        raise console.Refusal(
+            f"Debian packages are missing: {names}\n"
+            f"     run this command with sudo, or install them: sudo apt-get install {names}"
+        )
     console.progress(f"installing Debian packages: {names}")
     install = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *wanted]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}

@@ -19,8 +19,12 @@ class Count:
     names: tuple[str, ...] = ()
 
     def __add__(self, other: Count) -> Count:
-        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped,
-                     self.names + other.names)
+        return Count(
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+            self.names + other.names,
+        )
 
 
 def of_junit(files: Iterable[Path]) -> Count:

@@ -10,8 +10,16 @@ from pathlib import Path
 from devtool import paths
 
 # What ansible-test would not hand on to its pip; written to a pip.conf of the scratch home instead.
-PIP_VARIABLES = ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "TRUSTED_HOST", "CERT", "PROXY",
-                 "DEFAULT_TIMEOUT")
+PIP_VARIABLES = (
+    "INDEX_URL",
+    "EXTRA_INDEX_URL",
+    "FIND_LINKS",
+    "NO_INDEX",
+    "TRUSTED_HOST",
+    "CERT",
+    "PROXY",
+    "DEFAULT_TIMEOUT",
+)
 
 
 def base() -> dict[str, str]:

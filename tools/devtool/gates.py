@@ -23,7 +23,14 @@ def run(log: Path, limit: float) -> Count:
     env = environment.with_home("lint")
     total = Count()
     for name, argv in GATES:
-        outcome = process.run([paths.bin_path(argv[0]), *argv[1:]], log=log, cwd=paths.ROOT, limit=limit, env=env,
-                              title=f"lint ({name})", append=True)
+        outcome = process.run(
+            [paths.bin_path(argv[0]), *argv[1:]],
+            log=log,
+            cwd=paths.ROOT,
+            limit=limit,
+            env=env,
+            title=f"lint ({name})",
+            append=True,
+        )
         total += Count(failed=1, names=(f"lint::{name}",)) if outcome.code else Count(passed=1)
     return total

@@ -18,8 +18,9 @@ def find(version: str) -> str | None:
     for candidate in _candidates(version):
         code = "import sys, venv; print('%d.%d' % sys.version_info[:2]); print(sys.executable)"
         try:
-            answer = subprocess.run([str(candidate), "-c", code], capture_output=True, text=True, check=False,
-                                    timeout=20)
+            answer = subprocess.run(
+                [str(candidate), "-c", code], capture_output=True, text=True, check=False, timeout=20
+            )
         except (OSError, subprocess.TimeoutExpired):
             continue
         lines = answer.stdout.split("\n")

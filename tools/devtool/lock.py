@@ -7,8 +7,10 @@ import sys
 
 from devtool import console, paths, process, venv
 
-HEADER = ("# The lock of requirements.in for Python 3.11 and later, with the hash of every published file. "
-          "Renew it with: ./dev lock\n")
+HEADER = (
+    "# The lock of requirements.in for Python 3.11 and later, with the hash of every published file. "
+    "Renew it with: ./dev lock\n"
+)
 PYTHON_FLOOR = "3.11"
 
 
@@ -21,9 +23,22 @@ def renew(arguments: list[str]) -> int:
         venv.pip_install(folder, ["uv"], title="pip install uv")
     draft = paths.CACHE / "requirements.txt"
     draft.unlink(missing_ok=True)
-    argv = [str(folder / "bin" / "uv"), "pip", "compile", paths.LOCK_INPUT.name, "--generate-hashes", "--quiet",
-            "--python-version", PYTHON_FLOOR, "--no-header", "--no-annotate", "--no-emit-index-url",
-            "--output-file", str(draft), *arguments]
+    argv = [
+        str(folder / "bin" / "uv"),
+        "pip",
+        "compile",
+        paths.LOCK_INPUT.name,
+        "--generate-hashes",
+        "--quiet",
+        "--python-version",
+        PYTHON_FLOOR,
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--output-file",
+        str(draft),
+        *arguments,
+    ]
     outcome = process.run(argv, log=paths.LOGS / "lock.log", cwd=paths.ROOT, limit=600, title="uv pip compile")
     if outcome.code:
         raise console.Refusal(f"the requirements could not be resolved; see {outcome.log}\n{outcome.text()[-1500:]}")

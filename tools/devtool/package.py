@@ -48,8 +48,9 @@ def _call(argv: list[str], folder: Path, log: Path, limit: float) -> process.Out
     """Run a command that sees no collection but the one under test."""
     env = environment.with_home("build")
     env["ANSIBLE_COLLECTIONS_PATH"] = str(folder / "installed")
-    return process.run([paths.bin_path(argv[0]), *argv[1:]], log=log, cwd=folder, limit=limit, env=env,
-                       title="build", append=True)
+    return process.run(
+        [paths.bin_path(argv[0]), *argv[1:]], log=log, cwd=folder, limit=limit, env=env, title="build", append=True
+    )
 
 
 def _build(folder: Path, log: Path, limit: float) -> str:
@@ -78,8 +79,15 @@ def _contents(folder: Path, log: Path, limit: float) -> str:
 
 def _install(folder: Path, log: Path, limit: float) -> str:
     """ansible-galaxy collection install, into an empty folder, without the network."""
-    argv = ["ansible-galaxy", "collection", "install", str(_tarball(folder)), "--offline",
-            "--collections-path", str(folder / "installed")]
+    argv = [
+        "ansible-galaxy",
+        "collection",
+        "install",
+        str(_tarball(folder)),
+        "--offline",
+        "--collections-path",
+        str(folder / "installed"),
+    ]
     code = _call(argv, folder, log, limit).code
     manifest = folder / "installed" / "ansible_collections" / "aws_ha" / "egress" / "MANIFEST.json"
     return "" if code == 0 and manifest.exists() else f"not installed, exit code {code}"

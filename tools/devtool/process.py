@@ -40,8 +40,16 @@ class Outcome:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
-def run(argv: Sequence[str], *, log: Path, cwd: Path, limit: float, env: Mapping[str, str] | None = None,
-        title: str, append: bool = False) -> Outcome:
+def run(
+    argv: Sequence[str],
+    *,
+    log: Path,
+    cwd: Path,
+    limit: float,
+    env: Mapping[str, str] | None = None,
+    title: str,
+    append: bool = False,
+) -> Outcome:
     """Run a command in a process group of its own; say every half minute that it is still at work."""
     if _stopping.is_set():
         raise Interrupted
@@ -51,8 +59,15 @@ def run(argv: Sequence[str], *, log: Path, cwd: Path, limit: float, env: Mapping
         sink.write(("$ " + " ".join(argv) + "\n").encode())
         sink.flush()
         with _guard:
-            child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, cwd=cwd,
-                                     env=dict(env) if env is not None else None, start_new_session=True)
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=dict(env) if env is not None else None,
+                start_new_session=True,
+            )
             _running.add(child)
         try:
             code = _wait(child, began=began, limit=limit, title=title)

@@ -12,8 +12,15 @@ NOTHING_COLLECTED = 5
 NODE_REQUIREMENTS = paths.ROOT / "tests" / "requirements-nodes.txt"
 
 
-def run(log: Path, folders: list[str], *, limit: float, expression: str = "", python: Path = paths.PYTHON,
-        append: bool = False) -> Count:
+def run(
+    log: Path,
+    folders: list[str],
+    *,
+    limit: float,
+    expression: str = "",
+    python: Path = paths.PYTHON,
+    append: bool = False,
+) -> Count:
     """Run pytest over folders; a missing folder, an empty collection or a crash is a failure of its own."""
     absent = [name for name in folders if not (paths.ROOT / name).is_dir()]
     if absent:
@@ -21,10 +28,20 @@ def run(log: Path, folders: list[str], *, limit: float, expression: str = "", py
     version = "" if python == paths.PYTHON else f"-{python.parents[1].name}"
     report = log.with_name(f"{log.stem}{version}.xml")
     report.unlink(missing_ok=True)
-    argv = [str(python), "-m", "pytest", f"--junitxml={report}", "-o", "junit_family=xunit2", "--color=no",
-            *(["-k", expression] if expression else []), *folders]
-    outcome = process.run(argv, log=log, cwd=paths.ROOT, limit=limit, env=environment.for_log(),
-                          title=log.stem + version, append=append)
+    argv = [
+        str(python),
+        "-m",
+        "pytest",
+        f"--junitxml={report}",
+        "-o",
+        "junit_family=xunit2",
+        "--color=no",
+        *(["-k", expression] if expression else []),
+        *folders,
+    ]
+    outcome = process.run(
+        argv, log=log, cwd=paths.ROOT, limit=limit, env=environment.for_log(), title=log.stem + version, append=append
+    )
     seen = count.of_junit([report]) if report.exists() else Count()
     if outcome.code == NOTHING_COLLECTED and expression:
         return seen

@@ -22,8 +22,18 @@ ensurepip.bootstrap(default_pip=True)
 """
 
 # Tests that must have looked at something: "no tests applicable" is a failure for these.
-MUST_APPLY = ("ansible-doc", "compile", "import", "no-assert", "pep8", "pylint", "runtime-metadata", "shebang",
-              "validate-modules", "yamllint")
+MUST_APPLY = (
+    "ansible-doc",
+    "compile",
+    "import",
+    "no-assert",
+    "pep8",
+    "pylint",
+    "runtime-metadata",
+    "shebang",
+    "validate-modules",
+    "yamllint",
+)
 # The other Python versions see what runs on nodes.
 PER_VERSION = ("compile", "import")
 
@@ -48,8 +58,9 @@ def run(log: Path, limit: float) -> Count:
     return total
 
 
-def _call(tests: list[str], version: str, copy: Path, env: dict[str, str], log: Path, limit: float, *,
-          append: bool = False) -> Count:
+def _call(
+    tests: list[str], version: str, copy: Path, env: dict[str, str], log: Path, limit: float, *, append: bool = False
+) -> Count:
     """One run of ansible-test; its results are read from the JUnit files that it leaves."""
     reports = copy / "tests" / "output" / "junit"
     for old in reports.glob("*.xml"):

@@ -20,8 +20,14 @@ def run(log: Path, limit: float) -> Count:
         return Count(failed=1, names=(f"molecule: there is no scenario molecule/{SCENARIO}",))
     env = environment.with_home("molecule")
     env["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
-    outcome = process.run([paths.bin_path("molecule"), "test", "-s", SCENARIO], log=log, cwd=paths.ROOT, limit=limit,
-                          env=env, title="molecule")
+    outcome = process.run(
+        [paths.bin_path("molecule"), "test", "-s", SCENARIO],
+        log=log,
+        cwd=paths.ROOT,
+        limit=limit,
+        env=env,
+        title="molecule",
+    )
     done = steps(outcome.text())
     if outcome.code:
         return Count(passed=len(done), failed=1, names=(f"molecule: exit code {outcome.code} after {', '.join(done)}",))

@@ -39,8 +39,10 @@ class Report:
             self.count += count
             skipped = f", {count.skipped} skipped" if count.skipped else ""
             word = "FAILED" if count.failed else "ok"
-            console.result(f"<== {stage.name}: {word}, {count.passed} passed, {count.failed} failed{skipped}"
-                           f" in {console.seconds(seconds)}")
+            console.result(
+                f"<== {stage.name}: {word}, {count.passed} passed, {count.failed} failed{skipped}"
+                f" in {console.seconds(seconds)}"
+            )
             if count.failed:
                 text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
                 for line in text.splitlines()[-TAIL_LINES:]:
@@ -57,8 +59,10 @@ def main(arguments: Sequence[str]) -> int:
     with_lab = [stage.name for stage in chosen if stage.lab]
     if with_lab and os.geteuid() != 0:
         others = ",".join(stage.name for stage in STAGES if not stage.lab and stage.wanted())
-        raise console.Refusal(f"the stages {', '.join(with_lab)} build networks and machines: run this with sudo\n"
-                              f"     or leave them out: ./dev test --only {others}")
+        raise console.Refusal(
+            f"the stages {', '.join(with_lab)} build networks and machines: run this with sudo\n"
+            f"     or leave them out: ./dev test --only {others}"
+        )
     if with_lab:
         apt.ensure(apt.LAB)
     apt.ensure(("git",))
@@ -67,8 +71,10 @@ def main(arguments: Sequence[str]) -> int:
     report = Report()
     with locking.exclusive("test"):
         tree.ensure_live_link()
-        lanes = [[stage for stage in chosen if not stage.side and not stage.alone],
-                 [stage for stage in chosen if stage.side]]
+        lanes = [
+            [stage for stage in chosen if not stage.side and not stage.alone],
+            [stage for stage in chosen if stage.side],
+        ]
         _run_lanes(lanes, options.k, report)
         _run_lanes([[stage for stage in chosen if stage.alone]], options.k, report)
     if report.unfinished:
@@ -83,8 +89,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line of ./dev test."""
-    parser = argparse.ArgumentParser(prog="./dev test", description="Run the gates; the last line is the total.",
-                                     epilog="stages: " + "; ".join(f"{stage.name} ({stage.what})" for stage in STAGES))
+    parser = argparse.ArgumentParser(
+        prog="./dev test",
+        description="Run the gates; the last line is the total.",
+        epilog="stages: " + "; ".join(f"{stage.name} ({stage.what})" for stage in STAGES),
+    )
     parser.add_argument("--only", metavar="STAGE[,STAGE...]", default="", help="run these stages only")
     parser.add_argument("-k", metavar="EXPRESSION", default="", help="passed to pytest; other stages run in full")
     return parser.parse_args(arguments)

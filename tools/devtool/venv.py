@@ -56,8 +56,17 @@ def create(folder: Path, interpreter: str) -> None:
 def pip_install(folder: Path, arguments: list[str], *, title: str) -> None:
     """Install with the environment's own pip, which follows the operator's pip settings (index, proxy)."""
     log = paths.LOGS / f"pip-{folder.name}.log"
-    argv = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check",
-            "--no-input", "--progress-bar", "off", *arguments]
+    argv = [
+        str(folder / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar",
+        "off",
+        *arguments,
+    ]
     if process.run(argv, log=log, cwd=paths.ROOT, limit=1800, title=title).code:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
         raise console.Refusal(f"pip could not install the packages; the whole output is in {log}\n{tail}")

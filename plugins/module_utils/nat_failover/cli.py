@@ -49,12 +49,18 @@ def _parser() -> argparse.ArgumentParser:
 
     add("run", _run, "run the service in the foreground (systemd does this)")
     check = add("check-config", _check_config, "validate a configuration file")
-    check.add_argument("--online", action="store_true", help="also ask EC2: instances, route tables, permissions (dry runs)")
+    check.add_argument(
+        "--online", action="store_true", help="also ask EC2: instances, route tables, permissions (dry runs)"
+    )
     status = add("status", _status, "what this node sees, concludes and owns")
     status.add_argument("--json", action="store_true", help="everything, as JSON")
     drain = add("drain", _drain, "hand over all claims before maintenance; outlives a reboot, until `resume`")
-    drain.add_argument("--wait", type=float, default=60.0, metavar="S", help="seconds to wait for the peers (default: %(default)s)")
-    drain.add_argument("--reason", default="asked for by the operator", help="kept in the drained tag and in the history")
+    drain.add_argument(
+        "--wait", type=float, default=60.0, metavar="S", help="seconds to wait for the peers (default: %(default)s)"
+    )
+    drain.add_argument(
+        "--reason", default="asked for by the operator", help="kept in the drained tag and in the history"
+    )
     add("resume", _resume, "be eligible again after a drain")
     rules = add("rules", _rules, "the iptables rules that this node owns")
     rules.add_argument("what", choices=("apply", "check", "remove"))
@@ -95,16 +101,30 @@ def _check_config(arguments: argparse.Namespace, runner: Runner) -> int:
 def _status(arguments: argparse.Namespace, runner: Runner) -> int:
     status = ask(configuration.load(arguments.config).runtime_directory, {"do": "status"})
     if status is None:
-        raise NatFailoverError("the service does not run here; start it with `systemctl start nat-failover`, or look at `journalctl -u nat-failover`")
+        raise NatFailoverError(
+            "the service does not run here; start it with `systemctl start nat-failover`, or look at `journalctl -u nat-failover`"
+        )
     if arguments.json:
         sys.stdout.write(json.dumps(status, indent=2) + "\n")
         return 0
     lines = ["%s (%s, mode %s): %s" % (status["node"], status["cluster"], status["mode"], status["summary"])]
     for verdict in status["verdicts"]:
-        lines.append("  peer %s is %s for %s s: %s" % (verdict["peer"], verdict["verdict"], verdict["since_s"], verdict["evidence"]))
+        lines.append(
+            "  peer %s is %s for %s s: %s"
+            % (verdict["peer"], verdict["verdict"], verdict["since_s"], verdict["evidence"])
+        )
     for claim in status["claims"]:
         away = "" if claim["owner"] == claim["home"] else "  <- away from home %s" % claim["home"]
-        lines.append("  claim %s %s: %s (%s)%s" % (claim["route_table"], claim["destination"], claim["owner"] or claim["target"] or "nobody", claim["state"], away))
+        lines.append(
+            "  claim %s %s: %s (%s)%s"
+            % (
+                claim["route_table"],
+                claim["destination"],
+                claim["owner"] or claim["target"] or "nobody",
+                claim["state"],
+                away,
+            )
+        )
     for name in ("drift", "withheld"):
         lines.extend("  %s: %s" % (name, line) for line in status[name])
     sys.stdout.write("\n".join(lines) + "\n")

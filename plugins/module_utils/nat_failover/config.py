@@ -118,9 +118,13 @@ def load(path: str) -> Config:
         with open(path, encoding="utf-8") as stream:
             raw = json.load(stream)
     except OSError as error:
-        raise ConfigError("config", path, "cannot be read: %s" % error.strerror, "give the path of a readable file with --config") from None
+        raise ConfigError(
+            "config", path, "cannot be read: %s" % error.strerror, "give the path of a readable file with --config"
+        ) from None
     except ValueError as error:
-        raise ConfigError("config", path, "is not JSON: %s" % error, "let the role nat_instance write it, or correct that line") from None
+        raise ConfigError(
+            "config", path, "is not JSON: %s" % error, "let the role nat_instance write it, or correct that line"
+        ) from None
     return parse(raw)
 
 
@@ -130,17 +134,32 @@ def load_keys(path: str) -> t.Tuple[bytes, ...]:
         with open(path, encoding="ascii") as stream:
             keys = [line.strip() for line in stream if line.strip()]
     except OSError as error:
-        raise ConfigError("key_file", path, "cannot be read: %s" % error.strerror,
-                          "create it with mode 0640, owner root, group nat-failover (the role does)") from None
+        raise ConfigError(
+            "key_file",
+            path,
+            "cannot be read: %s" % error.strerror,
+            "create it with mode 0640, owner root, group nat-failover (the role does)",
+        ) from None
     except ValueError:
-        raise ConfigError("key_file", path, "holds characters outside ASCII", "use e.g. `openssl rand -hex 32`") from None
+        raise ConfigError(
+            "key_file", path, "holds characters outside ASCII", "use e.g. `openssl rand -hex 32`"
+        ) from None
     if not keys:
-        raise ConfigError("key_file", path, "holds no key", "write a line of at least %d characters, e.g. `openssl rand -hex 32`" % KEY_MINIMUM)
+        raise ConfigError(
+            "key_file",
+            path,
+            "holds no key",
+            "write a line of at least %d characters, e.g. `openssl rand -hex 32`" % KEY_MINIMUM,
+        )
     for number, key in enumerate(keys, 1):
         if len(key) < KEY_MINIMUM:
             # The key itself must not reach a log: say its place and length.
-            raise ConfigError("key_file", path, "the key in line %d is too short: %d of at least %d characters" % (number, len(key), KEY_MINIMUM),
-                              "use e.g. `openssl rand -hex 32`")
+            raise ConfigError(
+                "key_file",
+                path,
+                "the key in line %d is too short: %d of at least %d characters" % (number, len(key), KEY_MINIMUM),
+                "use e.g. `openssl rand -hex 32`",
+            )
     return tuple(key.encode("ascii") for key in keys)
 
 
@@ -169,7 +188,9 @@ def parse(raw: t.Any) -> Config:
         nodes=nodes,
         destinations=destinations,
         interface=reader.text("interface", pattern=r"[^\s/]{1,15}"),
-        sources=tuple(_network("sources", s) for s in reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])),
+        sources=tuple(
+            _network("sources", s) for s in reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])
+        ),
         heartbeat=_heartbeat(reader.section("heartbeat"), profile),
         returns=_return(reader.section("return")),
         fence=_fence(reader.section("fence")),
@@ -194,7 +215,12 @@ def _node(index: int, raw: t.Any) -> Node:
         try:
             ipaddress.ip_address(address)
         except ValueError:
-            raise ConfigError("nodes[%d].address" % index, address, "is not an IP address", "give the node's private address, or leave it out to have it discovered") from None
+            raise ConfigError(
+                "nodes[%d].address" % index,
+                address,
+                "is not an IP address",
+                "give the node's private address, or leave it out to have it discovered",
+            ) from None
     node = Node(
         name=reader.text("name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
         instance_id=reader.text("instance_id", pattern=r"i-[0-9a-f]{8,17}"),
@@ -252,7 +278,12 @@ def _self_check(reader: "_Reader") -> SelfChecks:
         interval=reader.number("interval_s", 2, 0.2, 300),
     )
     if result.minimum > len(targets):
-        raise ConfigError("self_check.minimum", result.minimum, "is more than there are targets (%d)" % len(targets), "lower it or add targets")
+        raise ConfigError(
+            "self_check.minimum",
+            result.minimum,
+            "is more than there are targets (%d)" % len(targets),
+            "lower it or add targets",
+        )
     reader.refuse_unknown()
     return result
 
@@ -260,7 +291,12 @@ def _self_check(reader: "_Reader") -> SelfChecks:
 def _ec2(reader: "_Reader") -> Ec2Settings:
     endpoint = reader.text("endpoint_url", "")
     if endpoint and not re.match(r"https?://[^\s/]+", endpoint):
-        raise ConfigError("ec2.endpoint_url", endpoint, "is not a URL", "leave it out to use the region's endpoint, or write https://host")
+        raise ConfigError(
+            "ec2.endpoint_url",
+            endpoint,
+            "is not a URL",
+            "leave it out to use the region's endpoint, or write https://host",
+        )
     result = Ec2Settings(
         endpoint_url=endpoint or None,
         connect_timeout=reader.number("connect_timeout_s", 1, 0.1, 60),
@@ -274,45 +310,92 @@ def _ec2(reader: "_Reader") -> Ec2Settings:
 def _check_nodes(config: Config) -> None:
     names = [node.name for node in config.nodes]
     if len(names) < 2:
-        raise ConfigError("nodes", names, "a cluster needs at least two nodes", "add the NAT instance of the other availability zone")
+        raise ConfigError(
+            "nodes", names, "a cluster needs at least two nodes", "add the NAT instance of the other availability zone"
+        )
     _refuse_duplicates("nodes[].name", names, "give each node a name of its own")
-    _refuse_duplicates("nodes[].instance_id", [node.instance_id for node in config.nodes], "each node is an instance of its own")
-    _refuse_duplicates("nodes[].address", [node.address for node in config.nodes if node.address], "each node has an address of its own")
+    _refuse_duplicates(
+        "nodes[].instance_id", [node.instance_id for node in config.nodes], "each node is an instance of its own"
+    )
+    _refuse_duplicates(
+        "nodes[].address",
+        [node.address for node in config.nodes if node.address],
+        "each node has an address of its own",
+    )
     if config.self_name not in names:
-        raise ConfigError("self", config.self_name, "is not in the list of nodes (%s)" % ", ".join(names), "set it to this node's name, or add this node to `nodes`")
+        raise ConfigError(
+            "self",
+            config.self_name,
+            "is not in the list of nodes (%s)" % ", ".join(names),
+            "set it to this node's name, or add this node to `nodes`",
+        )
     homes: t.Dict[str, str] = {}
     for node in config.nodes:
         for table in node.route_tables:
             if table in homes:
-                raise ConfigError("nodes[].route_tables", table, "is claimed by two homes (%s and %s)" % (homes[table], node.name),
-                                  "leave it with one node; the other one takes it over when needed")
+                raise ConfigError(
+                    "nodes[].route_tables",
+                    table,
+                    "is claimed by two homes (%s and %s)" % (homes[table], node.name),
+                    "leave it with one node; the other one takes it over when needed",
+                )
             homes[table] = node.name
     if not homes:
-        raise ConfigError("nodes[].route_tables", [], "no node claims a route table", "name each zone's private route table at its node")
+        raise ConfigError(
+            "nodes[].route_tables",
+            [],
+            "no node claims a route table",
+            "name each zone's private route table at its node",
+        )
     _refuse_duplicates("destinations", list(config.destinations), "name each destination once")
 
 
 def _check_timings(config: Config) -> None:
     beat, fence, returns = config.heartbeat, config.fence, config.returns
     if beat.burst_interval * 5 > beat.silent_after:
-        raise ConfigError("heartbeat.burst_interval_ms", _ms(beat.burst_interval), "leaves fewer than 5 probes within silent_after_ms (%d): random loss could fake a death (law L3)" % _ms(beat.silent_after),
-                          "raise silent_after_ms or lower burst_interval_ms")
+        raise ConfigError(
+            "heartbeat.burst_interval_ms",
+            _ms(beat.burst_interval),
+            "leaves fewer than 5 probes within silent_after_ms (%d): random loss could fake a death (law L3)"
+            % _ms(beat.silent_after),
+            "raise silent_after_ms or lower burst_interval_ms",
+        )
     if beat.interval * 2 > beat.silent_after:
-        raise ConfigError("heartbeat.silent_after_ms", _ms(beat.silent_after), "is shorter than two heartbeat intervals (%d ms each): one lost packet would decide" % _ms(beat.interval),
-                          "raise silent_after_ms or lower interval_ms")
+        raise ConfigError(
+            "heartbeat.silent_after_ms",
+            _ms(beat.silent_after),
+            "is shorter than two heartbeat intervals (%d ms each): one lost packet would decide" % _ms(beat.interval),
+            "raise silent_after_ms or lower interval_ms",
+        )
     # The slower node needs its own detection, a flare written and a flare read (two API calls, one poll) before anybody may be fenced.
     slowest = beat.interval + beat.silent_after + 2 * (config.ec2.connect_timeout + config.ec2.read_timeout) + 1
     if fence.policy != "none" and config.mode == "full":
         if fence.after < slowest:
-            raise ConfigError("fence.after_s", fence.after, "is shorter than the slower node needs to detect and to show a flare (%.1f s): both could fence each other (law L3)" % slowest,
-                              "raise fence.after_s, or lower ec2.*_timeout_s")
+            raise ConfigError(
+                "fence.after_s",
+                fence.after,
+                "is shorter than the slower node needs to detect and to show a flare (%.1f s): both could fence each other (law L3)"
+                % slowest,
+                "raise fence.after_s, or lower ec2.*_timeout_s",
+            )
         if fence.stagger < slowest:
-            raise ConfigError("fence.stagger_s", fence.stagger, "is shorter than a detection and a flare (%.1f s): the tie-break would not hold (law L3)" % slowest,
-                              "raise fence.stagger_s, or lower ec2.*_timeout_s")
+            raise ConfigError(
+                "fence.stagger_s",
+                fence.stagger,
+                "is shorter than a detection and a flare (%.1f s): the tie-break would not hold (law L3)" % slowest,
+                "raise fence.stagger_s, or lower ec2.*_timeout_s",
+            )
     if returns.maximum < returns.after:
-        raise ConfigError("return.max_s", returns.maximum, "is less than return.after_s (%s)" % returns.after, "raise return.max_s")
+        raise ConfigError(
+            "return.max_s", returns.maximum, "is less than return.after_s (%s)" % returns.after, "raise return.max_s"
+        )
     if config.unseen_after < 2 * beat.silent_after:
-        raise ConfigError("unseen_after_s", config.unseen_after, "is less than twice silent_after_ms: a booting peer would be taken for dead", "raise unseen_after_s")
+        raise ConfigError(
+            "unseen_after_s",
+            config.unseen_after,
+            "is less than twice silent_after_ms: a booting peer would be taken for dead",
+            "raise unseen_after_s",
+        )
 
 
 def _ms(seconds: float) -> int:
@@ -346,7 +429,9 @@ class _Reader:
 
     def __init__(self, path: str, raw: t.Any) -> None:
         if not isinstance(raw, dict):
-            raise ConfigError(path.rstrip(".") or "config", raw, "must be an object", "see docs/architecture.md for the shape")
+            raise ConfigError(
+                path.rstrip(".") or "config", raw, "must be an object", "see docs/architecture.md for the shape"
+            )
         self._path = path
         self._raw = raw
         self._asked: t.Set[str] = set()
@@ -371,7 +456,7 @@ class _Reader:
     def texts(self, key: str, default: t.Optional[t.List[str]], pattern: str = "") -> t.List[str]:
         value = self._get(key, default)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigError(self._path + key, value, "must be a list of strings", "write [\"...\"]")
+            raise ConfigError(self._path + key, value, "must be a list of strings", 'write ["..."]')
         for item in value:
             if pattern and not re.fullmatch(pattern, item):
                 raise ConfigError(self._path + key, item, "does not look right", "it must match %s" % pattern)
@@ -402,4 +487,6 @@ class _Reader:
 
     def refuse_unknown(self) -> None:
         for key in sorted(set(self._raw) - self._asked):
-            raise ConfigError(self._path + key, self._raw[key], "is unknown", "known here: %s" % ", ".join(sorted(self._asked)))
+            raise ConfigError(
+                self._path + key, self._raw[key], "is unknown", "known here: %s" % ", ".join(sorted(self._asked))
+            )

@@ -59,7 +59,10 @@ class Control:
         if verb == "status":
             return t.cast(t.Dict[str, t.Any], self._service.status())
         if verb == "drain":
-            return t.cast(t.Dict[str, t.Any], await self._service.drain(str(request.get("reason", "drain")), float(request.get("wait", 60))))
+            return t.cast(
+                t.Dict[str, t.Any],
+                await self._service.drain(str(request.get("reason", "drain")), float(request.get("wait", 60))),
+            )
         if verb == "resume":
             return t.cast(t.Dict[str, t.Any], await self._service.resume())
         return {"error": "unknown request %r; known: status, drain, resume" % (verb,)}
@@ -75,14 +78,22 @@ def ask(directory: str, request: t.Mapping[str, t.Any], timeout: float = 10.0) -
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except OSError as error:
-            raise NatFailoverError("%s: %s; run this as root or as a member of the group nat-failover" % (path, error.strerror or error)) from None
+            raise NatFailoverError(
+                "%s: %s; run this as root or as a member of the group nat-failover" % (path, error.strerror or error)
+            ) from None
         try:
             connection.sendall(json.dumps(dict(request)).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 line = stream.readline()
         except OSError:
-            raise NatFailoverError("%s: no answer within %d s; look at `journalctl -u nat-failover`" % (path, timeout)) from None
-    answer = json.loads(line) if line else {"error": "the service closed the connection; look at `journalctl -u nat-failover`"}
+            raise NatFailoverError(
+                "%s: no answer within %d s; look at `journalctl -u nat-failover`" % (path, timeout)
+            ) from None
+    answer = (
+        json.loads(line)
+        if line
+        else {"error": "the service closed the connection; look at `journalctl -u nat-failover`"}
+    )
     if "error" in answer:
         raise NatFailoverError(answer["error"])
     return t.cast(t.Dict[str, t.Any], answer)

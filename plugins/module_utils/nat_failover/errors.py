@@ -29,7 +29,9 @@ class Ec2Error(NatFailoverError):
     ``retryable`` says whether the same call may succeed later. A timeout is never a "no": the write may still be applied.
     """
 
-    def __init__(self, action: str, resource: str, code: str, message: str, *, retryable: bool, remedy: str = "") -> None:
+    def __init__(
+        self, action: str, resource: str, code: str, message: str, *, retryable: bool, remedy: str = ""
+    ) -> None:
         self.action = action
         self.resource = resource
         self.code = code

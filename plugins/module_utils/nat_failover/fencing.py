@@ -13,12 +13,27 @@ import typing as t
 from dataclasses import replace
 
 from .config import Config
-from .model import ACTIVE, FAILED, HEALTHY, TAG_DRAINED, TAG_FENCE, TAG_MAINTENANCE, Evidence, FenceStep, Heard, InstanceView, Memory, PeerMemory
+from .model import (
+    ACTIVE,
+    FAILED,
+    HEALTHY,
+    TAG_DRAINED,
+    TAG_FENCE,
+    TAG_MAINTENANCE,
+    Evidence,
+    FenceStep,
+    Heard,
+    InstanceView,
+    Memory,
+    PeerMemory,
+)
 
 HOUR = 3600.0
 
 
-def plan(config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str]) -> t.Tuple[Memory, t.Tuple[FenceStep, ...]]:
+def plan(
+    config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str]
+) -> t.Tuple[Memory, t.Tuple[FenceStep, ...]]:
     """The next step of each fence, if any. Fences that are over are forgotten."""
     memory = replace(memory, fences=tuple(at for at in memory.fences if evidence.now - at < HOUR))
     if config.fence.policy == "none" or config.mode == "route":
@@ -64,8 +79,15 @@ def _observe(peer: PeerMemory, view: InstanceView, now: float) -> PeerMemory:
     return peer
 
 
-def _step(config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str], name: str, peer: PeerMemory,
-          view: InstanceView) -> t.Tuple[str, str]:
+def _step(
+    config: Config,
+    memory: Memory,
+    evidence: Evidence,
+    owners: t.Mapping[str, str],
+    name: str,
+    peer: PeerMemory,
+    view: InstanceView,
+) -> t.Tuple[str, str]:
     """The table of steps, first match wins: (step, reason)."""
     fencer, stage = holder(view)
     if fencer and fencer != config.self_name:
@@ -79,7 +101,11 @@ def _step(config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[
         return "start", "I stopped it"
     if stage == "stop" and view.state == "stopping":
         since = peer.fence_at if peer.fence_stage else memory.awake_since
-        return ("force_stop", "still stopping after %d s" % (evidence.now - since)) if evidence.now - since > config.fence.stop_timeout else ("", "")
+        return (
+            ("force_stop", "still stopping after %d s" % (evidence.now - since))
+            if evidence.now - since > config.fence.stop_timeout
+            else ("", "")
+        )
     if stage == "stop" and view.state == "running" and peer.fence_stage in ("", "stop"):
         # The mark is read back from EC2, so all is asked again: the peer may have come back meanwhile.
         forbidden = objection(config, memory, evidence, owners, name, peer, view)
@@ -88,25 +114,55 @@ def _step(config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[
     return "", ""
 
 
-def objection(config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str], name: str, peer: PeerMemory,
-              view: InstanceView) -> str:
+def objection(
+    config: Config,
+    memory: Memory,
+    evidence: Evidence,
+    owners: t.Mapping[str, str],
+    name: str,
+    peer: PeerMemory,
+    view: InstanceView,
+) -> str:
     """The reason why this peer must not be fenced now, or nothing. Every line is a law; the first one that speaks decides."""
     report = evidence.heard.get(name, Heard()).report
     me = evidence.instances.get(config.self_name)
-    alive_at = max(at for at in (peer.suspected_at, peer.flare_at, peer.took_mine_at, memory.awake_since) if at is not None)
+    alive_at = max(
+        at for at in (peer.suspected_at, peer.flare_at, peer.took_mine_at, memory.awake_since) if at is not None
+    )
     wait = config.fence.after + config.fence.stagger * config.rank(config.self_name)
-    own_mark = len([1 for at in memory.fences if evidence.now - at < HOUR]) - (1 if holder(view)[0] == config.self_name else 0)
+    own_mark = len([1 for at in memory.fences if evidence.now - at < HOUR]) - (
+        1 if holder(view)[0] == config.self_name else 0
+    )
     table = (
         (peer.verdict == FAILED, "its verdict is %s" % peer.verdict),
         (peer.seen_healthy, "it was never seen healthy"),  # L6
         (report is None or report.state == ACTIVE, "it said it is %s" % (report.state if report else "")),  # L6
         (view.state == "running", "EC2 says %s" % view.state),  # L6: stopping, stopped or terminated already
-        (TAG_MAINTENANCE not in view.tags and TAG_DRAINED not in view.tags, "it is tagged as drained or under maintenance"),  # L6
+        (
+            TAG_MAINTENANCE not in view.tags and TAG_DRAINED not in view.tags,
+            "it is tagged as drained or under maintenance",
+        ),  # L6
         (me is not None and not holder(me)[0], "I am being fenced myself"),  # L3
-        (evidence.now - alive_at >= wait, "silent and without a flare for %d of %d s" % (evidence.now - alive_at, wait)),  # L3
-        (view.read_at >= evidence.now - config.ec2.poll - config.ec2.read_timeout, "its flare was not read lately"),  # L3
-        (bool(evidence.routes) and all(owners.get(route.target or "") not in (name, None) for route in evidence.routes.values()
-                                       if route.target is not None), "a route still points to it"),  # L2: the route first
-        (own_mark < config.fence.max_per_hour, "the budget of %d fences an hour is spent" % config.fence.max_per_hour),  # L2
+        (
+            evidence.now - alive_at >= wait,
+            "silent and without a flare for %d of %d s" % (evidence.now - alive_at, wait),
+        ),  # L3
+        (
+            view.read_at >= evidence.now - config.ec2.poll - config.ec2.read_timeout,
+            "its flare was not read lately",
+        ),  # L3
+        (
+            bool(evidence.routes)
+            and all(
+                owners.get(route.target or "") not in (name, None)
+                for route in evidence.routes.values()
+                if route.target is not None
+            ),
+            "a route still points to it",
+        ),  # L2: the route first
+        (
+            own_mark < config.fence.max_per_hour,
+            "the budget of %d fences an hour is spent" % config.fence.max_per_hour,
+        ),  # L2
     )
     return next((reason for good, reason in table if not good), "")

@@ -30,8 +30,14 @@ LOST_AFTER = 3  # failed internet checks in a row before this node calls itself 
 class Gatherer:
     """Evidence about EC2 and this node. ``me``, ``routes`` and ``instances`` are replaced, never changed in place."""
 
-    def __init__(self, config: Config, ec2: Ec2, runner: t.Callable[..., t.Tuple[int, str, str]], clock: t.Callable[[], float],
-                 news: t.Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        ec2: Ec2,
+        runner: t.Callable[..., t.Tuple[int, str, str]],
+        clock: t.Callable[[], float],
+        news: t.Callable[[], None],
+    ) -> None:
         self.config = config
         self.ec2 = ec2
         self.runner = runner
@@ -139,16 +145,30 @@ class Gatherer:
         for problem in problems:
             if not isinstance(problem, Ec2Error):
                 raise problem
-        routes = {claim: replace(view, read_at=began) for claim, view in found[0].items()} if isinstance(found[0], dict) else {}
-        instances = {name: replace(view, read_at=began) for name, view in found[1].items()} if isinstance(found[1], dict) else {}
+        routes = (
+            {claim: replace(view, read_at=began) for claim, view in found[0].items()}
+            if isinstance(found[0], dict)
+            else {}
+        )
+        instances = (
+            {name: replace(view, read_at=began) for name, view in found[1].items()}
+            if isinstance(found[1], dict)
+            else {}
+        )
         self._merge(routes, instances)
         self.note_ec2(not problems, began, str(problems[0]) if problems else "")
         self.news()
 
     def _merge(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> None:
         """Newer readings replace older ones; answers may arrive out of order."""
-        self.routes = {**self.routes, **{c: v for c, v in routes.items() if c not in self.routes or v.read_at >= self.routes[c].read_at}}
-        self.instances = {**self.instances, **{n: v for n, v in instances.items() if n not in self.instances or v.read_at >= self.instances[n].read_at}}
+        self.routes = {
+            **self.routes,
+            **{c: v for c, v in routes.items() if c not in self.routes or v.read_at >= self.routes[c].read_at},
+        }
+        self.instances = {
+            **self.instances,
+            **{n: v for n, v in instances.items() if n not in self.instances or v.read_at >= self.instances[n].read_at},
+        }
 
     # --- this node -------------------------------------------------------------------------------------------------------------------
 
@@ -192,5 +212,9 @@ class Gatherer:
         changed = ok != self.me.internet
         self.me = replace(self.me, internet=ok, internet_at=began if ok else self.me.internet_at)
         if changed:
-            LOG.log(logging.INFO if ok else logging.WARNING, "internet: %s", "reachable" if ok else "not reachable: %s" % detail)
+            LOG.log(
+                logging.INFO if ok else logging.WARNING,
+                "internet: %s",
+                "reachable" if ok else "not reachable: %s" % detail,
+            )
         self.news()

@@ -18,7 +18,10 @@ from .errors import Ec2Error
 from .gather import Gatherer
 from .model import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, FenceStep, Plan, SetRoute
 
-BACKOFF_FIRST, BACKOFF_MOST = 0.2, 10.0  # seconds; full jitter, doubling (AWS Architecture Blog, "Exponential Backoff And Jitter")
+BACKOFF_FIRST, BACKOFF_MOST = (
+    0.2,
+    10.0,
+)  # seconds; full jitter, doubling (AWS Architecture Blog, "Exponential Backoff And Jitter")
 WRITERS = 16  # route tables written at the same time
 
 Key = t.Tuple[str, ...]
@@ -27,8 +30,15 @@ Key = t.Tuple[str, ...]
 class Hands:
     """Executes plans. Each action has a key; a key in flight or backing off is ``busy`` and is not planned again."""
 
-    def __init__(self, config: Config, ec2: Ec2, gatherer: Gatherer, boot_id: str, clock: t.Callable[[], float],
-                 record: t.Callable[..., None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        ec2: Ec2,
+        gatherer: Gatherer,
+        boot_id: str,
+        clock: t.Callable[[], float],
+        record: t.Callable[..., None],
+    ) -> None:
         self.config = config
         self.ec2 = ec2
         self.gatherer = gatherer
@@ -92,9 +102,20 @@ class Hands:
         took = (self.clock() - began) * 1000
         done = view.target == action.interface_id and view.state == ROUTE_ACTIVE
         if done:
-            self.record("route", "%s; done in %d ms" % (action.reason, took), route_table=action.claim.route_table, action=action.kind, ms=round(took, 1))
+            self.record(
+                "route",
+                "%s; done in %d ms" % (action.reason, took),
+                route_table=action.claim.route_table,
+                action=action.kind,
+                ms=round(took, 1),
+            )
         else:
-            self.record("route", "%s; EC2 still says %s (%s) after %d ms, will look again" % (action.reason, view.target, view.state, took), logging.WARNING)
+            self.record(
+                "route",
+                "%s; EC2 still says %s (%s) after %d ms, will look again"
+                % (action.reason, view.target, view.state, took),
+                logging.WARNING,
+            )
         return bool(done)
 
     async def _fence(self, step: FenceStep) -> bool:
@@ -125,7 +146,11 @@ class Hands:
         self.tagging = True
         try:
             instance = self.config.me.instance_id
-            await (self._call(self.ec2.delete_tag, instance, key) if value is None else self._call(self.ec2.set_tag, instance, key, value))
+            await (
+                self._call(self.ec2.delete_tag, instance, key)
+                if value is None
+                else self._call(self.ec2.set_tag, instance, key, value)
+            )
         finally:
             self.tagging = False
 
@@ -139,7 +164,9 @@ class Hands:
             await self._flare.wait()
             self._flares += 1
             try:
-                await self._call(self.ec2.set_tag, self.config.me.instance_id, TAG_FLARE, "%s:%d" % (self.boot_id, self._flares))
+                await self._call(
+                    self.ec2.set_tag, self.config.me.instance_id, TAG_FLARE, "%s:%d" % (self.boot_id, self._flares)
+                )
             except Ec2Error as error:
                 self.record("failed", "flare: %s" % error, logging.WARNING)
             await asyncio.sleep(policy.FLARE_INTERVAL)

@@ -21,7 +21,19 @@ from .icmp import Echo, open_socket
 from .model import Heard, Report
 from .packets import ANSWER, BEAT, BIND_WITHIN, LONGEST, PROBE, Codec, Packet, Rejected, Session, new_boot_id
 
-__all__ = ["ANSWER", "BEAT", "BIND_WITHIN", "LONGEST", "PROBE", "Codec", "Packet", "Radio", "Rejected", "Session", "new_boot_id"]
+__all__ = [
+    "ANSWER",
+    "BEAT",
+    "BIND_WITHIN",
+    "LONGEST",
+    "PROBE",
+    "Codec",
+    "Packet",
+    "Radio",
+    "Rejected",
+    "Session",
+    "new_boot_id",
+]
 
 LOG = logging.getLogger("nat-failover")
 GREET_EVERY = 0.05  # seconds: at most this often an unbound peer is probed back
@@ -37,6 +49,7 @@ class _Peer:
         self.heartbeat_at: t.Optional[float] = None
         self.icmp_at: t.Optional[float] = None
         self.report: t.Optional[Report] = None
+        self.reported_by = ""  # the boot id that ``report`` came from
         self.unanswered = 0
         self.probed = False  # by UDP, since anything was heard: somebody suspects it
         self.greeted = float("-inf")
@@ -48,8 +61,16 @@ class _Peer:
 class Radio:
     """Sends to and hears all peers of one node. ``codec``, ``on_news`` may be replaced at any time (a reload does)."""
 
-    def __init__(self, codec: Codec, *, self_name: str, boot_id: str, port: int, bind: str = "0.0.0.0",
-                 clock: t.Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        self_name: str,
+        boot_id: str,
+        port: int,
+        bind: str = "0.0.0.0",
+        clock: t.Callable[[], float] = time.monotonic,
+    ) -> None:
         self.codec = codec
         self.self_name = self_name
         self.boot_id = boot_id
@@ -73,8 +94,10 @@ class Radio:
             udp.bind((self._bind, self._port))
         except OSError as error:
             udp.close()
-            raise NatFailoverError("heartbeat.port: UDP %s:%d cannot be bound (%s); is another nat-failover running here?"
-                                   % (self._bind, self._port, error.strerror)) from None
+            raise NatFailoverError(
+                "heartbeat.port: UDP %s:%d cannot be bound (%s); is another nat-failover running here?"
+                % (self._bind, self._port, error.strerror)
+            ) from None
         self._udp = udp
         loop.add_reader(udp, self._read_udp)
         self._icmp = open_socket(self._bind)
@@ -83,7 +106,9 @@ class Radio:
             self._echo = Echo(raw=self._icmp.type == socket.SOCK_RAW)
             loop.add_reader(self._icmp, self._read_icmp)
         else:
-            LOG.warning("icmp: not permitted, going on with UDP only; give CAP_NET_RAW or widen net.ipv4.ping_group_range")
+            LOG.warning(
+                "icmp: not permitted, going on with UDP only; give CAP_NET_RAW or widen net.ipv4.ping_group_range"
+            )
 
     def close(self) -> None:
         """Close the sockets; harmless when they are closed already."""
@@ -197,11 +222,14 @@ class Radio:
 
     def _take_fresh(self, packet: Packet, peer: _Peer, now: float) -> None:
         self.counters["received"] += 1
-        first = peer.heartbeat_at is None
-        news = first or peer.probed or packet.report is not None and packet.report != peer.report
-        peer.heartbeat_at, peer.unanswered, peer.probed = now, 0, False
+        news = peer.heartbeat_at is None or peer.probed or packet.report is not None and packet.report != peer.report
+        peer.unanswered, peer.probed = 0, False
         if packet.report is not None:
-            peer.report = packet.report
+            peer.report, peer.reported_by = packet.report, packet.boot_id
+        if (
+            peer.reported_by == packet.boot_id
+        ):  # life without a word yet is no heartbeat: it would be judged by an old report
+            peer.heartbeat_at = now
         if packet.kind == PROBE:
             self._send(packet.sender, ANSWER)
         if news:

@@ -67,14 +67,14 @@ class Echo:
     def reply(self, data: bytes, address: str, now: float) -> t.Tuple[str, str]:
         """(name, "") if this answers a recent request of mine, from the address asked; else ("", counter to move or "")."""
         if self._raw:
-            data = data[(data[0] & 0x0F) * 4:] if data else b""
+            data = data[(data[0] & 0x0F) * 4 :] if data else b""
         if len(data) < ECHO.size:
             return "", "icmp_malformed"
         kind, _code, _sum, identifier, seq = ECHO.unpack_from(data)
         if kind != ECHO_REPLY or self._raw and identifier != self.identifier:
             return "", ""  # somebody else's ping
         token, name, asked, at = self._pending.get(seq, (b"", "", "", 0.0))
-        if not token or data[ECHO.size:] != token or asked != address:
+        if not token or data[ECHO.size :] != token or asked != address:
             return "", "icmp_not_mine"
         del self._pending[seq]
         return ("", "icmp_late") if now - at > ANSWER_WITHIN else (name, "")

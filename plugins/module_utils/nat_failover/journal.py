@@ -15,18 +15,30 @@ import typing as t
 
 QUEUED = 2000  # lines; more than that are dropped rather than waited for
 HISTORY_BYTES = 1 << 20  # then history.jsonl becomes history.jsonl.1
-PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}  # sd-daemon(3)
+PRIORITY = {
+    logging.DEBUG: 7,
+    logging.INFO: 6,
+    logging.WARNING: 4,
+    logging.ERROR: 3,
+    logging.CRITICAL: 2,
+}  # sd-daemon(3)
 
 
 def start_logging(state_directory: str) -> t.Callable[[], None]:
     """Log to stderr (the journal) and to ``<state_directory>/history.jsonl``; returns the function that ends it."""
     lines: "queue.Queue[logging.LogRecord]" = queue.Queue(QUEUED)
     stderr = logging.StreamHandler(sys.stderr)
-    stderr.setFormatter(_Journal() if "JOURNAL_STREAM" in os.environ else logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S"))
+    stderr.setFormatter(
+        _Journal()
+        if "JOURNAL_STREAM" in os.environ
+        else logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S")
+    )
     handlers: t.List[logging.Handler] = [stderr]
     try:
         os.makedirs(state_directory, exist_ok=True)
-        history = logging.handlers.RotatingFileHandler(os.path.join(state_directory, "history.jsonl"), maxBytes=HISTORY_BYTES, backupCount=1, encoding="utf-8")
+        history = logging.handlers.RotatingFileHandler(
+            os.path.join(state_directory, "history.jsonl"), maxBytes=HISTORY_BYTES, backupCount=1, encoding="utf-8"
+        )
         history.setFormatter(_History())
         history.addFilter(lambda record: hasattr(record, "event"))
         handlers.append(history)
@@ -67,4 +79,4 @@ class _Journal(logging.Formatter):
 
 class _History(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(getattr(record, "event"))
+        return json.dumps(record.event)

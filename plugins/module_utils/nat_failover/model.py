@@ -142,7 +142,9 @@ class PeerMemory:
     flare_at: t.Optional[float] = None  # when a changed flare was last read during this suspicion
     took_mine_at: t.Optional[float] = None  # when one of my own claims was last seen moving to this peer
     seen_healthy: bool = False
-    fence_stage: str = ""  # "" -> stop -> stopped -> started; back to "" once healthy (L3: at most one fence an incident)
+    fence_stage: str = (
+        ""  # "" -> stop -> stopped -> started; back to "" once healthy (L3: at most one fence an incident)
+    )
     fence_at: float = 0.0  # when the present stage began
 
 

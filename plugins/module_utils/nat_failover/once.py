@@ -31,8 +31,15 @@ def info(config_path: str, *, runner: Runner) -> Result:
     return _result(status if status is not None else _observe(replace(config, mode="observe"), runner, 15.0))
 
 
-def run(state: str, config_path: str, *, runner: Runner, check_mode: bool = False, wait_timeout: float = 60.0,
-        route_tables: t.Optional[t.Sequence[str]] = None) -> Result:
+def run(
+    state: str,
+    config_path: str,
+    *,
+    runner: Runner,
+    check_mode: bool = False,
+    wait_timeout: float = 60.0,
+    route_tables: t.Optional[t.Sequence[str]] = None,
+) -> Result:
     """Bring this node to ``state``; raises ``NatFailoverError``. Shape of the result: docs of the module ``nat_failover``."""
     config = configuration.load(config_path)
     if state not in STATES:
@@ -40,7 +47,9 @@ def run(state: str, config_path: str, *, runner: Runner, check_mode: bool = Fals
     known = {table for node in config.nodes for table in node.route_tables}
     for table in route_tables or ():
         if table not in known:
-            raise NatFailoverError("route_tables: no node claims %s; choose from: %s" % (table, ", ".join(sorted(known))))
+            raise NatFailoverError(
+                "route_tables: no node claims %s; choose from: %s" % (table, ", ".join(sorted(known)))
+            )
     before = ask(config.runtime_directory, {"do": "status"})
     if route_tables:
         return _take(config, runner, before, set(route_tables), check_mode)
@@ -49,7 +58,9 @@ def run(state: str, config_path: str, *, runner: Runner, check_mode: bool = Fals
     return _alone(config, state, runner, check_mode, wait_timeout)
 
 
-def _through_service(config: configuration.Config, state: str, before: Result, check_mode: bool, wait_timeout: float) -> Result:
+def _through_service(
+    config: configuration.Config, state: str, before: Result, check_mode: bool, wait_timeout: float
+) -> Result:
     wanted = {"converged": before["state"], "drained": DRAINED, "resumed": ACTIVE}[state]
     changed = before["state"] != wanted
     if check_mode or not changed:
@@ -57,7 +68,11 @@ def _through_service(config: configuration.Config, state: str, before: Result, c
         if state == "drained" and changed:
             after["claims"] = [dict(claim, owner=_next_owner(before, claim)) for claim in before["claims"]]
         return _result(before, after, changed)
-    request: t.Dict[str, t.Any] = {"do": "drain", "wait": wait_timeout, "reason": "asked for by Ansible"} if state == "drained" else {"do": "resume"}
+    request: t.Dict[str, t.Any] = (
+        {"do": "drain", "wait": wait_timeout, "reason": "asked for by Ansible"}
+        if state == "drained"
+        else {"do": "resume"}
+    )
     ask(config.runtime_directory, request, timeout=wait_timeout + 10)
     after = ask(config.runtime_directory, {"do": "status"}) or before
     return _result(before, after, True)
@@ -74,7 +89,10 @@ def _next_owner(status: Result, claim: Result) -> t.Optional[str]:
 def _alone(config: configuration.Config, state: str, runner: Runner, check_mode: bool, wait_timeout: float) -> Result:
     """No service runs here: be it, for as long as it takes."""
     if state != "converged":
-        raise NatFailoverError("state %s needs the running service, and none answers in %s; start it with `systemctl start nat-failover`" % (state, config.runtime_directory))
+        raise NatFailoverError(
+            "state %s needs the running service, and none answers in %s; start it with `systemctl start nat-failover`"
+            % (state, config.runtime_directory)
+        )
     seen: t.List[Result] = []
     after = _observe(replace(config, mode="observe") if check_mode else config, runner, wait_timeout, seen)
     before = seen[0] if seen else after
@@ -83,7 +101,9 @@ def _alone(config: configuration.Config, state: str, runner: Runner, check_mode:
     return _result(before, after, _owners(before) != _owners(after))
 
 
-def _observe(config: configuration.Config, runner: Runner, longest: float, seen: t.Optional[t.List[Result]] = None) -> Result:
+def _observe(
+    config: configuration.Config, runner: Runner, longest: float, seen: t.Optional[t.List[Result]] = None
+) -> Result:
     """Run the service's own code in this process until it is settled; returns its status, with the routes first read in ``seen``."""
     service = Service(config, configuration.load_keys(config.key_file), runner)
     found: t.Dict[str, t.Any] = {}
@@ -100,11 +120,15 @@ def _observe(config: configuration.Config, runner: Runner, longest: float, seen:
 
     asyncio.run(service.work(settled()))
     if not found.get("claims"):
-        raise NatFailoverError("EC2 could not be read within %d s: %s" % (longest, service.gatherer.problem or "no answer"))
+        raise NatFailoverError(
+            "EC2 could not be read within %d s: %s" % (longest, service.gatherer.problem or "no answer")
+        )
     return found
 
 
-def _take(config: configuration.Config, runner: Runner, before: t.Optional[Result], tables: t.Set[str], check_mode: bool) -> Result:
+def _take(
+    config: configuration.Config, runner: Runner, before: t.Optional[Result], tables: t.Set[str], check_mode: bool
+) -> Result:
     """Explicit takeover by this node of the named tables. Law L1 holds here too: not without proven forwarding."""
     status = before if before is not None else _observe(replace(config, mode="observe"), runner, 15.0)
     if not status["self"]["forwarding"]:
@@ -134,7 +158,10 @@ def _owners(status: Result) -> t.Dict[t.Tuple[str, str], t.Any]:
 
 def _render(status: Result) -> Result:
     """What diff mode shows: the node's state, and each claim's owner."""
-    return {"state": status["state"], "claims": {"%s %s" % key: owner for key, owner in sorted(_owners(status).items())}}
+    return {
+        "state": status["state"],
+        "claims": {"%s %s" % key: owner for key, owner in sorted(_owners(status).items())},
+    }
 
 
 def _result(before: Result, after: t.Optional[Result] = None, changed: bool = False) -> Result:
@@ -144,9 +171,20 @@ def _result(before: Result, after: t.Optional[Result] = None, changed: bool = Fa
         "changed": changed,
         "state": after["state"],
         "summary": after["summary"],
-        "claims": [{name: claim[name] for name in ("route_table", "destination", "home", "owner", "target", "state")} for claim in after["claims"]],
-        "verdicts": [{name: verdict[name] for name in ("peer", "verdict", "evidence")} for verdict in after["verdicts"] if verdict["verdict"] != UNKNOWN or verdict["evidence"]],
-        "actions": [{"route_table": key[0], "destination": key[1], "before": old.get(key), "after": new[key]} for key in sorted(new) if old.get(key) != new[key]],
+        "claims": [
+            {name: claim[name] for name in ("route_table", "destination", "home", "owner", "target", "state")}
+            for claim in after["claims"]
+        ],
+        "verdicts": [
+            {name: verdict[name] for name in ("peer", "verdict", "evidence")}
+            for verdict in after["verdicts"]
+            if verdict["verdict"] != UNKNOWN or verdict["evidence"]
+        ],
+        "actions": [
+            {"route_table": key[0], "destination": key[1], "before": old.get(key), "after": new[key]}
+            for key in sorted(new)
+            if old.get(key) != new[key]
+        ],
         "withheld": after["withheld"],
         "drift": after["drift"],
         "diff": {"before": _render(before), "after": _render(after)},

@@ -23,7 +23,9 @@ from collections import deque
 
 from .model import Report
 
-HEADER = struct.Struct("!4sBc8sQ8sQ")  # magic, version, kind, boot id, sequence number, echoed boot id and sequence number
+HEADER = struct.Struct(
+    "!4sBc8sQ8sQ"
+)  # magic, version, kind, boot id, sequence number, echoed boot id and sequence number
 MAGIC, VERSION = b"NATF", 1
 DIGEST = hashlib.sha256().digest_size
 LONGEST = 1200  # bytes; below any MTU on the way, so nothing is ever fragmented
@@ -67,10 +69,13 @@ class Codec:
         if not self._keys or not all(self._keys):
             raise ValueError("a heartbeat key is empty or missing")
 
-    def encode(self, kind: str, boot_id: str, seq: int, echo_boot: str, echo_seq: int,
-               report: t.Optional[Report], to: str) -> bytes:
+    def encode(
+        self, kind: str, boot_id: str, seq: int, echo_boot: str, echo_seq: int, report: t.Optional[Report], to: str
+    ) -> bytes:
         """The datagram for one receiver. What of a report does not fit is left out: first its fact, then views of peers."""
-        header = HEADER.pack(MAGIC, VERSION, kind.encode(), bytes.fromhex(boot_id), seq, bytes.fromhex(echo_boot), echo_seq)
+        header = HEADER.pack(
+            MAGIC, VERSION, kind.encode(), bytes.fromhex(boot_id), seq, bytes.fromhex(echo_boot), echo_seq
+        )
         room = LONGEST - HEADER.size - DIGEST
         data = header + next(body for body in self._bodies(report, to) if len(body) <= room)
         return data + hmac.digest(self._keys[0], data, "sha256")
@@ -96,7 +101,7 @@ class Codec:
             return Rejected("bad_mac")
         _magic, _version, kind, boot, seq, echo_boot, echo_seq = HEADER.unpack_from(signed)
         try:
-            cluster, sender, to, *rest = json.loads(signed[HEADER.size:])
+            cluster, sender, to, *rest = json.loads(signed[HEADER.size :])
             report = _report(*rest) if rest else None
             kind = {b"b": BEAT, b"p": PROBE, b"a": ANSWER}[kind]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

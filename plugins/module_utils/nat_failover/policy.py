@@ -17,8 +17,28 @@ from dataclasses import replace
 from . import fencing
 from .config import Config
 from .model import (
-    ACTIVE, DRAINED, DRAINING, FAILED, HEALTHY, PARTITIONED, ROUTE_ACTIVE, SICK, SILENT, SUSPECTED, TAG_FLARE, UNKNOWN, UNMANAGED,
-    Claim, Evidence, Heard, Memory, PeerMemory, Plan, RouteView, SetRoute, Verdict,
+    ACTIVE,
+    DRAINED,
+    DRAINING,
+    FAILED,
+    HEALTHY,
+    PARTITIONED,
+    ROUTE_ACTIVE,
+    SICK,
+    SILENT,
+    SUSPECTED,
+    TAG_FLARE,
+    UNKNOWN,
+    UNMANAGED,
+    Claim,
+    Evidence,
+    Heard,
+    Memory,
+    PeerMemory,
+    Plan,
+    RouteView,
+    SetRoute,
+    Verdict,
 )
 
 LATE = 1.5  # heartbeat intervals without a heartbeat that start a burst
@@ -83,7 +103,10 @@ def _notice_taken(config: Config, memory: Memory, evidence: Evidence, owners: t.
             mine.add(claim)
         elif claim in memory.mine and owner is not None:
             takers.add(owner)
-    peers = {name: replace(peer, took_mine_at=evidence.now) if name in takers else peer for name, peer in memory.peers.items()}
+    peers = {
+        name: replace(peer, took_mine_at=evidence.now) if name in takers else peer
+        for name, peer in memory.peers.items()
+    }
     lost_soon = takers and memory.returned_at is not None and evidence.now - memory.returned_at < config.returns.maximum
     return replace(memory, peers=peers, mine=frozenset(mine), flaps=memory.flaps + 1 if lost_soon else memory.flaps)
 
@@ -100,14 +123,20 @@ def _judge(config: Config, memory: Memory, evidence: Evidence, name: str) -> Pee
     return replace(peer, seen_healthy=True) if kind == HEALTHY else peer
 
 
-def _suspect(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str) -> PeerMemory:
+def _suspect(
+    config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str
+) -> PeerMemory:
     """Suspicion starts with the first late heartbeat and ends with the next one; flares are compared from its start on."""
     if heard.heartbeat_at is None:
         late = evidence.now - memory.awake_since > config.unseen_after / 2
     else:
         late = evidence.now - max(heard.heartbeat_at, memory.awake_since) > LATE * config.heartbeat.interval
     if not late:
-        return replace(peer, suspected_at=None, flare_baseline=None, flare_at=None) if peer.suspected_at is not None else peer
+        return (
+            replace(peer, suspected_at=None, flare_baseline=None, flare_at=None)
+            if peer.suspected_at is not None
+            else peer
+        )
     if peer.suspected_at is None:
         peer = replace(peer, suspected_at=evidence.now)
     view = evidence.instances.get(name)
@@ -152,7 +181,9 @@ def _alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
         if at is not None and evidence.now - at < FLARE_VALID:
             return "%s %.1f s ago" % (what, evidence.now - at)
     for other, heard in evidence.heard.items():
-        fresh = heard.heartbeat_at is not None and peer.suspected_at is not None and heard.heartbeat_at >= peer.suspected_at
+        fresh = (
+            heard.heartbeat_at is not None and peer.suspected_at is not None and heard.heartbeat_at >= peer.suspected_at
+        )
         if fresh and heard.report is not None and heard.report.views.get(name) in (HEALTHY, SICK):
             return "%s hears it" % other
     return ""
@@ -264,11 +295,14 @@ def heir(claim: Claim, eligible: t.Sequence[str]) -> t.Optional[str]:
     """The home if it is eligible, else rendezvous hashing, so that all nodes agree without a leader."""
     if claim.home in eligible:
         return claim.home
-    return max(eligible, key=lambda name: (hashlib.sha256(("%s %s" % (claim, name)).encode()).digest(), name), default=None)
+    return max(
+        eligible, key=lambda name: (hashlib.sha256(("%s %s" % (claim, name)).encode()).digest(), name), default=None
+    )
 
 
-def _plan_claims(config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str],
-                 fit: bool) -> t.Tuple[t.Tuple[SetRoute, ...], t.Dict[str, str]]:
+def _plan_claims(
+    config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str], fit: bool
+) -> t.Tuple[t.Tuple[SetRoute, ...], t.Dict[str, str]]:
     mine = evidence.instances.get(config.self_name)
     if mine is None or mine.interface_id is None:
         return (), {}
@@ -281,16 +315,36 @@ def _plan_claims(config: Config, memory: Memory, evidence: Evidence, owners: t.M
         if owner == config.self_name and view.state == ROUTE_ACTIVE:
             continue
         if owner is None and view.state == ROUTE_ACTIVE:
-            drift[str(claim)] = "%s points to %s, which is no node of this cluster" % (claim, view.target)  # L8: report, don't fight
+            drift[str(claim)] = "%s points to %s, which is no node of this cluster" % (
+                claim,
+                view.target,
+            )  # L8: report, don't fight
             continue
         kind, reason = _plan_claim(config, memory, evidence, claim, view, owner, losses, eligible)
         if kind:
-            actions.append(SetRoute(claim, mine.interface_id, config.self_name, view, kind, "%s %s from %s: %s" % (kind, claim, owner or view.target or "nobody", reason)))
+            actions.append(
+                SetRoute(
+                    claim,
+                    mine.interface_id,
+                    config.self_name,
+                    view,
+                    kind,
+                    "%s %s from %s: %s" % (kind, claim, owner or view.target or "nobody", reason),
+                )
+            )
     return tuple(actions), drift
 
 
-def _plan_claim(config: Config, memory: Memory, evidence: Evidence, claim: Claim, view: RouteView, owner: t.Optional[str],
-                losses: t.Mapping[str, str], eligible: t.Sequence[str]) -> t.Tuple[str, str]:
+def _plan_claim(
+    config: Config,
+    memory: Memory,
+    evidence: Evidence,
+    claim: Claim,
+    view: RouteView,
+    owner: t.Optional[str],
+    losses: t.Mapping[str, str],
+    eligible: t.Sequence[str],
+) -> t.Tuple[str, str]:
     """What this node does about a claim that is not its own now: (adopt | mend | return, reason), or ("", "")."""
     me = config.self_name
     if view.state != ROUTE_ACTIVE:
@@ -318,7 +372,9 @@ def _doubted_at(peer: PeerMemory) -> float:
 def _probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, float]:
     beat = config.heartbeat
     return {
-        name: beat.burst_interval if evidence.now - peer.suspected_at < BURST_LENGTH * beat.silent_after else beat.interval
+        name: beat.burst_interval
+        if evidence.now - peer.suspected_at < BURST_LENGTH * beat.silent_after
+        else beat.interval
         for name, peer in memory.peers.items()
         if peer.suspected_at is not None
     }
@@ -337,15 +393,20 @@ def _must_flare(config: Config, memory: Memory, evidence: Evidence) -> bool:
     if any(peer.suspected_at is not None for peer in memory.peers.values()):
         return True
     return any(
-        heard.report is not None and heard.report.views.get(config.self_name) in SUSPICIOUS
+        heard.report is not None
+        and heard.report.views.get(config.self_name) in SUSPICIOUS
         and memory.peers[name].verdict in (HEALTHY, SICK)
-        for name, heard in evidence.heard.items() if name in memory.peers
+        for name, heard in evidence.heard.items()
+        if name in memory.peers
     )
 
 
 def _must_refresh(memory: Memory, evidence: Evidence) -> t.Optional[float]:
     """When routes, my internet access or the API's health are known only from before a suspicion or a verdict: that time."""
-    needed = max((_doubted_at(peer) for peer in memory.peers.values() if peer.suspected_at is not None or peer.verdict == SICK), default=None)
+    needed = max(
+        (_doubted_at(peer) for peer in memory.peers.values() if peer.suspected_at is not None or peer.verdict == SICK),
+        default=None,
+    )
     if needed is None:
         return None
     known = [evidence.me.internet_at, evidence.me.ec2_at, *(view.read_at for view in evidence.routes.values())]

@@ -18,9 +18,18 @@ def check_online(config: Config, ec2: Ec2) -> t.List[str]:
     for index, node in enumerate(config.nodes):
         view = instances[node.name]
         if node.address and view.address and node.address != view.address:
-            raise ConfigError("nodes[%d].address" % index, node.address, "EC2 says that %s has %s" % (node.instance_id, view.address), "correct it, or leave it out")
+            raise ConfigError(
+                "nodes[%d].address" % index,
+                node.address,
+                "EC2 says that %s has %s" % (node.instance_id, view.address),
+                "correct it, or leave it out",
+            )
     routes = ec2.describe_routes(config.claims)
     missing = ec2.permissions(config.nodes, config.claims, config.self_name, config.mode)
     if missing:
         raise NatFailoverError("; ".join(missing))
-    return ["%d instances found" % len(instances), "%d routes read" % len(routes), "all permissions of mode %s are there" % config.mode]
+    return [
+        "%d instances found" % len(instances),
+        "%d routes read" % len(routes),
+        "all permissions of mode %s are there" % config.mode,
+    ]

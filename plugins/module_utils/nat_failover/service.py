@@ -20,9 +20,22 @@ from .control import Control
 from .ec2 import Ec2
 from .errors import NatFailoverError
 from .gather import Gatherer
-from .heartbeat import Codec, Radio, new_boot_id
 from .hands import Hands
-from .model import ACTIVE, DRAINED, DRAINING, STOPPING, SUSPECTED, TAG_DRAINED, Claim, Evidence, Memory, Plan, Report, SetRoute
+from .heartbeat import Codec, Radio, new_boot_id
+from .model import (
+    ACTIVE,
+    DRAINED,
+    DRAINING,
+    STOPPING,
+    SUSPECTED,
+    TAG_DRAINED,
+    Claim,
+    Evidence,
+    Memory,
+    Plan,
+    Report,
+    SetRoute,
+)
 from .system import sd_notify
 
 LOG = logging.getLogger("nat-failover")
@@ -34,14 +47,25 @@ PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
 class Service:
     """One node's service. ``run()`` returns after SIGTERM; everything it holds is closed then."""
 
-    def __init__(self, config: Config, keys: t.Sequence[bytes], runner: t.Callable[..., t.Tuple[int, str, str]], config_path: str = "") -> None:
+    def __init__(
+        self,
+        config: Config,
+        keys: t.Sequence[bytes],
+        runner: t.Callable[..., t.Tuple[int, str, str]],
+        config_path: str = "",
+    ) -> None:
         self.config = config
         self.config_path = config_path
         self.clock = time.monotonic
         self.boot_id = new_boot_id()
         self.ec2 = self.connect(config)
-        self.radio = Radio(Codec(keys, config.cluster, config.self_name), self_name=config.self_name, boot_id=self.boot_id,
-                           port=config.heartbeat.port, clock=self.clock)
+        self.radio = Radio(
+            Codec(keys, config.cluster, config.self_name),
+            self_name=config.self_name,
+            boot_id=self.boot_id,
+            port=config.heartbeat.port,
+            clock=self.clock,
+        )
         self.radio.on_news = self._news
         self.gatherer = Gatherer(config, self.ec2, runner, self.clock, self.wake)
         self.hands = Hands(config, self.ec2, self.gatherer, self.boot_id, self.clock, self.record)
@@ -60,7 +84,12 @@ class Service:
     @staticmethod
     def connect(config: Config) -> Ec2:
         """The EC2 adapter that a configuration asks for."""
-        return Ec2(config.region, config.ec2.endpoint_url, connect_timeout=config.ec2.connect_timeout, read_timeout=config.ec2.read_timeout)
+        return Ec2(
+            config.region,
+            config.ec2.endpoint_url,
+            connect_timeout=config.ec2.connect_timeout,
+            read_timeout=config.ec2.read_timeout,
+        )
 
     # --- life ------------------------------------------------------------------------------------------------------------------
 
@@ -79,10 +108,23 @@ class Service:
     async def work(self, until: t.Coroutine[t.Any, t.Any, t.Any]) -> None:
         """Observe, decide and act until ``until`` is done, then leave in an orderly way."""
         await self.radio.open()
-        self.record("started", "%s of cluster %s, mode %s, boot %s, %d nodes, %d claims" % (
-            self.config.self_name, self.config.cluster, self.config.mode, self.boot_id, len(self.config.nodes), len(self.config.claims)))
+        self.record(
+            "started",
+            "%s of cluster %s, mode %s, boot %s, %d nodes, %d claims"
+            % (
+                self.config.self_name,
+                self.config.cluster,
+                self.config.mode,
+                self.boot_id,
+                len(self.config.nodes),
+                len(self.config.claims),
+            ),
+        )
         end = asyncio.ensure_future(until)
-        tasks = [asyncio.ensure_future(work) for work in (self._beat(), self._tick(), *self.gatherer.work(), self.hands.flare_work())]
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (self._beat(), self._tick(), *self.gatherer.work(), self.hands.flare_work())
+        ]
         try:
             sd_notify("READY=1\nSTATUS=%s" % self.summary())
             done, _pending = await asyncio.wait([end, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -113,10 +155,25 @@ class Service:
             config = configuration.load(self.config_path)
             keys = configuration.load_keys(config.key_file)
             configuration.check_interface(config)
-            fixed = (config.self_name, config.cluster, config.region, config.heartbeat.port, config.runtime_directory, config.ec2)
-            if fixed != (self.config.self_name, self.config.cluster, self.config.region, self.config.heartbeat.port,
-                         self.config.runtime_directory, self.config.ec2):
-                raise NatFailoverError("self, cluster, region, heartbeat.port, runtime_directory and ec2 change only with a restart")
+            fixed = (
+                config.self_name,
+                config.cluster,
+                config.region,
+                config.heartbeat.port,
+                config.runtime_directory,
+                config.ec2,
+            )
+            if fixed != (
+                self.config.self_name,
+                self.config.cluster,
+                self.config.region,
+                self.config.heartbeat.port,
+                self.config.runtime_directory,
+                self.config.ec2,
+            ):
+                raise NatFailoverError(
+                    "self, cluster, region, heartbeat.port, runtime_directory and ec2 change only with a restart"
+                )
         except NatFailoverError as error:
             self.record("reload_refused", str(error), logging.ERROR)
             return
@@ -174,8 +231,14 @@ class Service:
         """Evidence in, plan out, hands and gatherer told."""
         before = self.memory
         me = replace(self.gatherer.me, state=self.state)
-        evidence = Evidence(now=now, me=me, heard=self.radio.heard(), routes=self.gatherer.routes, instances=self.gatherer.instances,
-                            busy=self.hands.busy(now))
+        evidence = Evidence(
+            now=now,
+            me=me,
+            heard=self.radio.heard(),
+            routes=self.gatherer.routes,
+            instances=self.gatherer.instances,
+            busy=self.hands.busy(now),
+        )
         self.memory, self.plan = policy.decide(self.config, before, evidence)
         self._publish(before)
         self.gatherer.demand(self.plan.refresh, self.plan.watch)
@@ -196,8 +259,16 @@ class Service:
             old = before.peers.get(name)
             if old is None or old.verdict != peer.verdict:
                 level = logging.INFO if peer.verdict in ("healthy", "unknown") else logging.WARNING
-                self.record("verdict", "%s is %s: %s" % (name, peer.verdict, peer.evidence or "not heard yet"), level, peer=name, verdict=peer.verdict)
-        withheld = {str(action): "%s; withheld: %s" % (action.reason, self.plan.forbidden) for action in self.plan.withheld}
+                self.record(
+                    "verdict",
+                    "%s is %s: %s" % (name, peer.verdict, peer.evidence or "not heard yet"),
+                    level,
+                    peer=name,
+                    verdict=peer.verdict,
+                )
+        withheld = {
+            str(action): "%s; withheld: %s" % (action.reason, self.plan.forbidden) for action in self.plan.withheld
+        }
         for kind, new, old_lines in (("drift", self.plan.drift, self.drift), ("withheld", withheld, self.withheld)):
             for key in new.keys() - old_lines.keys():
                 self.record(kind, new[key], logging.WARNING)
@@ -234,8 +305,10 @@ class Service:
             await asyncio.sleep(0.1)
         left = [str(claim) for claim in self.owned()]
         if self.state != DRAINED:
-            raise NatFailoverError("still the owner of %s after %d s: %s; look at `nat-failover status` on the peers, or `nat-failover resume` here"
-                                   % (", ".join(left), wait, self._why_nobody()))
+            raise NatFailoverError(
+                "still the owner of %s after %d s: %s; look at `nat-failover status` on the peers, or `nat-failover resume` here"
+                % (", ".join(left), wait, self._why_nobody())
+            )
         return {"changed": changed, "state": self.state}
 
     async def resume(self) -> t.Dict[str, t.Any]:
@@ -256,20 +329,32 @@ class Service:
     def report(self) -> Report:
         me = self.gatherer.me
         fact = me.fact or ("" if me.internet else "the internet is not reachable")
-        views = {name: SUSPECTED if peer.suspected_at is not None and peer.verdict == "healthy" else peer.verdict
-                 for name, peer in self.memory.peers.items()}
+        views = {
+            name: SUSPECTED if peer.suspected_at is not None and peer.verdict == "healthy" else peer.verdict
+            for name, peer in self.memory.peers.items()
+        }
         return Report(state=self.state, forwarding=not fact, fact=fact, views=views)
 
     def owned(self) -> t.List[Claim]:
         mine = self.gatherer.instances.get(self.config.self_name)
-        return [claim for claim, view in self.gatherer.routes.items() if mine is not None and view.target == mine.interface_id]
+        return [
+            claim
+            for claim, view in self.gatherer.routes.items()
+            if mine is not None and view.target == mine.interface_id
+        ]
 
     def settled(self) -> bool:
         """Is everything known, and nothing left to do now? (The modules' end.)"""
-        known = self.gatherer.routes and all(peer.verdict not in ("unknown", "silent") for peer in self.memory.peers.values())
+        known = self.gatherer.routes and all(
+            peer.verdict not in ("unknown", "silent") for peer in self.memory.peers.values()
+        )
         pending = self.plan.routes or self.hands.busy(self.clock())
-        homeless = any(claim not in self.memory.mine and claim.home == self.config.self_name for claim in self.gatherer.routes)
-        waiting = homeless and self.config.mode != "observe" and self.config.returns.policy == "auto" and self.state == ACTIVE
+        homeless = any(
+            claim not in self.memory.mine and claim.home == self.config.self_name for claim in self.gatherer.routes
+        )
+        waiting = (
+            homeless and self.config.mode != "observe" and self.config.returns.policy == "auto" and self.state == ACTIVE
+        )
         return bool(known and len(self.memory.peers) == len(self.config.peers) and not pending and not waiting)
 
     def summary(self) -> str:
@@ -277,24 +362,59 @@ class Service:
         me = self.report()
         peers = ", ".join("%s %s" % (name, peer.verdict) for name, peer in self.memory.peers.items())
         return "%s, %s, owns %d of %d claims; %s" % (
-            self.state, "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact, len(self.owned()), len(self.config.claims), peers or "no peers")
+            self.state,
+            "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
+            len(self.owned()),
+            len(self.config.claims),
+            peers or "no peers",
+        )
 
     def status(self) -> t.Dict[str, t.Any]:
         now = self.clock()
         owners = {view.interface_id: name for name, view in self.gatherer.instances.items()}
         heard = self.radio.heard()
         return {
-            "cluster": self.config.cluster, "node": self.config.self_name, "mode": self.config.mode, "state": self.state, "boot_id": self.boot_id,
-            "summary": self.summary(), "self": {**asdict(self.report()), "internet": self.gatherer.me.internet, "ec2": self.gatherer.me.ec2},
-            "claims": [{"route_table": c.route_table, "destination": c.destination, "home": c.home, "owner": owners.get(v.target),
-                        "target": v.target, "state": v.state, "read_s_ago": round(now - v.read_at, 3)} for c, v in self.gatherer.routes.items()],
-            "verdicts": [{"peer": name, "verdict": peer.verdict, "evidence": peer.evidence, "since_s": round(now - peer.since, 1),
-                          "heartbeat_ms_ago": None if name not in heard or heard[name].heartbeat_at is None
-                          else round((now - (heard[name].heartbeat_at or 0)) * 1000), "fence": peer.fence_stage}
-                         for name, peer in self.memory.peers.items()],
-            "proposed": {(a.claim.route_table, a.claim.destination): {"owner": a.owner, "target": a.interface_id}
-                         for a in self.plan.withheld if isinstance(a, SetRoute)},
-            "drift": list(self.drift.values()), "withheld": list(self.withheld.values()), "counters": dict(self.radio.counters), "events": list(self.events),
+            "cluster": self.config.cluster,
+            "node": self.config.self_name,
+            "mode": self.config.mode,
+            "state": self.state,
+            "boot_id": self.boot_id,
+            "summary": self.summary(),
+            "self": {**asdict(self.report()), "internet": self.gatherer.me.internet, "ec2": self.gatherer.me.ec2},
+            "claims": [
+                {
+                    "route_table": c.route_table,
+                    "destination": c.destination,
+                    "home": c.home,
+                    "owner": owners.get(v.target),
+                    "target": v.target,
+                    "state": v.state,
+                    "read_s_ago": round(now - v.read_at, 3),
+                }
+                for c, v in self.gatherer.routes.items()
+            ],
+            "verdicts": [
+                {
+                    "peer": name,
+                    "verdict": peer.verdict,
+                    "evidence": peer.evidence,
+                    "since_s": round(now - peer.since, 1),
+                    "heartbeat_ms_ago": None
+                    if name not in heard or heard[name].heartbeat_at is None
+                    else round((now - (heard[name].heartbeat_at or 0)) * 1000),
+                    "fence": peer.fence_stage,
+                }
+                for name, peer in self.memory.peers.items()
+            ],
+            "proposed": {
+                (a.claim.route_table, a.claim.destination): {"owner": a.owner, "target": a.interface_id}
+                for a in self.plan.withheld
+                if isinstance(a, SetRoute)
+            },
+            "drift": list(self.drift.values()),
+            "withheld": list(self.withheld.values()),
+            "counters": dict(self.radio.counters),
+            "events": list(self.events),
         }
 
     def record(self, kind: str, text: str, level: int = logging.INFO, **more: t.Any) -> None:

@@ -1,0 +1,363 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""EC2, and nothing else knows boto3. Blocking and safe to call from several threads; every failure is an ``Ec2Error`` with a remedy."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from .errors import Ec2Error, NatFailoverError
+from .model import ROUTE_MISSING, TAG_FENCE, TAG_FLARE, Claim, InstanceView, Node, RouteView
+
+try:
+    import boto3
+    import botocore.config
+    import botocore.exceptions
+
+    HAS_BOTO3 = True
+except ImportError:
+    HAS_BOTO3 = False
+
+RETRYABLE = frozenset(
+    (
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "InternalError",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "Unavailable",
+        "EndpointUnreachable",
+        "Timeout",
+        "BadAnswer",
+        "IncorrectInstanceState",
+        "ExpiredToken",
+        "RequestExpired",
+        "IncorrectState",
+    )
+)
+DENIED = frozenset(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"))
+TARGETS = (
+    "NetworkInterfaceId",
+    "NatGatewayId",
+    "GatewayId",
+    "TransitGatewayId",
+    "VpcPeeringConnectionId",
+    "InstanceId",
+    "EgressOnlyInternetGatewayId",
+    "LocalGatewayId",
+    "CarrierGatewayId",
+    "CoreNetworkArn",
+)
+
+
+class Ec2:
+    """The few EC2 calls that this product makes. Times in seconds."""
+
+    def __init__(
+        self,
+        region: str,
+        endpoint_url: t.Optional[str] = None,
+        *,
+        connect_timeout: float = 1.0,
+        read_timeout: float = 2.0,
+        clock: t.Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not HAS_BOTO3:
+            raise NatFailoverError(
+                "the Python library boto3 is missing; install it (Debian: apt-get install python3-boto3)"
+            )
+        self._clock = clock
+        self._url = endpoint_url or "https://ec2.%s.amazonaws.com" % region
+        # Retry modes, attempts and timeouts (60 s!) differ between botocore's versions: say all of them. Repeating is the caller's decision.
+        config = botocore.config.Config(
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            tcp_keepalive=True,
+            max_pool_connections=24,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            parameter_validation=False,
+        )
+        try:
+            self._client = boto3.session.Session(region_name=region).client(
+                "ec2", endpoint_url=endpoint_url, config=config
+            )
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:
+            raise NatFailoverError(
+                "ec2: no client for region %r, endpoint %r: %s" % (region, endpoint_url, error)
+            ) from None
+
+    # --- reading -------------------------------------------------------------------------------------------------------------------
+
+    def describe_routes(self, claims: t.Iterable[Claim]) -> t.Dict[Claim, RouteView]:
+        """DescribeRouteTables: what each claim's route targets now; a claim without a route is ``missing``. An unknown table is an error."""
+        claims = tuple(claims)
+        ids = sorted({claim.route_table for claim in claims})
+        began = self._clock()
+        tables: t.Dict[str, t.Any] = {}
+        for start in range(0, len(ids), 100):  # EC2 pages at 100 tables when ids are given
+            part = ids[start : start + 100]
+            answer = self._call("DescribeRouteTables", ", ".join(part), RouteTableIds=part)
+            tables.update((table["RouteTableId"], table.get("Routes", [])) for table in answer["RouteTables"])
+        return {claim: _route_view(tables.get(claim.route_table, ()), claim.destination, began) for claim in claims}
+
+    def describe_instances(self, nodes: t.Iterable[Node], strict: bool = False) -> t.Dict[str, InstanceView]:
+        """DescribeInstances, by node name. An instance unknown to EC2 is ``terminated``, or with ``strict`` an error that names it."""
+        nodes = tuple(nodes)
+        began = self._clock()
+        try:
+            found = self._instances([node.instance_id for node in nodes])
+        except Ec2Error as error:
+            if strict or error.code != "InvalidInstanceID.NotFound":
+                raise
+            # One unknown id spoils the whole call: ask one by one.
+            found = {}
+            for node in nodes:
+                try:
+                    found.update(self._instances([node.instance_id]))
+                except Ec2Error as single:
+                    if single.code != "InvalidInstanceID.NotFound":
+                        raise
+        gone = InstanceView("terminated", None, None, {}, began)
+        return {
+            node.name: _instance_view(found[node.instance_id], began) if node.instance_id in found else gone
+            for node in nodes
+        }
+
+    def _instances(self, ids: t.List[str]) -> t.Dict[str, t.Any]:
+        answer = self._call("DescribeInstances", ", ".join(ids), InstanceIds=ids)
+        return {
+            instance["InstanceId"]: instance
+            for reservation in answer["Reservations"]
+            for instance in reservation["Instances"]
+        }
+
+    # --- routes --------------------------------------------------------------------------------------------------------------------
+
+    def set_route(self, claim: Claim, interface_id: str) -> RouteView:
+        """ReplaceRoute by network interface id, CreateRoute where there is none; then re-read. Returns what was re-read (law L9).
+
+        After a timeout the write may still be applied: the re-read tells, and only if that fails too the timeout is raised.
+        """
+        try:
+            self._replace_or_create(claim, interface_id)
+        except Ec2Error as error:
+            if error.code not in ("Timeout", "EndpointUnreachable", "BadAnswer"):
+                raise
+            try:
+                return self.describe_routes([claim])[claim]
+            except Ec2Error:
+                raise error from None
+        return self.describe_routes([claim])[claim]
+
+    def _replace_or_create(self, claim: Claim, interface_id: str) -> None:
+        where = "route-table %s (%s)" % (claim.route_table, claim.destination)
+        route = {
+            "RouteTableId": claim.route_table,
+            "NetworkInterfaceId": interface_id,
+            _destination_key(claim.destination): claim.destination,
+        }
+        try:
+            self._call("ReplaceRoute", where, **route)
+        except Ec2Error as error:
+            if error.code not in ("InvalidParameterValue", "InvalidRoute.NotFound"):
+                raise
+            try:
+                self._call("CreateRoute", where, **route)
+            except Ec2Error as second:
+                if second.code != "RouteAlreadyExists":
+                    raise
+                self._call("ReplaceRoute", where, **route)  # someone created it between our two calls
+
+    # --- instances -----------------------------------------------------------------------------------------------------------------
+
+    def stop(self, instance_id: str, force: bool = False) -> None:
+        """StopInstances; ``force`` for one that hangs in stopping."""
+        self._call("StopInstances", "instance %s" % instance_id, InstanceIds=[instance_id], Force=force)
+
+    def start(self, instance_id: str) -> None:
+        """StartInstances."""
+        self._call("StartInstances", "instance %s" % instance_id, InstanceIds=[instance_id])
+
+    def reboot(self, instance_id: str) -> None:
+        """RebootInstances; EC2 resets a guest that does not shut down within a few minutes."""
+        self._call("RebootInstances", "instance %s" % instance_id, InstanceIds=[instance_id])
+
+    def set_tag(self, instance_id: str, key: str, value: str) -> None:
+        """CreateTags (overwrites)."""
+        self._call(
+            "CreateTags",
+            "instance %s" % instance_id,
+            Resources=[instance_id],
+            Tags=[{"Key": key, "Value": value[:256]}],
+        )
+
+    def delete_tag(self, instance_id: str, key: str) -> None:
+        """DeleteTags; a tag that is not there is fine."""
+        self._call("DeleteTags", "instance %s" % instance_id, Resources=[instance_id], Tags=[{"Key": key}])
+
+    def source_dest_check(self, instance_id: str) -> bool:
+        """Is the source/destination check of the primary interface on? (It must be off on a NAT instance.)"""
+        return bool(_primary(self._instance(instance_id)).get("SourceDestCheck", True))
+
+    def set_source_dest_check(self, instance_id: str, enabled: bool) -> None:
+        """ModifyNetworkInterfaceAttribute on the primary interface; the instance-level call fails where there are several."""
+        interface = _primary(self._instance(instance_id)).get("NetworkInterfaceId", "")
+        self._call(
+            "ModifyNetworkInterfaceAttribute",
+            "network-interface %s" % interface,
+            NetworkInterfaceId=interface,
+            SourceDestCheck={"Value": enabled},
+        )
+
+    def _instance(self, instance_id: str) -> t.Dict[str, t.Any]:
+        found = self._instances([instance_id])
+        if instance_id not in found:
+            raise Ec2Error(
+                "DescribeInstances",
+                instance_id,
+                "InvalidInstanceID.NotFound",
+                "there is no such instance",
+                retryable=False,
+                remedy="correct the instance id or the region",
+            )
+        return t.cast(t.Dict[str, t.Any], found[instance_id])
+
+    # --- permissions -----------------------------------------------------------------------------------------------------------------
+
+    def permissions(
+        self, nodes: t.Sequence[Node], claims: t.Sequence[Claim], self_name: str, mode: str, fence: str
+    ) -> t.List[str]:
+        """Dry runs of every write that ``mode`` needs: one sentence for each permission that is missing, naming action and resource."""
+        missing = []
+        for action, resource, parameters in _needed(
+            nodes, claims, self_name, mode, fence, self._own_interface(nodes, self_name)
+        ):
+            try:
+                self._call(action, resource, DryRun=True, **parameters)
+            except Ec2Error as error:
+                if error.code in DENIED:
+                    missing.append(
+                        "missing permission ec2:%s on %s; allow it in the IAM policy of this instance's role"
+                        % (action, resource)
+                    )
+                elif not error.retryable and error.code not in (
+                    "DryRunOperation",
+                    "InvalidParameterValue",
+                    "RouteAlreadyExists",
+                ):
+                    raise
+        return missing
+
+    def _own_interface(self, nodes: t.Sequence[Node], self_name: str) -> str:
+        mine = self.describe_instances([node for node in nodes if node.name == self_name])[self_name]
+        return mine.interface_id or ""
+
+    def _call(self, action: str, resource: str, **parameters: t.Any) -> t.Any:
+        """One call; all of botocore's exceptions become ``Ec2Error`` here."""
+        method = "".join("_" + character.lower() if character.isupper() else character for character in action).lstrip(
+            "_"
+        )
+        try:
+            return getattr(self._client, method)(**parameters)
+        except botocore.exceptions.ClientError as error:
+            detail = error.response.get("Error", {})
+            raise self._error(
+                action, resource, detail.get("Code", "Unknown"), detail.get("Message", str(error))
+            ) from None
+        except (
+            botocore.exceptions.NoCredentialsError,
+            botocore.exceptions.PartialCredentialsError,
+            botocore.exceptions.CredentialRetrievalError,
+        ) as error:
+            raise self._error(action, resource, "NoCredentials", str(error)) from None
+        except (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError) as error:
+            raise self._error(action, resource, "Timeout", str(error)) from None
+        except botocore.exceptions.HTTPClientError as error:  # connection refused, reset, TLS, DNS ...
+            raise self._error(action, resource, "EndpointUnreachable", str(error)) from None
+        except (botocore.exceptions.BotoCoreError, botocore.parsers.ResponseParserError) as error:
+            raise self._error(action, resource, "BadAnswer", "%s: %s" % (type(error).__name__, error)) from None
+
+    def _error(self, action: str, resource: str, code: str, message: str) -> Ec2Error:
+        remedy = {
+            "NoCredentials": "attach an instance profile with the role's policy to this instance, and see that IMDS (169.254.169.254) answers",
+            "EndpointUnreachable": "check that this host reaches %s (its own route, security group, ec2.endpoint_url)"
+            % self._url,
+            "Timeout": "check that this host reaches %s (its own route, security group, ec2.endpoint_url)" % self._url,
+            "InvalidRouteTableID.NotFound": "correct the route table id or the region",
+            "InvalidInstanceID.NotFound": "correct the instance id or the region",
+            "AuthFailure": "check this instance's role and the clock",
+        }.get(code, "")
+        if code in DENIED:
+            remedy = "allow ec2:%s on %s in the IAM policy of this instance's role" % (action, resource)
+        return Ec2Error("ec2:%s" % action, resource, code, message, retryable=code in RETRYABLE, remedy=remedy)
+
+
+def _needed(
+    nodes: t.Sequence[Node], claims: t.Sequence[Claim], self_name: str, mode: str, fence: str, interface: str
+) -> t.Iterator[t.Tuple[str, str, t.Dict[str, t.Any]]]:
+    """(action, resource, parameters) of every write that a mode may need."""
+    me = next(node.instance_id for node in nodes if node.name == self_name)
+    yield "CreateTags", "instance %s" % me, {"Resources": [me], "Tags": [{"Key": TAG_FLARE, "Value": "dry run"}]}
+    if mode == "observe":
+        return
+    for claim in claims:
+        route = {
+            "RouteTableId": claim.route_table,
+            "NetworkInterfaceId": interface,
+            _destination_key(claim.destination): claim.destination,
+        }
+        for action in ("ReplaceRoute", "CreateRoute"):
+            yield action, "route-table %s" % claim.route_table, route
+    if mode != "full" or fence == "none":
+        return
+    for node in nodes:
+        if node.name == self_name:
+            continue
+        for action in ("StopInstances", "StartInstances") if fence == "stop_start" else ("RebootInstances",):
+            yield action, "instance %s" % node.instance_id, {"InstanceIds": [node.instance_id]}
+        for action in ("CreateTags", "DeleteTags"):
+            yield (
+                action,
+                "instance %s" % node.instance_id,
+                {"Resources": [node.instance_id], "Tags": [{"Key": TAG_FENCE, "Value": ""}]},
+            )
+
+
+def _destination_key(destination: str) -> str:
+    if destination.startswith("pl-"):
+        return "DestinationPrefixListId"
+    return "DestinationIpv6CidrBlock" if ":" in destination else "DestinationCidrBlock"
+
+
+def _route_view(routes: t.Iterable[t.Mapping[str, t.Any]], destination: str, read_at: float) -> RouteView:
+    key = _destination_key(destination)
+    for route in routes:
+        if route.get(key) == destination:
+            return RouteView(
+                route.get("State", "active"), next((route[name] for name in TARGETS if route.get(name)), None), read_at
+            )
+    return RouteView(ROUTE_MISSING, None, read_at)
+
+
+def _primary(instance: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """The interface with device index 0; a terminated instance has none."""
+    for interface in instance.get("NetworkInterfaces", ()):
+        if interface.get("Attachment", {}).get("DeviceIndex", 0) == 0:
+            return t.cast(t.Mapping[str, t.Any], interface)
+    return {}
+
+
+def _instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceView:
+    primary = _primary(instance)
+    return InstanceView(
+        state=instance["State"]["Name"],
+        interface_id=primary.get("NetworkInterfaceId"),
+        address=primary.get("PrivateIpAddress") or instance.get("PrivateIpAddress"),
+        tags={tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())},
+        read_at=read_at,
+        source_dest_check=primary.get("SourceDestCheck"),
+        availability_zone=instance.get("Placement", {}).get("AvailabilityZone"),
+    )
