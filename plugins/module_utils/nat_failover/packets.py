@@ -97,7 +97,7 @@ class Codec:
         if not HEADER.size + DIGEST < len(data) <= LONGEST or data[:5] != MAGIC + bytes((VERSION,)):
             return Rejected("malformed")
         signed, mac = data[:-DIGEST], data[-DIGEST:]
-        if not any([hmac.compare_digest(mac, hmac.digest(key, signed, "sha256")) for key in self._keys]):
+        if not any(hmac.compare_digest(mac, hmac.digest(key, signed, "sha256")) for key in self._keys):
             return Rejected("bad_mac")
         _magic, _version, kind, boot, seq, echo_boot, echo_seq = HEADER.unpack_from(signed)
         try:

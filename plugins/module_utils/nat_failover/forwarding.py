@@ -1,0 +1,113 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Can this node NAT? Facts of its own kernel, judged in order, and a check that the internet answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+from dataclasses import dataclass
+
+from . import system
+from .errors import NatFailoverError
+
+CONNTRACK_FULL = 0.98  # above this, new flows are dropped while old ones go on
+STAGGER = 0.1  # seconds before a further target is tried beside one that has not answered yet
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found. ``source_dest_check`` is EC2's word; None: not known yet."""
+
+    ip_forward: str
+    interface_problem: str
+    interface: str
+    default_routes: t.Tuple[str, ...]
+    rules_problem: str
+    conntrack_fill: float
+    source_dest_check: t.Optional[bool]
+
+
+def gather_facts(
+    interface: str, sources: t.Sequence[str], runner: system.Runner, source_dest_check: t.Optional[bool]
+) -> Facts:
+    """Look at this host. Blocks for the length of two short iptables commands."""
+    try:
+        rules_problem = system.missing_rules(sources, interface, runner)
+    except NatFailoverError as error:
+        rules_problem = str(error)  # a proof that cannot be had is no proof
+    return Facts(
+        ip_forward=system.read_sysctl("net.ipv4.ip_forward"),
+        interface_problem=system.interface_problem(interface),
+        interface=interface,
+        default_routes=tuple(system.default_routes()),
+        rules_problem=rules_problem,
+        conntrack_fill=system.conntrack_fill(),
+        source_dest_check=source_dest_check,
+    )
+
+
+def judge_facts(facts: Facts) -> str:
+    """The first failing fact in words; empty when this node can forward as far as its own kernel and EC2 say."""
+    table = (
+        (facts.ip_forward == "1", "ip_forward=%s" % (facts.ip_forward or "unreadable")),
+        (not facts.interface_problem, facts.interface_problem),
+        (facts.interface in facts.default_routes, "no default route by interface %s" % facts.interface),
+        (not facts.rules_problem, facts.rules_problem),
+        (facts.conntrack_fill < CONNTRACK_FULL, "conntrack table %d %% full" % (facts.conntrack_fill * 100)),
+        (facts.source_dest_check is not True, "source/dest check is on"),
+    )
+    return next((problem for good, problem in table if not good), "")
+
+
+class InternetCheck:
+    """TCP connects to a few targets; fine when ``minimum`` of them answer within ``timeout`` seconds each.
+
+    Each round begins with another target and asks more only when an answer is late, so that a fleet does not hammer one of them.
+    """
+
+    def __init__(self, targets: t.Sequence[str], *, minimum: int, timeout: float) -> None:
+        self._targets = [
+            (host.strip("[]"), int(port)) for host, _colon, port in (target.rpartition(":") for target in targets)
+        ]
+        self._minimum = minimum
+        self._timeout = timeout
+        self._first = 0
+
+    async def run(self) -> t.Tuple[bool, str]:
+        """(fine, what was seen in words)."""
+        waiting = self._targets[self._first :] + self._targets[: self._first]
+        self._first = (self._first + 1) % len(self._targets)
+        running: t.Set["asyncio.Task[str]"] = set()
+        answered, problems = 0, []
+        try:
+            while answered < self._minimum and (waiting or running):
+                while waiting and len(running) < self._minimum - answered:
+                    running.add(asyncio.ensure_future(self._connect(*waiting.pop(0))))
+                done, running = await asyncio.wait(
+                    running, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    running.add(asyncio.ensure_future(self._connect(*waiting.pop(0))))
+                for task in done:
+                    problem = task.result()
+                    answered += not problem
+                    problems += [problem] if problem else []
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        ok = answered >= self._minimum
+        return ok, "%d of %d answered" % (answered, self._minimum) if ok else "; ".join(problems)
+
+    async def _connect(self, host: str, port: int) -> str:
+        """Why the target did not answer; empty when it did. A refusal is no answer: a firewall on this very host may send it."""
+        try:
+            _reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), self._timeout)
+        except asyncio.TimeoutError:
+            return "%s:%d: no answer within %d ms" % (host, port, self._timeout * 1000)
+        except OSError as error:
+            return "%s:%d: %s" % (host, port, error.strerror or error)
+        writer.close()
+        return ""

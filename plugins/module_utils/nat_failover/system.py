@@ -1,0 +1,178 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""This host: its iptables rules (through an injected runner), a few files of /proc and /sys, and systemd's notify socket.
+
+All rules live in two chains of our own, each reached by one jump. So they can be compared, replaced at once and removed without
+touching a rule of anybody else, and without ever leaving a moment in which nothing is masqueraded.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import typing as t
+
+from .errors import NatFailoverError
+
+Runner = t.Callable[..., t.Tuple[int, str, str]]
+
+POSTROUTING, FORWARD = "NAT-FAILOVER-POSTROUTING", "NAT-FAILOVER-FORWARD"
+# table -> (built-in chain, our chain). Ours comes first in FORWARD, where another manager's DROP may wait.
+CHAINS = {"nat": ("POSTROUTING", POSTROUTING), "filter": ("FORWARD", FORWARD)}
+TIMEOUT = 5.0  # seconds for one iptables command
+PROC, SYS_CLASS_NET = "/proc", "/sys/class/net"
+
+
+# --- iptables ------------------------------------------------------------------------------------------------------------------
+
+
+def rules(sources: t.Sequence[str], interface: str) -> t.Dict[str, t.Tuple[str, ...]]:
+    """Our rules by table, in order, in the very form in which iptables-save prints them (so that they can be compared).
+
+    Traffic between the sources stays as it is. Packets in the middle of a TCP flow that this node does not know (it was the other node's)
+    are answered with a reset, so that the client reconnects at once instead of hanging.
+    """
+    networks = [source for source in sources if ":" not in source]
+    unknown = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW"
+    inside = ["-d %s" % network for network in networks]
+    outward = ["-s %s -o %s" % (network, interface) for network in networks]
+    answers = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    nat = ["%s -j RETURN" % match for match in inside] + ["%s -j MASQUERADE" % match for match in outward]
+    forward = ["%s -i %s %s" % (match, interface, answers) for match in inside]
+    forward += ["%s -o %s -j RETURN" % (match, interface) for match in inside]
+    for match in outward:
+        forward += ["%s %s -j REJECT --reject-with tcp-reset" % (match, unknown), "%s -j ACCEPT" % match]
+    tables = {"nat": nat, "filter": forward}
+    return {table: tuple("-A %s %s" % (CHAINS[table][1], rule) for rule in lines) for table, lines in tables.items()}
+
+
+def missing_rules(sources: t.Sequence[str], interface: str, runner: Runner) -> str:
+    """The first thing that is not as it must be, in words; empty when all is there."""
+    for table, wanted in rules(sources, interface).items():
+        built_in, ours = CHAINS[table]
+        present = _saved(table, runner)
+        if _jump(table) not in present:
+            return "iptables -t %s: no jump from %s to %s" % (table, built_in, ours)
+        found = tuple(line for line in present if line.startswith("-A %s " % ours))
+        for rule in wanted:
+            if rule not in found:
+                return "iptables -t %s: no rule %s" % (table, rule)
+        if found != wanted:
+            return "iptables -t %s: rules in %s that are not ours, or in another order" % (table, ours)
+    return ""
+
+
+def apply_rules(sources: t.Sequence[str], interface: str, runner: Runner) -> bool:
+    """Put our rules in place, each table at once; returns whether anything was changed. Raises ``NatFailoverError``."""
+    changed = False
+    for table, wanted in rules(sources, interface).items():
+        ours = CHAINS[table][1]
+        present = _saved(table, runner)
+        jump_there = _jump(table) in present
+        if jump_there and tuple(line for line in present if line.startswith("-A %s " % ours)) == wanted:
+            continue
+        # With --noflush, naming a chain of one's own empties that chain and no other.
+        jump = (
+            ()
+            if jump_there
+            else (_jump(table) if table == "nat" else _jump(table).replace("-A FORWARD", "-I FORWARD 1"),)
+        )
+        script = "\n".join(("*%s" % table, ":%s - [0:0]" % ours, *wanted, *jump, "COMMIT", ""))
+        _iptables(["iptables-restore", "--noflush", "--wait", "5"], runner, stdin=script)
+        changed = True
+    return changed
+
+
+def remove_rules(runner: Runner) -> bool:
+    """Take away our chains and jumps, nothing else; returns whether anything was changed."""
+    changed = False
+    for table, (built_in, ours) in CHAINS.items():
+        present = _saved(table, runner)
+        if _jump(table) in present:
+            _iptables(["iptables", "--wait", "5", "-t", table, "-D", built_in, "-j", ours], runner)
+            changed = True
+        if ":%s" % ours in {line.split(" ")[0] for line in present}:
+            for verb in ("-F", "-X"):
+                _iptables(["iptables", "--wait", "5", "-t", table, verb, ours], runner)
+            changed = True
+    return changed
+
+
+def _jump(table: str) -> str:
+    return "-A %s -j %s" % CHAINS[table]
+
+
+def _saved(table: str, runner: Runner) -> t.List[str]:
+    return [line.strip() for line in _iptables(["iptables-save", "-t", table], runner).splitlines()]
+
+
+def _iptables(argv: t.List[str], runner: Runner, stdin: str = "") -> str:
+    code, out, err = runner(argv, timeout=TIMEOUT, stdin=stdin)
+    if code:
+        remedy = "is iptables installed, and does this user have CAP_NET_ADMIN?"
+        raise NatFailoverError(
+            "%s failed (%d): %s; %s" % (argv[0], code, (err or out).strip().replace("\n", " ")[:300], remedy)
+        )
+    return out
+
+
+# --- the kernel's files --------------------------------------------------------------------------------------------------------
+
+
+def read_sysctl(name: str, proc: str = PROC) -> str:
+    """A sysctl's value, e.g. of ``net.ipv4.ip_forward``; empty when the kernel has no such one."""
+    return _read(os.path.join(proc, "sys", *name.split(".")))
+
+
+def interface_problem(interface: str, sys_class_net: str = SYS_CLASS_NET) -> str:
+    """Why this interface cannot carry traffic; empty when it is there and up."""
+    folder = os.path.join(sys_class_net, interface)
+    flags = _read(os.path.join(folder, "flags"))
+    if not flags:
+        return "there is no interface %s" % interface
+    if not int(flags, 16) & 1:  # IFF_UP
+        return "interface %s is down" % interface
+    # "unknown" is what devices without carrier detection say.
+    state = _read(os.path.join(folder, "operstate"))
+    return "" if state in ("up", "unknown") else "interface %s is %s" % (interface, state or "gone")
+
+
+def default_routes(proc: str = PROC) -> t.List[str]:
+    """The interfaces that IPv4 default routes leave by."""
+    lines = _read(os.path.join(proc, "net", "route")).splitlines()[1:]
+    return [
+        fields[0]
+        for fields in (line.split() for line in lines)
+        if len(fields) > 7 and fields[1] == fields[7] == "00000000"
+    ]
+
+
+def conntrack_fill(proc: str = PROC) -> float:
+    """How full the connection tracking table is, 0 to 1; 0 where the kernel does not track."""
+    count, most = (read_sysctl("net.netfilter.nf_conntrack_%s" % name, proc) for name in ("count", "max"))
+    return int(count) / int(most) if count.isdigit() and most.isdigit() and int(most) else 0.0
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
+
+
+# --- systemd -------------------------------------------------------------------------------------------------------------------
+
+
+def sd_notify(message: str) -> None:
+    """sd_notify(3): tell systemd; does nothing where systemd did not start us."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        try:
+            notify.sendto(message.encode(), socket.MSG_DONTWAIT, address)
+        except OSError:
+            pass  # the watchdog will tell
