@@ -9,12 +9,23 @@ import time
 import typing as t
 
 from .errors import Ec2Error, NatFailoverError
-from .model import ROUTE_MISSING, TAG_FENCE, TAG_FLARE, Claim, InstanceView, Node, RouteView
+from .model import (
+    ROUTE_MISSING,
+    ROUTE_NO_TABLE,
+    TAG_DRAINED,
+    TAG_FENCE,
+    TAG_FLARE,
+    Claim,
+    InstanceView,
+    Node,
+    RouteView,
+)
 
 try:
     import boto3
     import botocore.config
     import botocore.exceptions
+    import botocore.parsers
 
     HAS_BOTO3 = True
 except ImportError:
@@ -38,6 +49,16 @@ RETRYABLE = frozenset(
         "IncorrectState",
     )
 )
+THROTTLED = frozenset(("RequestLimitExceeded", "Throttling", "ThrottlingException"))
+THROTTLE_TRIES, THROTTLE_PAUSE = 6, 0.25  # dry runs only; the pause (seconds) doubles
+NO_TABLE = frozenset(("InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed"))
+# What EC2 says of a dry run that was allowed. IncorrectInstanceState: a peer that is stopped just now; ReplaceRoute says
+# InvalidParameterValue where there is no route yet, CreateRoute RouteAlreadyExists where there is one.
+PROVEN = {
+    "ReplaceRoute": ("DryRunOperation", "InvalidParameterValue", "InvalidRoute.NotFound"),
+    "CreateRoute": ("DryRunOperation", "RouteAlreadyExists"),
+}
+PROVEN_OTHERS = ("DryRunOperation", "IncorrectInstanceState")
 DENIED = frozenset(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"))
 TARGETS = (
     "NetworkInterfaceId",
@@ -91,17 +112,48 @@ class Ec2:
 
     # --- reading -------------------------------------------------------------------------------------------------------------------
 
-    def describe_routes(self, claims: t.Iterable[Claim]) -> t.Dict[Claim, RouteView]:
-        """DescribeRouteTables: what each claim's route targets now; a claim without a route is ``missing``. An unknown table is an error."""
+    def describe_routes(self, claims: t.Iterable[Claim], strict: bool = False) -> t.Dict[Claim, RouteView]:
+        """DescribeRouteTables: what each claim's route targets now; a claim without a route is ``missing``.
+
+        A claim on a table unknown to EC2 is ``no-table``, or with ``strict`` an error that names all such tables.
+        """
         claims = tuple(claims)
         ids = sorted({claim.route_table for claim in claims})
         began = self._clock()
         tables: t.Dict[str, t.Any] = {}
         for start in range(0, len(ids), 100):  # EC2 pages at 100 tables when ids are given
-            part = ids[start : start + 100]
-            answer = self._call("DescribeRouteTables", ", ".join(part), RouteTableIds=part)
-            tables.update((table["RouteTableId"], table.get("Routes", [])) for table in answer["RouteTables"])
-        return {claim: _route_view(tables.get(claim.route_table, ()), claim.destination, began) for claim in claims}
+            tables.update(self._tables(ids[start : start + 100]))
+        unknown = [table for table in ids if table not in tables]
+        if unknown and strict:
+            raise self._error(
+                "DescribeRouteTables",
+                ", ".join(unknown),
+                "InvalidRouteTableID.NotFound",
+                "there is no such route table in this region",
+            )
+        gone = RouteView(ROUTE_NO_TABLE, None, began)
+        return {
+            claim: _route_view(tables[claim.route_table], claim.destination, began)
+            if claim.route_table in tables
+            else gone
+            for claim in claims
+        }
+
+    def _tables(self, ids: t.List[str]) -> t.Dict[str, t.Any]:
+        """Routes by table id; tables that EC2 does not know are left out."""
+        resource = ", ".join(ids)
+        try:
+            answers = [self._call("DescribeRouteTables", resource, RouteTableIds=ids)]
+        except Ec2Error as error:
+            if error.code not in NO_TABLE:
+                raise
+            # One unknown id spoils the whole call, a filter just matches less. It pages, though.
+            wanted = [{"Name": "route-table-id", "Values": ids}]
+            answers = [self._call("DescribeRouteTables", resource, Filters=wanted)]
+            while answers[-1].get("NextToken"):
+                more = answers[-1]["NextToken"]
+                answers.append(self._call("DescribeRouteTables", resource, Filters=wanted, NextToken=more))
+        return {table["RouteTableId"]: table.get("Routes", []) for answer in answers for table in answer["RouteTables"]}
 
     def describe_instances(self, nodes: t.Iterable[Node], strict: bool = False) -> t.Dict[str, InstanceView]:
         """DescribeInstances, by node name. An instance unknown to EC2 is ``terminated``, or with ``strict`` an error that names it."""
@@ -147,10 +199,10 @@ class Ec2:
             if error.code not in ("Timeout", "EndpointUnreachable", "BadAnswer"):
                 raise
             try:
-                return self.describe_routes([claim])[claim]
+                return self.describe_routes([claim], strict=True)[claim]
             except Ec2Error:
                 raise error from None
-        return self.describe_routes([claim])[claim]
+        return self.describe_routes([claim], strict=True)[claim]
 
     def _replace_or_create(self, claim: Claim, interface_id: str) -> None:
         where = "route-table %s (%s)" % (claim.route_table, claim.destination)
@@ -162,6 +214,7 @@ class Ec2:
         try:
             self._call("ReplaceRoute", where, **route)
         except Ec2Error as error:
+            # "There is no route defined for ... Use CreateRoute instead." Whatever else the code may mean, CreateRoute will say too.
             if error.code not in ("InvalidParameterValue", "InvalidRoute.NotFound"):
                 raise
             try:
@@ -200,11 +253,11 @@ class Ec2:
 
     def source_dest_check(self, instance_id: str) -> bool:
         """Is the source/destination check of the primary interface on? (It must be off on a NAT instance.)"""
-        return bool(_primary(self._instance(instance_id)).get("SourceDestCheck", True))
+        return bool(self._interface(instance_id).get("SourceDestCheck", True))
 
     def set_source_dest_check(self, instance_id: str, enabled: bool) -> None:
         """ModifyNetworkInterfaceAttribute on the primary interface; the instance-level call fails where there are several."""
-        interface = _primary(self._instance(instance_id)).get("NetworkInterfaceId", "")
+        interface = self._interface(instance_id)["NetworkInterfaceId"]
         self._call(
             "ModifyNetworkInterfaceAttribute",
             "network-interface %s" % interface,
@@ -215,45 +268,62 @@ class Ec2:
     def _instance(self, instance_id: str) -> t.Dict[str, t.Any]:
         found = self._instances([instance_id])
         if instance_id not in found:
-            raise Ec2Error(
-                "DescribeInstances",
-                instance_id,
-                "InvalidInstanceID.NotFound",
-                "there is no such instance",
-                retryable=False,
-                remedy="correct the instance id or the region",
+            raise self._error(
+                "DescribeInstances", instance_id, "InvalidInstanceID.NotFound", "there is no such instance"
             )
         return t.cast(t.Dict[str, t.Any], found[instance_id])
+
+    def _interface(self, instance_id: str) -> t.Mapping[str, t.Any]:
+        """The primary interface; a terminated instance, known to EC2 for another hour, has none."""
+        instance = self._instance(instance_id)
+        interface = _primary(instance)
+        if not interface:
+            raise self._error(
+                "DescribeInstances",
+                instance_id,
+                "IncorrectInstanceState",
+                "the instance has no network interface, it is %s" % instance["State"]["Name"],
+            )
+        return interface
 
     # --- permissions -----------------------------------------------------------------------------------------------------------------
 
     def permissions(
         self, nodes: t.Sequence[Node], claims: t.Sequence[Claim], self_name: str, mode: str, fence: str
     ) -> t.List[str]:
-        """Dry runs of every write that ``mode`` needs: one sentence for each permission that is missing, naming action and resource."""
+        """Dry runs of every write that ``mode`` needs: one sentence for each permission that is missing, naming action and resource.
+
+        Whatever else goes wrong is raised: what could not be asked is not proven.
+        """
         missing = []
-        for action, resource, parameters in _needed(
-            nodes, claims, self_name, mode, fence, self._own_interface(nodes, self_name)
-        ):
+        me = next((node for node in nodes if node.name == self_name), None)
+        if me is None:
+            raise NatFailoverError("self: %s is not in the list of nodes" % self_name)
+        interface = self._interface(me.instance_id)["NetworkInterfaceId"]
+        for action, resource, parameters in _needed(nodes, claims, me, mode, fence, interface):
+            if not self._allowed(action, resource, parameters):
+                missing.append(
+                    "missing permission ec2:%s on %s; allow it in the IAM policy of this instance's role"
+                    % (action, resource)
+                )
+        return missing
+
+    def _allowed(self, action: str, resource: str, parameters: t.Mapping[str, t.Any]) -> bool:
+        """One dry run. Many tables mean many of them: being throttled is no answer, so ask again, slower."""
+        for attempt in range(THROTTLE_TRIES):
             try:
                 self._call(action, resource, DryRun=True, **parameters)
             except Ec2Error as error:
+                if error.code in PROVEN.get(action, PROVEN_OTHERS):
+                    return True
                 if error.code in DENIED:
-                    missing.append(
-                        "missing permission ec2:%s on %s; allow it in the IAM policy of this instance's role"
-                        % (action, resource)
-                    )
-                elif not error.retryable and error.code not in (
-                    "DryRunOperation",
-                    "InvalidParameterValue",
-                    "RouteAlreadyExists",
-                ):
+                    return False
+                if error.code not in THROTTLED or attempt == THROTTLE_TRIES - 1:
                     raise
-        return missing
-
-    def _own_interface(self, nodes: t.Sequence[Node], self_name: str) -> str:
-        mine = self.describe_instances([node for node in nodes if node.name == self_name])[self_name]
-        return mine.interface_id or ""
+                time.sleep(THROTTLE_PAUSE * 2**attempt)
+            else:
+                break
+        return True
 
     def _call(self, action: str, resource: str, **parameters: t.Any) -> t.Any:
         """One call; all of botocore's exceptions become ``Ec2Error`` here."""
@@ -275,7 +345,8 @@ class Ec2:
             raise self._error(action, resource, "NoCredentials", str(error)) from None
         except (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError) as error:
             raise self._error(action, resource, "Timeout", str(error)) from None
-        except botocore.exceptions.HTTPClientError as error:  # connection refused, reset, TLS, DNS ...
+        except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
+            # Refused, no route, DNS, TLS, proxy; or closed in the middle, when a write may have been applied.
             raise self._error(action, resource, "EndpointUnreachable", str(error)) from None
         except (botocore.exceptions.BotoCoreError, botocore.parsers.ResponseParserError) as error:
             raise self._error(action, resource, "BadAnswer", "%s: %s" % (type(error).__name__, error)) from None
@@ -289,18 +360,22 @@ class Ec2:
             "InvalidRouteTableID.NotFound": "correct the route table id or the region",
             "InvalidInstanceID.NotFound": "correct the instance id or the region",
             "AuthFailure": "check this instance's role and the clock",
+            "RequestExpired": "check this instance's clock, and that IMDS (169.254.169.254) still gives credentials",
+            "ExpiredToken": "check that IMDS (169.254.169.254) still gives credentials",
         }.get(code, "")
         if code in DENIED:
-            remedy = "allow ec2:%s on %s in the IAM policy of this instance's role" % (action, resource)
+            scope = "*" if action.startswith("Describe") else resource  # IAM knows no narrower resource for reading
+            remedy = "allow ec2:%s on %s in the IAM policy of this instance's role" % (action, scope)
         return Ec2Error("ec2:%s" % action, resource, code, message, retryable=code in RETRYABLE, remedy=remedy)
 
 
 def _needed(
-    nodes: t.Sequence[Node], claims: t.Sequence[Claim], self_name: str, mode: str, fence: str, interface: str
+    nodes: t.Sequence[Node], claims: t.Sequence[Claim], me: Node, mode: str, fence: str, interface: str
 ) -> t.Iterator[t.Tuple[str, str, t.Dict[str, t.Any]]]:
     """(action, resource, parameters) of every write that a mode may need."""
-    me = next(node.instance_id for node in nodes if node.name == self_name)
-    yield "CreateTags", "instance %s" % me, {"Resources": [me], "Tags": [{"Key": TAG_FLARE, "Value": "dry run"}]}
+    mine, own = "instance %s" % me.instance_id, [me.instance_id]
+    yield "CreateTags", mine, {"Resources": own, "Tags": [{"Key": TAG_FLARE, "Value": "dry run"}]}
+    yield "DeleteTags", mine, {"Resources": own, "Tags": [{"Key": TAG_DRAINED}]}  # resume
     if mode == "observe":
         return
     for claim in claims:
@@ -314,7 +389,7 @@ def _needed(
     if mode != "full" or fence == "none":
         return
     for node in nodes:
-        if node.name == self_name:
+        if node is me:
             continue
         for action in ("StopInstances", "StartInstances") if fence == "stop_start" else ("RebootInstances",):
             yield action, "instance %s" % node.instance_id, {"InstanceIds": [node.instance_id]}

@@ -79,4 +79,4 @@ class _Journal(logging.Formatter):
 
 class _History(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(record.event)
+        return json.dumps(record.__dict__["event"])

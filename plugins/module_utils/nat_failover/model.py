@@ -24,10 +24,11 @@ DRAINING = "draining"  # wants to hand over its claims, still forwards
 DRAINED = "drained"  # owns nothing, takes nothing
 STOPPING = "stopping"  # its service is going down in an orderly way
 
-# States of a route in EC2 (DescribeRouteTables, plus MISSING for "no such route").
+# States of a route in EC2 (DescribeRouteTables, plus MISSING for "no such route" and NO_TABLE for "no such route table").
 ROUTE_ACTIVE = "active"
 ROUTE_BLACKHOLE = "blackhole"
 ROUTE_MISSING = "missing"
+ROUTE_NO_TABLE = "no-table"  # deleted, or never there: nothing to mend, only to report
 
 # Tag keys: the cluster's shared memory, see docs/architecture.md.
 TAG_CLUSTER = "nat-failover:cluster"

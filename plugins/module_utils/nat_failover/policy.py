@@ -32,6 +32,7 @@ from .model import (
     UNMANAGED,
     Claim,
     Evidence,
+    FenceStep,
     Heard,
     Memory,
     PeerMemory,
@@ -61,7 +62,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
     routes, drift = _plan_claims(config, memory, evidence, owners, fit)
     memory, steps = fencing.plan(config, memory, evidence, owners)
     forbidden = _forbidden(config, evidence, why_not)
-    withheld = (*routes, *steps) if forbidden else ()
+    withheld: t.Tuple[t.Union[SetRoute, FenceStep], ...] = (*routes, *steps) if forbidden else ()
     if forbidden:
         routes, steps = (), ()
     routes = tuple(action for action in routes if action.key not in evidence.busy)

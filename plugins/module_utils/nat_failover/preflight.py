@@ -24,8 +24,8 @@ def check_online(config: Config, ec2: Ec2) -> t.List[str]:
                 "EC2 says that %s has %s" % (node.instance_id, view.address),
                 "correct it, or leave it out",
             )
-    routes = ec2.describe_routes(config.claims)
-    missing = ec2.permissions(config.nodes, config.claims, config.self_name, config.mode)
+    routes = ec2.describe_routes(config.claims, strict=True)
+    missing = ec2.permissions(config.nodes, config.claims, config.self_name, config.mode, config.fence.policy)
     if missing:
         raise NatFailoverError("; ".join(missing))
     return [
