@@ -26,6 +26,7 @@ PROFILES: t.Mapping[str, t.Tuple[int, int, int]] = {
     "default": (100, 20, 600),
     "calm": (200, 50, 2000),
 }
+ID = r"-([0-9a-f]{8}|[0-9a-f]{17})"  # of an EC2 resource
 KEY_MINIMUM = 32  # characters; HMAC-SHA256 wants at least its digest's length (RFC 2104, section 3)
 
 
@@ -116,16 +117,25 @@ def load(path: str) -> Config:
     """Read and validate a configuration file; raises ``ConfigError`` only."""
     try:
         with open(path, encoding="utf-8") as stream:
-            raw = json.load(stream)
+            raw = json.load(stream, object_pairs_hook=_object)
     except OSError as error:
         raise ConfigError(
             "config", path, "cannot be read: %s" % error.strerror, "give the path of a readable file with --config"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             "config", path, "is not JSON: %s" % error, "let the role nat_instance write it, or correct that line"
         ) from None
     return parse(raw)
+
+
+def _object(pairs: t.List[t.Tuple[str, t.Any]]) -> t.Dict[str, t.Any]:
+    """A JSON object; json itself would silently take the last of two equal keys."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _value in pairs]
+        raise ValueError("%r appears twice in one object" % next(key for key in keys if keys.count(key) > 1))
+    return result
 
 
 def load_keys(path: str) -> t.Tuple[bytes, ...]:
@@ -179,6 +189,7 @@ def parse(raw: t.Any) -> Config:
     mode = reader.choice("mode", MODES, "full")
     profile = reader.choice("profile", tuple(PROFILES), "default")
     destinations = tuple(_destination(d) for d in reader.texts("destinations", ["0.0.0.0/0"]))
+    _refuse_empty("destinations", destinations, "leave it out for 0.0.0.0/0")
     nodes = tuple(_node(index, item) for index, item in enumerate(reader.items("nodes")))
     config = Config(
         cluster=cluster,
@@ -188,9 +199,7 @@ def parse(raw: t.Any) -> Config:
         nodes=nodes,
         destinations=destinations,
         interface=reader.text("interface", pattern=r"[^\s/]{1,15}"),
-        sources=tuple(
-            _network("sources", s) for s in reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])
-        ),
+        sources=tuple(_source(s) for s in reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])),
         heartbeat=_heartbeat(reader.section("heartbeat"), profile),
         returns=_return(reader.section("return")),
         fence=_fence(reader.section("fence")),
@@ -198,11 +207,12 @@ def parse(raw: t.Any) -> Config:
         ec2=_ec2(reader.section("ec2")),
         unseen_after=reader.number("unseen_after_s", 10, 1, 600),
         unmanaged_after=reader.number("unmanaged_after_s", 60, 5, 3600),
-        key_file=reader.text("key_file"),
-        runtime_directory=reader.text("runtime_directory", "/run/nat-failover"),
-        state_directory=reader.text("state_directory", "/var/lib/nat-failover"),
+        key_file=reader.path("key_file", None, "/etc/nat-failover/heartbeat.key"),
+        runtime_directory=reader.path("runtime_directory", "/run/nat-failover"),
+        state_directory=reader.path("state_directory", "/var/lib/nat-failover"),
     )
     reader.refuse_unknown()
+    _refuse_empty("sources", config.sources, "name the networks that this node NATs, e.g. 10.0.0.0/16")
     _check_nodes(config)
     _check_timings(config)
     return config
@@ -213,20 +223,21 @@ def _node(index: int, raw: t.Any) -> Node:
     address = reader.text("address", "")
     if address:
         try:
-            ipaddress.ip_address(address)
+            ipaddress.IPv4Address(address)  # heartbeats are IPv4 only
         except ValueError:
             raise ConfigError(
                 "nodes[%d].address" % index,
                 address,
-                "is not an IP address",
+                "is not an IPv4 address",
                 "give the node's private address, or leave it out to have it discovered",
             ) from None
     node = Node(
         name=reader.text("name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
-        instance_id=reader.text("instance_id", pattern=r"i-[0-9a-f]{8,17}"),
-        route_tables=tuple(reader.texts("route_tables", None, pattern=r"rtb-[0-9a-f]{8,17}")),
+        instance_id=reader.text("instance_id", pattern="i" + ID),
+        route_tables=tuple(reader.texts("route_tables", None, pattern="rtb" + ID)),
         address=address or None,
     )
+    _refuse_duplicates("nodes[%d].route_tables" % index, node.route_tables, "name each table once")
     reader.refuse_unknown()
     return node
 
@@ -234,7 +245,7 @@ def _node(index: int, raw: t.Any) -> Node:
 def _heartbeat(reader: "_Reader", profile: str) -> Heartbeat:
     interval, burst, silent = PROFILES[profile]
     result = Heartbeat(
-        port=int(reader.number("port", 4710, 1024, 65535)),
+        port=reader.whole("port", 4710, 1024, 65535),
         interval=reader.number("interval_ms", interval, 20, 5000) / 1000,
         burst_interval=reader.number("burst_interval_ms", burst, 5, 1000) / 1000,
         silent_after=reader.number("silent_after_ms", silent, 100, 60000) / 1000,
@@ -259,7 +270,7 @@ def _fence(reader: "_Reader") -> Fence:
         after=reader.number("after_s", 30, 1, 3600),
         stagger=reader.number("stagger_s", 15, 1, 600),
         stop_timeout=reader.number("stop_timeout_s", 120, 5, 3600),
-        max_per_hour=int(reader.number("max_per_hour", 2, 0, 60)),
+        max_per_hour=reader.whole("max_per_hour", 2, 0, 60),
     )
     reader.refuse_unknown()
     return result
@@ -269,11 +280,11 @@ def _self_check(reader: "_Reader") -> SelfChecks:
     targets = reader.texts("targets", ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"])
     for target in targets:
         host, colon, port = target.rpartition(":")
-        if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+        if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
             raise ConfigError("self_check.targets", target, "is not host:port", "write e.g. 1.1.1.1:443")
     result = SelfChecks(
         targets=tuple(targets),
-        minimum=int(reader.number("minimum", 1, 1, 100)),
+        minimum=reader.whole("minimum", 1, 1, 100),
         timeout=reader.number("timeout_ms", 400, 50, 10000) / 1000,
         interval=reader.number("interval_s", 2, 0.2, 300),
     )
@@ -410,10 +421,22 @@ def _refuse_duplicates(key: str, values: t.Sequence[t.Any], remedy: str) -> None
         seen.add(value)
 
 
+def _refuse_empty(key: str, values: t.Sequence[t.Any], remedy: str) -> None:
+    if not values:
+        raise ConfigError(key, [], "is empty", remedy)
+
+
 def _destination(text: str) -> str:
-    if re.fullmatch(r"pl-[0-9a-f]{8,17}", text):
+    if re.fullmatch("pl" + ID, text):
         return text
     return _network("destinations", text)
+
+
+def _source(text: str) -> str:
+    network = _network("sources", text)
+    if ":" in network:
+        raise ConfigError("sources", text, "is not an IPv4 network", "name IPv4 networks only: the node NATs no IPv6")
+    return network
 
 
 def _network(key: str, text: str) -> str:
@@ -480,6 +503,21 @@ class _Reader:
             raise ConfigError(self._path + key, value, "must be a number", "write it without quotes")
         if not least <= value <= most:
             raise ConfigError(self._path + key, value, "is out of range", "choose %s to %s" % (least, most))
+        return value
+
+    def whole(self, key: str, default: int, least: int, most: int) -> int:
+        value = self.number(key, default, least, most)
+        if value != int(value):
+            raise ConfigError(self._path + key, value, "must be a whole number", "write it without a fraction")
+        return int(value)
+
+    def path(self, key: str, default: t.Optional[str], example: str = "") -> str:
+        value = self.text(key, default)
+        if not os.path.isabs(value):
+            # The service, the modules and the command do not share a working directory.
+            raise ConfigError(
+                self._path + key, value, "is not an absolute path", "write e.g. %s" % (example or default)
+            )
         return value
 
     def section(self, key: str) -> "_Reader":

@@ -54,7 +54,7 @@ THROTTLE_TRIES, THROTTLE_PAUSE = 6, 0.25  # dry runs only; the pause (seconds) d
 NO_TABLE = frozenset(("InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed"))
 # What EC2 says of a dry run that was allowed. IncorrectInstanceState: a peer that is stopped just now; ReplaceRoute says
 # InvalidParameterValue where there is no route yet, CreateRoute RouteAlreadyExists where there is one.
-PROVEN = {
+PROVEN: t.Mapping[str, t.Tuple[str, ...]] = {
     "ReplaceRoute": ("DryRunOperation", "InvalidParameterValue", "InvalidRoute.NotFound"),
     "CreateRoute": ("DryRunOperation", "RouteAlreadyExists"),
 }
@@ -322,8 +322,8 @@ class Ec2:
                     raise
                 time.sleep(THROTTLE_PAUSE * 2**attempt)
             else:
-                break
-        return True
+                return True
+        return False
 
     def _call(self, action: str, resource: str, **parameters: t.Any) -> t.Any:
         """One call; all of botocore's exceptions become ``Ec2Error`` here."""

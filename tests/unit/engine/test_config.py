@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configuration: each refusal names the key, its value and the remedy; everything left out has its documented default."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from nat_failover import config as configuration
+from nat_failover.errors import ConfigError
+from nat_failover.model import Claim
+
+TABLE_A, TABLE_B = "rtb-0aaaaaaaaaaaaaaaa", "rtb-0bbbbbbbbbbbbbbbb"
+LEAST = {
+    "cluster": "prod",
+    "self": "nat-a",
+    "region": "eu-west-1",
+    "nodes": [
+        {"name": "nat-a", "instance_id": "i-0aaaaaaaaaaaaaaaa", "route_tables": [TABLE_A]},
+        {"name": "nat-b", "instance_id": "i-0bbbbbbbbbbbbbbbb", "route_tables": [TABLE_B]},
+    ],
+    "interface": "ens5",
+    "key_file": "/etc/nat-failover/heartbeat.key",
+}
+GONE = object()
+
+
+def having(**changes):
+    """The least configuration with changes; ``nodes_0_name`` means ``nodes[0].name``, ``GONE`` removes a key."""
+    raw = copy.deepcopy(LEAST)
+    for path, value in changes.items():
+        target = raw
+        *parents, last = path.split("__")
+        for part in parents:
+            target = target[int(part)] if part.isdigit() else target.setdefault(part, {})
+        if value is GONE:
+            del target[last]
+        else:
+            target[last] = value
+    return raw
+
+
+def refusal(raw):
+    with pytest.raises(ConfigError) as caught:
+        configuration.parse(raw)
+    return caught.value
+
+
+def test_defaults():
+    config = configuration.parse(LEAST)
+    assert (config.mode, config.destinations, config.sources) == (
+        "full",
+        ("0.0.0.0/0",),
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+    )
+    assert config.heartbeat == configuration.Heartbeat(port=4710, interval=0.1, burst_interval=0.02, silent_after=0.6)
+    assert config.returns == configuration.Return(policy="auto", after=30, maximum=1800)
+    assert config.fence == configuration.Fence("stop_start", after=30, stagger=15, stop_timeout=120, max_per_hour=2)
+    assert config.self_check == configuration.SelfChecks(
+        ("1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"), minimum=1, timeout=0.4, interval=2
+    )
+    assert config.ec2 == configuration.Ec2Settings(endpoint_url=None, connect_timeout=1, read_timeout=2, poll=5)
+    assert (config.unseen_after, config.unmanaged_after) == (10, 60)
+    assert (config.runtime_directory, config.state_directory) == ("/run/nat-failover", "/var/lib/nat-failover")
+    assert [node.address for node in config.nodes] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "profile, interval, burst, silent",
+    [("fast", 0.1, 0.02, 0.25), ("default", 0.1, 0.02, 0.6), ("calm", 0.2, 0.05, 2.0)],
+)
+def test_profiles_set_the_heartbeat(profile, interval, burst, silent):
+    beat = configuration.parse(having(profile=profile)).heartbeat
+    assert (beat.interval, beat.burst_interval, beat.silent_after) == (interval, burst, silent)
+
+
+def test_a_heartbeat_number_beats_the_profile():
+    beat = configuration.parse(having(profile="fast", heartbeat={"silent_after_ms": 300})).heartbeat
+    assert (beat.interval, beat.silent_after) == (0.1, 0.3)
+
+
+def test_null_means_left_out():
+    config = configuration.parse(having(ec2={"endpoint_url": None}, mode=None, fence=None))
+    assert config.ec2.endpoint_url is None
+    assert config.mode == "full"
+    assert config.fence.policy == "stop_start"
+
+
+def test_destinations_are_canonical():
+    # EC2 stores the canonical form: a re-read must find it again.
+    config = configuration.parse(having(destinations=["10.1.2.3/8", "::/0", "2001:DB8::1/32", "pl-0123abcd"]))
+    assert config.destinations == ("10.0.0.0/8", "::/0", "2001:db8::/32", "pl-0123abcd")
+
+
+def test_claims_are_tables_times_destinations():
+    config = configuration.parse(having(destinations=["0.0.0.0/0", "::/0"], nodes__1__route_tables=[]))
+    assert config.claims == (Claim(TABLE_A, "0.0.0.0/0", "nat-a"), Claim(TABLE_A, "::/0", "nat-a"))
+
+
+def test_me_peers_and_rank():
+    config = configuration.parse(having(self="nat-b"))
+    assert config.me.name == "nat-b"
+    assert [peer.name for peer in config.peers] == ["nat-a"]
+    assert (config.rank("nat-a"), config.rank("nat-b")) == (0, 1)
+
+
+@pytest.mark.parametrize("key", ["cluster", "self", "region", "nodes", "interface", "key_file"])
+def test_required(key):
+    error = refusal(having(**{key: GONE}))
+    assert (error.key, error.value) == (key, None)
+    assert str(error) == "%s: is missing (got None); set it" % key
+
+
+@pytest.mark.parametrize("key", ["name", "instance_id", "route_tables"])
+def test_required_of_a_node(key):
+    error = refusal(having(**{"nodes__0__" + key: GONE}))
+    assert str(error) == "nodes[0].%s: is missing (got None); set it" % key
+
+
+# Changes, the key refused, the value shown, words of the problem, words of the remedy.
+REFUSALS = [
+    ({"cluster": 7}, "cluster", 7, "must be a string", "put it in quotes"),
+    ({"cluster": "a b"}, "cluster", "a b", "does not look right", "must match"),
+    ({"region": "Europe"}, "region", "Europe", "does not look right", "must match"),
+    ({"mode": "fast"}, "mode", "fast", "is unknown", "observe, route, full"),
+    ({"mode": ["full"]}, "mode", ["full"], "is unknown", "observe, route, full"),
+    ({"profile": "slow"}, "profile", "slow", "is unknown", "fast, default, calm"),
+    ({"interface": "a/../b"}, "interface", "a/../b", "does not look right", "must match"),
+    ({"interface": "x" * 16}, "interface", "x" * 16, "does not look right", "must match"),
+    ({"destinations": "0.0.0.0/0"}, "destinations", "0.0.0.0/0", "must be a list of strings", '["..."]'),
+    ({"destinations": ["all"]}, "destinations", "all", "is not a network", "write e.g."),
+    ({"destinations": []}, "destinations", [], "is empty", "0.0.0.0/0"),
+    ({"destinations": ["::/0", "::0/0"]}, "destinations", "::/0", "appears twice", "once"),
+    ({"sources": ["10.0.0.0/33"]}, "sources", "10.0.0.0/33", "is not a network", "write e.g."),
+    ({"sources": ["2001:db8::/32"]}, "sources", "2001:db8::/32", "is not an IPv4 network", "IPv4"),
+    ({"sources": []}, "sources", [], "is empty", "10.0.0.0/16"),
+    ({"nodes": {}}, "nodes", {}, "must be a list", "architecture.md"),
+    ({"nodes": ["nat-a"]}, "nodes[0]", "nat-a", "must be an object", "architecture.md"),
+    ({"nodes": LEAST["nodes"][:1]}, "nodes", ["nat-a"], "at least two nodes", "other availability zone"),
+    ({"nodes__1__name": "nat-a"}, "nodes[].name", "nat-a", "appears twice", "a name of its own"),
+    ({"nodes__1__name": "../b"}, "nodes[1].name", "../b", "does not look right", "must match"),
+    ({"nodes__0__instance_id": "i-0xyz"}, "nodes[0].instance_id", "i-0xyz", "does not look right", "must match"),
+    ({"nodes__0__instance_id": "i-0aaaaaaaaa"}, "nodes[0].instance_id", "i-0aaaaaaaaa", "does not look", "must match"),
+    (
+        {"nodes__1__instance_id": "i-0aaaaaaaaaaaaaaaa"},
+        "nodes[].instance_id",
+        "i-0aaaaaaaaaaaaaaaa",
+        "appears twice",
+        "instance of its own",
+    ),
+    ({"nodes__1__route_tables": ["rtb-1"]}, "nodes[1].route_tables", "rtb-1", "does not look right", "must match"),
+    ({"nodes__1__route_tables": TABLE_B}, "nodes[1].route_tables", TABLE_B, "must be a list of strings", '["..."]'),
+    ({"nodes__1__route_tables": [TABLE_A]}, "nodes[].route_tables", TABLE_A, "nat-a and nat-b", "one node"),
+    ({"nodes__0__route_tables": [TABLE_A] * 2}, "nodes[0].route_tables", TABLE_A, "appears twice", "once"),
+    (
+        {"nodes__0__route_tables": [], "nodes__1__route_tables": []},
+        "nodes[].route_tables",
+        [],
+        "no node claims",
+        "private route table",
+    ),
+    ({"nodes__0__address": "10.0.0"}, "nodes[0].address", "10.0.0", "is not an IPv4 address", "private address"),
+    ({"nodes__0__address": "::1"}, "nodes[0].address", "::1", "is not an IPv4 address", "private address"),
+    (
+        {"nodes__0__address": "10.0.0.1", "nodes__1__address": "10.0.0.1"},
+        "nodes[].address",
+        "10.0.0.1",
+        "appears twice",
+        "address of its own",
+    ),
+    ({"self": "nat-z"}, "self", "nat-z", "is not in the list of nodes (nat-a, nat-b)", "set it to this node's name"),
+    ({"heartbeat": []}, "heartbeat", [], "must be an object", "architecture.md"),
+    ({"heartbeat": {"port": 80}}, "heartbeat.port", 80, "is out of range", "choose 1024 to 65535"),
+    ({"heartbeat": {"port": 4710.5}}, "heartbeat.port", 4710.5, "must be a whole number", "without a fraction"),
+    ({"heartbeat": {"interval_ms": "100"}}, "heartbeat.interval_ms", "100", "must be a number", "without quotes"),
+    ({"heartbeat": {"interval_ms": True}}, "heartbeat.interval_ms", True, "must be a number", "without quotes"),
+    ({"heartbeat": {"silent_after_ms": 99}}, "heartbeat.silent_after_ms", 99, "out of range", "choose 100 to 60000"),
+    ({"return": {"policy": "never"}}, "return.policy", "never", "is unknown", "auto, manual"),
+    ({"return": {"after_s": 60, "max_s": 30}}, "return.max_s", 30, "less than return.after_s (60)", "raise"),
+    ({"fence": {"policy": "stonith"}}, "fence.policy", "stonith", "is unknown", "stop_start, reboot, none"),
+    ({"fence": {"max_per_hour": 1.5}}, "fence.max_per_hour", 1.5, "must be a whole number", "without a fraction"),
+    ({"self_check": {"targets": ["1.1.1.1"]}}, "self_check.targets", "1.1.1.1", "is not host:port", "1.1.1.1:443"),
+    ({"self_check": {"targets": ["a:0"]}}, "self_check.targets", "a:0", "is not host:port", "1.1.1.1:443"),
+    ({"self_check": {"targets": ["a:\u0663"]}}, "self_check.targets", "a:\u0663", "is not host:port", "1.1.1.1:443"),
+    ({"self_check": {"minimum": 4}}, "self_check.minimum", 4, "more than there are targets (3)", "add targets"),
+    ({"ec2": {"endpoint_url": "localhost"}}, "ec2.endpoint_url", "localhost", "is not a URL", "region's endpoint"),
+    ({"ec2": {"read_timeout_s": 0}}, "ec2.read_timeout_s", 0, "is out of range", "choose 0.1 to 60"),
+    ({"runtime_directory": "run"}, "runtime_directory", "run", "is not an absolute path", "/run/nat-failover"),
+    ({"state_directory": "lib"}, "state_directory", "lib", "is not an absolute path", "/var/lib/nat-failover"),
+    ({"key_file": "heartbeat.key"}, "key_file", "heartbeat.key", "is not an absolute path", "/etc/nat-failover"),
+    # Unknown keys, at every depth.
+    ({"modes": "full"}, "modes", "full", "is unknown", "known here: cluster, "),
+    ({"nodes__1__ip": "10.0.0.1"}, "nodes[1].ip", "10.0.0.1", "is unknown", "address, instance_id, name"),
+    ({"heartbeat": {"interval": 1}}, "heartbeat.interval", 1, "is unknown", "interval_ms"),
+    ({"return": {"after": 1}}, "return.after", 1, "is unknown", "after_s"),
+    ({"fence": {"after": 1}}, "fence.after", 1, "is unknown", "after_s"),
+    ({"self_check": {"timeout": 1}}, "self_check.timeout", 1, "is unknown", "timeout_ms"),
+    ({"ec2": {"endpoint": "x"}}, "ec2.endpoint", "x", "is unknown", "endpoint_url"),
+]
+
+
+@pytest.mark.parametrize("changes, key, value, problem, remedy", REFUSALS, ids=lambda value: str(value)[:40])
+def test_refusals_name_key_value_and_remedy(changes, key, value, problem, remedy):
+    error = refusal(having(**changes))
+    assert error.key == key
+    assert error.value == value
+    assert remedy in error.remedy
+    assert problem in str(error)
+    assert "(got %r)" % (value,) in str(error)
+    assert "\n" not in str(error)
+
+
+UNSAFE = [
+    # Fewer than 5 probes within the silence: random loss fakes a death.
+    ({"heartbeat": {"burst_interval_ms": 121}}, "heartbeat.burst_interval_ms", 121, "fewer than 5 probes"),
+    # One late heartbeat would decide.
+    ({"heartbeat": {"interval_ms": 301}}, "heartbeat.silent_after_ms", 600, "two heartbeat intervals"),
+    # Less than the slower node's detection and flare: mutual fencing. 0.1 + 0.6 + 2 * (1 + 2) + 1 = 7.7 s.
+    ({"fence": {"after_s": 7.6}}, "fence.after_s", 7.6, "7.7 s"),
+    ({"fence": {"stagger_s": 7.6}}, "fence.stagger_s", 7.6, "7.7 s"),
+    ({"ec2": {"read_timeout_s": 20}}, "fence.after_s", 30, "43.7 s"),
+    # A peer that boots would be taken for dead.
+    ({"profile": "calm", "unseen_after_s": 3.9}, "unseen_after_s", 3.9, "a booting peer"),
+]
+
+
+@pytest.mark.parametrize("changes, key, value, problem", UNSAFE, ids=lambda value: str(value)[:40])
+def test_unsafe_timings_are_refused(changes, key, value, problem):
+    error = refusal(having(**changes))
+    assert (error.key, error.value) == (key, value)
+    assert problem in str(error)
+    assert error.remedy
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"heartbeat": {"burst_interval_ms": 120}},
+        {"heartbeat": {"interval_ms": 300}},
+        {"fence": {"after_s": 7.7, "stagger_s": 7.7}},
+        {"fence": {"policy": "none", "after_s": 1, "stagger_s": 1}},
+        {"mode": "route", "fence": {"after_s": 1}},
+        {"profile": "calm", "unseen_after_s": 4},
+        {"return": {"after_s": 30, "max_s": 30}},
+    ],
+    ids=str,
+)
+def test_timings_just_safe_are_taken(changes):
+    assert configuration.parse(having(**changes))
+
+
+@pytest.mark.parametrize("raw", [None, [], "text", 3])
+def test_not_an_object(raw):
+    error = refusal(raw)
+    assert error.key == "config"
+    assert "must be an object" in str(error)
+
+
+def test_load(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(LEAST), encoding="utf-8")
+    assert configuration.load(str(path)) == configuration.parse(LEAST)
+
+
+@pytest.mark.parametrize(
+    "content, problem",
+    [
+        (b"{", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"", "is not JSON"),
+        (b'{"cluster": "a", "cluster": "b"}', "'cluster' appears twice"),
+        (b"[" * 100000, "is not JSON"),
+    ],
+)
+def test_load_refuses_what_is_not_json(tmp_path, content, problem):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(str(path))
+    assert (caught.value.key, caught.value.value) == ("config", str(path))
+    assert problem in str(caught.value)
+
+
+def test_load_refuses_an_absent_file(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory.*--config"):
+        configuration.load(str(tmp_path / "absent.json"))
+
+
+def test_keys(tmp_path):
+    path = tmp_path / "key"
+    path.write_text("%s\n\n  %s  \n" % ("n" * 32, "o" * 64), encoding="ascii")
+    assert configuration.load_keys(str(path)) == (b"n" * 32, b"o" * 64)
+
+
+@pytest.mark.parametrize(
+    "content, problem",
+    [
+        (b"", "holds no key"),
+        (b" \n\n", "holds no key"),
+        (b"k" * 31, "line 1 is too short: 31 of at least 32"),
+        (b"k" * 32 + b"\nsecret", "line 2 is too short: 6 of at least 32"),
+        (b"\xc3\xa9" * 32, "characters outside ASCII"),
+    ],
+)
+def test_keys_refused_without_showing_them(tmp_path, content, problem):
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        configuration.load_keys(str(path))
+    assert (caught.value.key, caught.value.value) == ("key_file", str(path))
+    assert problem in str(caught.value)
+    assert "secret" not in str(caught.value) and "kkk" not in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_keys_absent(tmp_path):
+    with pytest.raises(ConfigError, match="key_file: cannot be read.*mode 0640"):
+        configuration.load_keys(str(tmp_path / "absent"))
+
+
+def test_the_interface_must_be_there(tmp_path):
+    for name in ("eth0", "lo"):
+        (tmp_path / name).mkdir()
+    config = configuration.parse(LEAST)
+    with pytest.raises(ConfigError, match="no such interface.*got 'ens5'.*choose one of: eth0, lo"):
+        configuration.check_interface(config, str(tmp_path))
+    (tmp_path / "ens5").mkdir()
+    configuration.check_interface(config, str(tmp_path))
+    with pytest.raises(ConfigError, match="choose one of: none"):
+        configuration.check_interface(config, str(tmp_path / "absent"))
