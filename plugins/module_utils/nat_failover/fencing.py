@@ -110,7 +110,8 @@ def _step(
         # The mark is read back from EC2, so all is asked again: the peer may have come back meanwhile.
         forbidden = objection(config, memory, evidence, owners, name, peer, view)
         kind = "reboot" if config.fence.policy == "reboot" else "stop"
-        return ("unmark", forbidden) if forbidden else (kind, peer.evidence)
+        silence = evidence.now - (peer.suspected_at if peer.suspected_at is not None else evidence.now)
+        return ("unmark", forbidden) if forbidden else (kind, "failed, and silent without a flare for %d s" % silence)
     return "", ""
 
 

@@ -107,9 +107,9 @@ class Gatherer:
             self.me = replace(self.me, ec2=True, ec2_at=max(began, self.me.ec2_at or began))
         elif self.me.ec2_at is None or began >= self.me.ec2_at:
             self.me = replace(self.me, ec2=False)
-        if problem != self.problem:
-            self.problem = problem
+        if bool(problem) != bool(self.problem):  # one line for an outage, not one for each kind of error in it
             LOG.log(logging.WARNING if problem else logging.INFO, "ec2: %s", problem or "the API answers")
+        self.problem = problem
 
     # --- EC2 -----------------------------------------------------------------------------------------------------------------------
 

@@ -157,6 +157,7 @@ class Memory:
     last_tick: t.Optional[float] = None
     peers: t.Mapping[str, PeerMemory] = field(default_factory=dict)
     fit_since: t.Optional[float] = None
+    lost_at: t.Optional[float] = None  # when a home claim of mine was last seen moving to a peer
     returned_at: t.Optional[float] = None
     flaps: int = 0
     mine: t.FrozenSet[Claim] = frozenset()  # my home claims that pointed to me at the last tick

@@ -108,8 +108,11 @@ def _notice_taken(config: Config, memory: Memory, evidence: Evidence, owners: t.
         name: replace(peer, took_mine_at=evidence.now) if name in takers else peer
         for name, peer in memory.peers.items()
     }
-    lost_soon = takers and memory.returned_at is not None and evidence.now - memory.returned_at < config.returns.maximum
-    return replace(memory, peers=peers, mine=frozenset(mine), flaps=memory.flaps + 1 if lost_soon else memory.flaps)
+    memory = replace(memory, peers=peers, mine=frozenset(mine))
+    if not takers:
+        return memory
+    lost_soon = memory.returned_at is not None and evidence.now - memory.returned_at < config.returns.maximum
+    return replace(memory, lost_at=evidence.now, flaps=memory.flaps + 1 if lost_soon else memory.flaps)
 
 
 def _judge(config: Config, memory: Memory, evidence: Evidence, name: str) -> PeerMemory:
@@ -164,11 +167,11 @@ def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, 
         return HEALTHY if heard.report is not None and heard.report.forwarding else SICK
     if heard.icmp_at is not None and icmp < silent_after:
         return UNMANAGED
-    if heard.unanswered < LEAST_UNANSWERED:
-        return peer.verdict
+    if heard.unanswered < LEAST_UNANSWERED and udp < 2 * silent_after:
+        return peer.verdict  # the burst has not had its time yet
     if _alive_elsewhere(evidence, peer, name):
         return PARTITIONED
-    return FAILED if not _doubt(config, memory, evidence, peer) else SILENT
+    return FAILED if not _doubt(config, memory, evidence, peer, heard) else SILENT
 
 
 def _silence(memory: Memory, evidence: Evidence, heard_at: t.Optional[float]) -> float:
@@ -185,15 +188,17 @@ def _alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
         fresh = (
             heard.heartbeat_at is not None and peer.suspected_at is not None and heard.heartbeat_at >= peer.suspected_at
         )
-        if fresh and heard.report is not None and heard.report.views.get(name) in (HEALTHY, SICK):
+        if fresh and heard.report is not None and heard.report.views.get(name) in (HEALTHY, SICK, UNMANAGED):
             return "%s hears it" % other
     return ""
 
 
-def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory) -> str:
+def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard) -> str:
     """Why I, not the peer, may be the suspect (L4). Evidence must be younger than the suspicion, so it is gathered during the burst."""
     since = peer.suspected_at if peer.suspected_at is not None else evidence.now
     me = evidence.me
+    if heard.unanswered < LEAST_UNANSWERED:
+        return "only %d of my probes have left this node" % heard.unanswered
     if not me.forwarding:
         return me.fact
     if not me.internet or me.internet_at is None or me.internet_at < since:
@@ -215,7 +220,9 @@ def explain(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory
         parts.append("it says: %s" % heard.report.fact)
     if peer.suspected_at is not None:
         parts.append(_alive_elsewhere(evidence, peer, name) or "no flare")
-        parts.append(_doubt(config, memory, evidence, peer) or "own forwarding, internet and EC2 API proven meanwhile")
+        parts.append(
+            _doubt(config, memory, evidence, peer, heard) or "own forwarding, internet and EC2 API proven meanwhile"
+        )
     view = evidence.instances.get(name)
     parts.append("EC2 said %s %.1f s ago" % (view.state, evidence.now - view.read_at) if view else "EC2 not read yet")
     return ", ".join(parts)
@@ -356,7 +363,10 @@ def _plan_claim(
         fresh = view.read_at >= _doubted_at(memory.peers[owner or ""])
         return ("adopt", "%s %s" % (owner, loss)) if fresh and heir(claim, eligible) == me else ("", "")
     if claim.home == me and me in eligible and config.returns.policy == "auto":
-        proven = evidence.now - (memory.fit_since if memory.fit_since is not None else evidence.now)
+        # A loss while I was fit (the peer could not hear me) counts like a failure: otherwise two nodes would tear at the claim.
+        proven = evidence.now - max(
+            at for at in (memory.fit_since, memory.lost_at, memory.awake_since) if at is not None
+        )
         if proven >= return_after(config, memory):
             return "return", "forwarding proven for %d s" % proven
     return "", ""
