@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import typing as t
 from urllib.parse import urlsplit
 
@@ -32,9 +33,11 @@ def instance_identity(timeout: float = 1.0, endpoint: str = ENDPOINT) -> t.Dict[
             "availability_zone": str(document["availabilityZone"]),
             "local_ipv4": str(document["privateIp"]),
         }
+    except socket.timeout as error:
+        code, problem = "Timeout", str(error)
     except OSError as error:
         code, problem = "EndpointUnreachable", str(error)
-    except (http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+    except (http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError) as error:
         code, problem = "BadAnswer", "%s: %s" % (type(error).__name__, error)
     raise Ec2Error(
         "IMDS",

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control socket: questions and answers, refusals, and what a crashed service left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import stat
+import threading
+
+import pytest
+
+from nat_failover.control import LONGEST, Control, ask
+from nat_failover.errors import NatFailoverError
+
+
+class Service:
+    """What the socket serves."""
+
+    def __init__(self):
+        self.asked = []
+
+    def status(self):
+        return {"node": "nat-a"}
+
+    async def drain(self, reason, wait):
+        self.asked.append((reason, wait))
+        if reason == "refuse":
+            raise NatFailoverError("still the owner of rtb-1")
+        return {"changed": True, "state": "drained"}
+
+    async def resume(self):
+        return {"changed": False, "state": "active"}
+
+
+def serve(directory, work):
+    """Run ``work(service)``, which blocks, while the socket is served; returns the service."""
+
+    async def scenario():
+        service = Service()
+        control = Control(str(directory), service)
+        await control.open()
+        try:
+            await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, work, service), 20)
+        finally:
+            await asyncio.wait_for(control.close(), 10)
+        return service
+
+    return asyncio.run(scenario())
+
+
+def raw(directory, data):
+    """Send bytes as they are; the whole answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(10)
+        connection.connect(os.path.join(str(directory), "control.sock"))
+        try:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # refused before all was sent
+        with connection.makefile("rb") as stream:
+            return stream.readline()
+
+
+def test_questions_and_answers(tmp_path):
+    answers = []
+
+    def work(service):
+        answers.append(ask(str(tmp_path), {"do": "status"}))
+        answers.append(ask(str(tmp_path), {"do": "drain", "reason": "kernel", "wait": 3}))
+        answers.append(ask(str(tmp_path), {"do": "drain"}))
+        answers.append(ask(str(tmp_path), {"do": "resume"}))
+
+    service = serve(tmp_path, work)
+    assert answers == [
+        {"node": "nat-a"},
+        {"changed": True, "state": "drained"},
+        {"changed": True, "state": "drained"},
+        {"changed": False, "state": "active"},
+    ]
+    assert service.asked == [("kernel", 3.0), ("drain", 60.0)]
+
+
+def test_a_refusal_reaches_the_asker(tmp_path):
+    def work(service):
+        with pytest.raises(NatFailoverError, match="^still the owner of rtb-1$"):
+            ask(str(tmp_path), {"do": "drain", "reason": "refuse"})
+        with pytest.raises(NatFailoverError, match="unknown request 'stop'; known: status, drain, resume"):
+            ask(str(tmp_path), {"do": "stop"})
+
+    serve(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\n", b"hello\n", b"", b'"status"\n', b"[]\n", b"null\n", b"\xff\xfe\n", b"{}\n", b"x" * (LONGEST + 1) + b"\n"],
+    ids=lambda data: repr(data[:10]),
+)
+def test_nonsense_is_refused_and_the_service_goes_on(tmp_path, data):
+    def work(service):
+        assert "error" in json.loads(raw(tmp_path, data))
+        assert ask(str(tmp_path), {"do": "status"}) == {"node": "nat-a"}
+
+    serve(tmp_path, work)
+
+
+def test_an_asker_that_goes_away_stops_nothing(tmp_path):
+    def work(service):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(tmp_path / "control.sock"))
+            connection.sendall(b'{"do": "status"}\n')
+        assert ask(str(tmp_path), {"do": "status"}) == {"node": "nat-a"}
+
+    serve(tmp_path, work)
+
+
+def test_the_socket_is_for_root_and_the_group_only(tmp_path):
+    directory = tmp_path / "run" / "nat-failover"
+
+    def work(service):
+        assert stat.S_IMODE((directory / "control.sock").stat().st_mode) == 0o660
+        assert stat.S_IMODE(directory.stat().st_mode) & 0o027 == 0
+
+    serve(directory, work)
+    assert not (directory / "control.sock").exists()
+
+
+def test_the_socket_of_a_crashed_service_is_replaced(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as crashed:
+        crashed.bind(str(tmp_path / "control.sock"))
+    assert ask(str(tmp_path), {"do": "status"}) is None  # the file is there, nobody listens
+    serve(tmp_path, lambda service: ask(str(tmp_path), {"do": "status"}))
+
+
+def test_no_service(tmp_path):
+    assert ask(str(tmp_path), {"do": "status"}) is None
+    assert ask(str(tmp_path / "absent"), {"do": "status"}) is None
+
+
+def test_a_path_that_is_no_place_for_a_socket(tmp_path):
+    (tmp_path / "file").write_text("", encoding="ascii")
+    with pytest.raises(NatFailoverError, match="run this as root or as a member of the group nat-failover"):
+        ask(str(tmp_path / "file"), {"do": "status"})
+
+
+@pytest.mark.parametrize("answer, problem", [(b"", "closed the connection"), (None, "no answer within 0 s")])
+def test_a_service_that_does_not_answer(tmp_path, answer, problem):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / "control.sock"))
+        listener.listen()
+        listener.settimeout(10)
+        kept = []
+
+        def serve_badly():
+            connection, _ = listener.accept()
+            kept.append(connection)
+            if answer is not None:
+                connection.recv(1000)
+                connection.close()
+
+        thread = threading.Thread(target=serve_badly)
+        thread.start()
+        with pytest.raises(NatFailoverError, match=problem + ".*journalctl -u nat-failover"):
+            ask(str(tmp_path), {"do": "status"}, timeout=10 if answer is not None else 0.1)
+        thread.join()
+        for connection in kept:
+            connection.close()

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who am I? Version 2 of the metadata service only, and every way in which it does not answer is one clear error."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+
+import pytest
+
+from nat_failover.errors import Ec2Error
+from nat_failover.imds import DOCUMENT, instance_identity
+
+IDENTITY = {
+    "instanceId": "i-0aaaaaaaaaaaaaaaa",
+    "region": "eu-west-1",
+    "availabilityZone": "eu-west-1a",
+    "privateIp": "10.0.0.10",
+    "accountId": "123456789012",
+}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers as told in ``server.answers``: (method, path) -> (status, body); logs requests."""
+
+    def _answer(self):
+        self.server.seen.append((self.command, self.path, dict(self.headers)))
+        status, body = self.server.answers[self.command, self.path]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PUT = _answer
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def metadata():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.seen = []
+    server.answers = {
+        ("PUT", "/latest/api/token"): (200, b"secret-token\n"),
+        ("GET", DOCUMENT): (200, json.dumps(IDENTITY).encode()),
+    }
+    server.endpoint = "http://127.0.0.1:%d" % server.server_port
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_identity(metadata):
+    assert instance_identity(endpoint=metadata.endpoint) == {
+        "instance_id": "i-0aaaaaaaaaaaaaaaa",
+        "region": "eu-west-1",
+        "availability_zone": "eu-west-1a",
+        "local_ipv4": "10.0.0.10",
+    }
+    (put, _, put_headers), (get, path, get_headers) = metadata.seen
+    assert (put, get, path) == ("PUT", "GET", DOCUMENT)
+    assert put_headers["X-aws-ec2-metadata-token-ttl-seconds"] == "60"
+    assert get_headers["X-aws-ec2-metadata-token"] == "secret-token"
+
+
+def test_proxies_are_not_used(metadata, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert instance_identity(endpoint=metadata.endpoint)["region"] == "eu-west-1"
+
+
+def refused(endpoint, **options):
+    with pytest.raises(Ec2Error) as caught:
+        instance_identity(endpoint=endpoint, **options)
+    error = caught.value
+    assert (error.action, error.resource, error.retryable) == ("IMDS", endpoint, True)
+    assert "give the instance id and the region yourself" in str(error)
+    assert "secret-token" not in str(error)
+    return error
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+@pytest.mark.parametrize("request_", [("PUT", "/latest/api/token"), ("GET", DOCUMENT)], ids=lambda pair: pair[0])
+def test_refused(metadata, request_, status):
+    metadata.answers[request_] = (status, b"no")
+    error = refused(metadata.endpoint)
+    assert error.code == "EndpointUnreachable"
+    assert "HTTP %d for %s" % (status, request_[0]) in str(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"7",
+        b"null",
+        b"\xff",
+        json.dumps({key: value for key, value in IDENTITY.items() if key != "privateIp"}).encode(),
+        b"[" * 65536,
+    ],
+    ids=lambda body: repr(body[:12]),
+)
+def test_bad_answers(metadata, body):
+    metadata.answers["GET", DOCUMENT] = (200, body)
+    assert refused(metadata.endpoint).code == "BadAnswer"
+
+
+def test_a_token_that_is_no_header(metadata):
+    metadata.answers["PUT", "/latest/api/token"] = (200, b"one\r\nX-Injected: two")
+    assert refused(metadata.endpoint).code == "BadAnswer"
+    assert len(metadata.seen) == 1
+
+
+def test_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        port = once.getsockname()[1]
+    assert refused("http://127.0.0.1:%d" % port).code == "EndpointUnreachable"
+
+
+def test_it_never_answers():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        error = refused("http://127.0.0.1:%d" % silent.getsockname()[1], timeout=0.05)
+    assert error.code == "Timeout"
+    assert "timed out" in str(error)
+
+
+def test_it_does_not_speak_http():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak():
+            connection, _ = server.accept()
+            connection.recv(1000)
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        assert refused("http://127.0.0.1:%d" % server.getsockname()[1]).code == "BadAnswer"
+        thread.join()
