@@ -24,6 +24,7 @@ from .model import (
     HEALTHY,
     PARTITIONED,
     ROUTE_ACTIVE,
+    ROUTE_NO_TABLE,
     SICK,
     SILENT,
     SUSPECTED,
@@ -321,6 +322,9 @@ def _plan_claims(
     for claim, view in evidence.routes.items():
         owner = owners.get(view.target or "")
         if owner == config.self_name and view.state == ROUTE_ACTIVE:
+            continue
+        if view.state == ROUTE_NO_TABLE:
+            drift[str(claim)] = "route table %s does not exist in EC2; create it, or take it out of the configuration" % claim.route_table
             continue
         if owner is None and view.state == ROUTE_ACTIVE:
             drift[str(claim)] = "%s points to %s, which is no node of this cluster" % (

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A model of EC2: routes, instances and tags, with latency, outages, denials, lost answers and stale reads."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+from collections import deque
+
+from nat_failover.model import ROUTE_ACTIVE, ROUTE_BLACKHOLE, ROUTE_MISSING, Claim, InstanceView, RouteView
+
+from .timeline import Timeline
+
+KEPT = 40  # past states for stale reads
+TIMEOUT = 1.5  # seconds: the clients' connect and read timeout
+BOOT, STOP = 2.0, 1.0  # seconds that starting and stopping take
+
+
+class State(t.NamedTuple):
+    """Everything that a read shows; replaced as a whole, so that the past can be kept."""
+
+    routes: t.Mapping[Claim, t.Optional[str]]  # interface id, None = no such route
+    instances: t.Mapping[str, str]  # node -> EC2 state
+    tags: t.Mapping[str, t.Mapping[str, str]]
+
+
+class Cloud:
+    """One VPC. ``power(node, word)`` is called when an instance really goes ``off`` or ``on``."""
+
+    def __init__(self, timeline: Timeline, rng: random.Random, claims: t.Sequence[Claim], names: t.Sequence[str]) -> None:
+        self.timeline = timeline
+        self.rng = rng
+        self.names = tuple(names)
+        self.power: t.Callable[[str, str], None] = lambda node, word: None
+        self.state = State(
+            {claim: interface(claim.home) for claim in claims}, dict.fromkeys(names, "running"), {n: {} for n in names}
+        )
+        self._past: t.Deque[t.Tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
+        self.latency = 0.02
+        self.up = True
+        self.stale = 0.0  # seconds that reads may lag behind
+        self.lost_answers = 0.0  # probability that a call is applied and its answer lost
+        self.throttled = 0.0  # probability of RequestLimitExceeded
+        self.denied: t.Set[t.Tuple[str, str]] = set()  # (node, action)
+        self.watch: t.Callable[[str, str, str], None] = lambda caller, action, subject: None  # told of each write
+        self._epochs: t.Dict[str, int] = dict.fromkeys(names, 0)
+
+    # --- calls -----------------------------------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        caller: str,
+        action: str,
+        reach: t.Callable[[], bool],
+        apply: t.Callable[[], t.Any],
+        done: t.Callable[[t.Any], None],
+        failed: t.Callable[[str], None],
+    ) -> None:
+        """One API call: applied half-way through its latency, unless something is in its way."""
+        rng, latency = self.rng, self.latency * self.rng.uniform(0.5, 2.0)
+        if not self.up or not reach():
+            self.timeline.after(TIMEOUT, lambda: failed("Timeout"))
+        elif (caller, action) in self.denied:
+            self.timeline.after(latency, lambda: failed("UnauthorizedOperation"))
+        elif rng.random() < self.throttled:
+            self.timeline.after(latency, lambda: failed("RequestLimitExceeded"))
+        else:
+            lost = rng.random() < self.lost_answers
+
+            def applied() -> None:
+                result = apply()
+                if lost or not self.up or not reach():
+                    self.timeline.after(TIMEOUT, lambda: failed("Timeout"))
+                else:
+                    self.timeline.after(latency / 2, lambda: done(result))
+
+            self.timeline.after(latency / 2, applied)
+
+    def read(self, claims: t.Iterable[Claim], began: float) -> t.Tuple[t.Dict[Claim, RouteView], t.Dict[str, InstanceView]]:
+        """What DescribeRouteTables and DescribeInstances say now, possibly of a moment ago."""
+        state = self._seen()
+        routes = {claim: self._view(state, claim, began) for claim in claims}
+        instances = {
+            name: InstanceView(state.instances[name], interface(name), "10.0.0.%d" % index, state.tags[name], began, False)
+            for index, name in enumerate(self.names)
+        }
+        return routes, instances
+
+    def _seen(self) -> State:
+        if not self.stale:
+            return self.state
+        moment = self.timeline.now - self.rng.uniform(0.0, self.stale)
+        return next((state for at, state in reversed(self._past) if at <= moment), self._past[0][1])
+
+    def _view(self, state: State, claim: Claim, began: float) -> RouteView:
+        target = state.routes[claim]
+        if target is None:
+            return RouteView(ROUTE_MISSING, None, began)
+        owner = owner_of(target)
+        gone = owner in state.instances and state.instances[owner] in ("stopped", "terminated")
+        return RouteView(ROUTE_BLACKHOLE if gone else ROUTE_ACTIVE, target, began)
+
+    def replace(self, **changes: t.Any) -> None:
+        self.state = self.state._replace(**changes)
+        self._past.append((self.timeline.now, self.state))
+
+    # --- writes, as applied ------------------------------------------------------------------------------------------------------
+
+    def set_route(self, caller: str, claim: Claim, target: str) -> RouteView:
+        self.watch(caller, "ReplaceRoute", str(claim))
+        self.replace(routes={**self.state.routes, claim: target})
+        return self._view(self._seen(), claim, self.timeline.now)
+
+    def set_tag(self, caller: str, node: str, key: str, value: t.Optional[str]) -> None:
+        self.watch(caller, "CreateTags" if value is not None else "DeleteTags", node)
+        tags = {k: v for k, v in self.state.tags[node].items() if k != key}
+        self.replace(tags={**self.state.tags, node: tags if value is None else {**tags, key: value}})
+
+    def stop(self, caller: str, node: str) -> None:
+        self.watch(caller, "StopInstances", node)
+        if self.state.instances[node] == "running":
+            self._become(node, "stopping")
+            self.power(node, "off")
+            self._later(node, STOP, "stopped")
+
+    def start(self, caller: str, node: str) -> None:
+        self.watch(caller, "StartInstances", node)
+        if self.state.instances[node] == "stopped":
+            self._become(node, "pending")
+            self._later(node, BOOT, "running")
+
+    def _become(self, node: str, state: str) -> None:
+        self.replace(instances={**self.state.instances, node: state})
+        self.timeline.tell("EC2: %s is %s" % (node, state))
+
+    def _later(self, node: str, seconds: float, state: str) -> None:
+        self._epochs[node] += 1
+        epoch = self._epochs[node]
+
+        def reached() -> None:
+            if self._epochs[node] == epoch:
+                self._become(node, state)
+                if state == "running":
+                    self.power(node, "on")
+
+        self.timeline.after(seconds, reached)
+
+
+def interface(node: str) -> str:
+    """The interface id of a node, as routes target it."""
+    return "eni-" + node
+
+
+def owner_of(target: t.Optional[str]) -> str:
+    """The node that a route's target belongs to."""
+    return (target or "")[4:]

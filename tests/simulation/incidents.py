@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Incidents: a few faults at random moments, an end of all faults, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+
+from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE
+
+from .laws import Violation
+from .world import World
+
+Fault = t.Callable[[World, random.Random, float], None]
+LONGEST = 14.0  # seconds that the faults last together
+SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
+REPAIR = 46.0  # then the operator starts what is still off, undoes edits and resumes
+END = 40.0  # from there until all must be at home
+
+
+def one(rng: random.Random, world: World) -> str:
+    """Any node."""
+    return rng.choice(sorted(world.hosts))
+
+
+def pair(rng: random.Random, world: World) -> t.Tuple[str, str]:
+    """Two different nodes."""
+    first, second = rng.sample(sorted(world.hosts), 2)
+    return first, second
+
+
+# --- faults: each tells what it does, and schedules its own end ------------------------------------------------------------------
+
+
+def crash(world: World, rng: random.Random, seconds: float) -> None:
+    """Hard death of a machine: EC2 goes on to say ``running``."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: %s dies" % name)
+    world.hosts[name].power("off")
+
+
+def reboot(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator's reboot without a drain."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: %s reboots" % name)
+    world.hosts[name].power("off")
+    world.timeline.after(rng.uniform(1, 6), lambda: world.hosts[name].power("on") if not world.hosts[name].powered else None)
+
+
+def freeze(world: World, rng: random.Random, seconds: float) -> None:
+    """The hypervisor pauses a machine."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: %s freezes for %.1f s" % (name, seconds))
+    world.hosts[name].frozen = True
+    world.timeline.after(seconds, world.hosts[name].thaw)
+
+
+def pause_service(world: World, rng: random.Random, seconds: float) -> None:
+    """SIGSTOP, or no CPU: the kernel goes on."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: the service of %s hangs for %.1f s" % (name, seconds))
+    world.hosts[name].paused = True
+    world.timeline.after(seconds, world.hosts[name].thaw)
+
+
+def crash_service(world: World, rng: random.Random, seconds: float) -> None:
+    """The process dies and systemd restarts it."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: the service of %s crashes" % name)
+    world.hosts[name].crash_service()
+
+
+def nat_off(world: World, rng: random.Random, seconds: float) -> None:
+    """Forwarding off, or the rules flushed."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: %s no longer forwards, for %.1f s" % (name, seconds))
+    host = world.hosts[name]
+    host.set_nat(False)
+    world.timeline.after(seconds, lambda: host.set_nat(True) if host.powered else None)
+
+
+def uplink(world: World, rng: random.Random, seconds: float) -> None:
+    """A node without any network."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: %s has no uplink for %.1f s" % (name, seconds))
+    world.hosts[name].uplink = False
+    world.timeline.after(seconds, lambda: setattr(world.hosts[name], "uplink", True))
+
+
+def partition(world: World, rng: random.Random, seconds: float) -> None:
+    """Two nodes no longer reach each other; both reach everything else."""
+    first, second = pair(rng, world)
+    world.timeline.tell("FAULT: %s and %s are cut off from each other for %.1f s" % (first, second, seconds))
+    cuts = {(first, second), (second, first)}
+    world.network.cut |= cuts
+    world.timeline.after(seconds, lambda: world.network.cut.difference_update(cuts))
+
+
+def one_way(world: World, rng: random.Random, seconds: float) -> None:
+    """Packets pass in one direction only."""
+    cut = pair(rng, world)
+    world.timeline.tell("FAULT: nothing passes from %s to %s for %.1f s" % (*cut, seconds))
+    world.network.cut.add(cut)
+    world.timeline.after(seconds, lambda: world.network.cut.discard(cut))
+
+
+def loss(world: World, rng: random.Random, seconds: float) -> None:
+    """Random loss between all nodes."""
+    world.network.loss = rng.choice((0.05, 0.2, 0.4))
+    world.timeline.tell("FAULT: %d %% of packets are lost for %.1f s" % (world.network.loss * 100, seconds))
+    world.timeline.after(seconds, lambda: setattr(world.network, "loss", 0.0))
+
+
+def api(world: World, rng: random.Random, seconds: float) -> None:
+    """EC2 is down, slow, throttled, stale, or answers get lost."""
+    name, value, normal = rng.choice(
+        (("up", False, True), ("latency", 0.6, 0.02), ("throttled", 0.6, 0.0), ("stale", 2.5, 0.0), ("lost_answers", 0.5, 0.0))
+    )
+    world.timeline.tell("FAULT: EC2 %s=%s for %.1f s" % (name, value, seconds))
+    setattr(world.cloud, name, value)
+    world.timeline.after(seconds, lambda: setattr(world.cloud, name, normal))
+
+
+def denied(world: World, rng: random.Random, seconds: float) -> None:
+    """A node's role lacks a permission until the end of the faults."""
+    what = (one(rng, world), rng.choice(("CreateTags", "ReplaceRoute", "StopInstances", "Describe")))
+    world.timeline.tell("FAULT: %s may not %s" % what)
+    world.cloud.denied.add(what)
+
+
+def drain(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator drains a node, and resumes it some time later."""
+    name = one(rng, world)
+    world.timeline.tell("OPERATOR: drains %s for %.1f s" % (name, seconds))
+    world.hosts[name].drain()
+    world.timeline.after(seconds, world.hosts[name].resume)
+
+
+def maintenance(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator tags a node."""
+    name = one(rng, world)
+    world.timeline.tell("OPERATOR: tags %s for maintenance for %.1f s" % (name, seconds))
+    world.cloud.set_tag("operator", name, TAG_MAINTENANCE, "x")
+    world.timeline.after(seconds, lambda: world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None))
+
+
+def edit(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator points a route at a peer, at something else, or deletes it."""
+    claim = rng.choice(sorted(world.cloud.state.routes))
+    target = rng.choice(("eni-elsewhere", None, "eni-" + one(rng, world)))
+    world.timeline.tell("OPERATOR: points %s to %s" % (claim, target))
+    world.cloud.replace(routes={**world.cloud.state.routes, claim: target})
+
+
+FAULTS: t.Tuple[Fault, ...] = (
+    crash, crash, reboot, freeze, pause_service, crash_service, nat_off, uplink, partition, one_way, loss, api, api, denied, drain,
+    maintenance, edit,
+)  # fmt: skip
+
+
+# --- one incident ----------------------------------------------------------------------------------------------------------------
+
+
+def play(seed: int) -> World:
+    """Run one incident; raises ``Violation`` with its story."""
+    rng = random.Random("incident %d" % seed)
+    nodes = rng.choice((2, 2, 2, 3, 4))
+    world = World(seed, nodes, rng.choice((1, 1, 2)))
+    world.timeline.tell("seed %d: %d nodes, %d claims" % (seed, nodes, len(world.cloud.state.routes)))
+    for _number in range(rng.choice((1, 1, 2, 2, 3))):
+        fault, at = rng.choice(FAULTS), rng.uniform(0.3, LONGEST * 0.7)
+        seconds = rng.choice((rng.uniform(0.1, 2.0), rng.uniform(1.0, LONGEST - at)))
+        world.timeline.at(at, lambda fault=fault, seconds=seconds: fault(world, rng, seconds))  # type: ignore[misc]
+    try:
+        _run(world)
+    except Violation as violation:
+        raise Violation("%s\n%s" % (violation, story(world))) from None
+    return world
+
+
+def _run(world: World) -> None:
+    world.timeline.run(LONGEST)
+    world.heal()
+    restore(world)
+    world.timeline.run(LONGEST + SETTLE)
+    world.laws.egress()
+    world.timeline.run(LONGEST + REPAIR)
+    for name, host in world.hosts.items():
+        if not host.powered:
+            world.timeline.tell("OPERATOR: starts %s" % name)
+            host.power("on")
+    world.timeline.run(LONGEST + REPAIR + END)
+    world.laws.home()
+
+
+def restore(world: World) -> None:
+    """The operator undoes what the operator did."""
+    for claim, target in world.cloud.state.routes.items():
+        if target == "eni-elsewhere":
+            world.cloud.replace(routes={**world.cloud.state.routes, claim: "eni-" + claim.home})
+    for name, host in world.hosts.items():
+        world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None)
+        world.cloud.set_tag("operator", name, TAG_DRAINED, None)
+        host.resume()
+
+
+def story(world: World) -> str:
+    """What happened, line by line."""
+    return "\n".join("%8.3f  %s" % line for line in world.timeline.story)

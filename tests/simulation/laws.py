@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The laws as invariants over what really happened: the observer knows the truth that no node knows."""
+
+from __future__ import annotations
+
+import typing as t
+
+from nat_failover.model import ACTIVE, TAG_DRAINED, TAG_MAINTENANCE, Claim, Evidence, Plan
+
+from .cloud import Cloud, interface, owner_of
+from .host import Host
+from .network import Network
+from .timeline import Timeline
+
+SEEN = 1.3  # seconds until a node knows its own broken NAT: one round of facts, and a tick
+READ = 10.0  # seconds until a node knows an operator's edit, with stale reads
+LOOK = 0.25  # seconds between looks at the truth
+WRITES = 12  # per claim and incident
+
+
+class Violation(Exception):
+    """A law was broken. The first word is the invariant's name."""
+
+
+class Laws:
+    """Watches one world; raises ``Violation`` at the moment it happens."""
+
+    def __init__(self, timeline: Timeline, network: Network, cloud: Cloud, hosts: t.Mapping[str, Host]) -> None:
+        self.timeline, self.network, self.cloud, self.hosts = timeline, network, cloud, hosts
+        config = next(iter(hosts.values())).config
+        self.fence_after, self.return_after = config.fence.after, config.returns.after
+        past = -3600.0
+        self.bad_at = dict.fromkeys(hosts, past)  # last look at which it did not forward
+        self.mute_at = dict.fromkeys(hosts, past)  # last look at which it could not have shown a flare
+        self.unfit_at = dict.fromkeys(hosts, past)  # last look at which a peer had any reason to doubt it
+        self.alive_at = dict.fromkeys(hosts, 0.0)  # last look at which its service ran
+        self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
+        self.odd_since: t.Dict[Claim, float] = {}  # since when a route points to something unknown
+        self.stops: t.List[t.Tuple[float, str, str]] = []
+        self.writes: t.Dict[Claim, int] = {}
+        for host in hosts.values():
+            host.decided = self.decided
+        cloud.watch = self.called
+        self._look()
+
+    def break_(self, law: str, text: str) -> t.NoReturn:
+        raise Violation("%s: %s" % (law, text))
+
+    # --- truth over time ---------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        now, cloud, network = self.timeline.now, self.cloud, self.network
+        disturbed = bool(network.cut) or network.loss > 0 or network.no_icmp
+        for name, host in self.hosts.items():
+            if not host.forwards:
+                self.bad_at[name] = now
+            hindered = cloud.stale or cloud.throttled or cloud.lost_answers or not cloud.up
+            if not host.running or not host.reaches_ec2() or hindered or (name, "CreateTags") in cloud.denied:
+                self.mute_at[name] = now
+            if not host.running or not host.forwards or host.state != ACTIVE or disturbed:
+                self.unfit_at[name] = now
+            if host.running:
+                self.alive_at[name] = now
+            spared = cloud.state.tags[name].keys() & {TAG_DRAINED, TAG_MAINTENANCE}
+            if spared:
+                self.spared_since.setdefault(name, now)
+            else:
+                self.spared_since.pop(name, None)
+        for claim, target in cloud.state.routes.items():
+            if target is not None and owner_of(target) not in self.hosts:
+                self.odd_since.setdefault(claim, now)
+            else:
+                self.odd_since.pop(claim, None)
+        self.timeline.after(LOOK, self._look)
+
+    # --- decisions ---------------------------------------------------------------------------------------------------------------
+
+    def decided(self, host: Host, evidence: Evidence, plan: Plan) -> None:
+        """What a node wants to do, against the truth."""
+        if not plan.routes and not plan.fence:
+            return
+        now, name = evidence.now, host.name
+        if now - host.nat_off_at > SEEN:
+            self.break_("L1", "%s acts although its NAT has been broken for a while" % name)
+        if not (evidence.me.forwarding and evidence.me.internet and evidence.me.ec2):
+            self.break_("L4", "%s acts although it is cut off: %s" % (name, evidence.me))
+        for action in plan.routes:
+            owner = owner_of(action.before.target)
+            if action.kind == "return" and now - self.bad_at[name] < self.return_after - SEEN:
+                self.break_("L7", "%s returns %s %.1f s after it could not forward" % (name, action.claim, now - self.bad_at[name]))
+            fine = owner in self.hosts and now - self.unfit_at[owner] > 3.0
+            if action.kind == "adopt" and fine and now - self.unfit_at[name] > 3.0:
+                self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))
+            if now - self.odd_since.get(action.claim, now) > READ:
+                self.break_("L8", "%s fights over %s, which somebody pointed elsewhere" % (name, action.claim))
+
+    # --- calls that took effect ----------------------------------------------------------------------------------------------------
+
+    def called(self, caller: str, action: str, subject: str) -> None:
+        """A write was applied by EC2."""
+        if action == "ReplaceRoute":
+            claim = next(claim for claim in self.cloud.state.routes if str(claim) == subject)
+            self.writes[claim] = self.writes.get(claim, 0) + 1
+            if self.writes[claim] > WRITES:
+                self.break_("L9", "%s was written %d times" % (claim, self.writes[claim]))
+        if action == "StopInstances":
+            self._stopped(caller, subject)
+
+    def _stopped(self, caller: str, target: str) -> None:
+        now = self.timeline.now
+        if caller == target:
+            self.break_("L3", "%s stops itself" % caller)
+        for at, by, stopped in self.stops:
+            if (by, stopped) == (target, caller) and now - at < 60.0:
+                self.break_("L3", "%s and %s stop each other" % (caller, target))
+            if stopped == target and self.alive_at[target] <= at:
+                self.break_("L3", "%s is stopped a second time without having lived" % target)
+        if now - self.mute_at[target] > self.fence_after:
+            self.break_("L3", "%s stops %s, which lived and reached EC2 all the time" % (caller, target))
+        if now - self.spared_since.get(target, now) > READ:
+            self.break_("L6", "%s stops %s, which is drained or under maintenance" % (caller, target))
+        pointing = [str(claim) for claim, at in self.cloud.state.routes.items() if at == interface(target)]
+        if pointing and not self.cloud.stale:
+            self.break_("L2", "%s stops %s while %s still points to it" % (caller, target, ", ".join(pointing)))
+        self.stops.append((now, caller, target))
+
+    # --- the end -------------------------------------------------------------------------------------------------------------------
+
+    def egress(self) -> None:
+        """Some time after the faults stopped: every claim is with a node that forwards, if there is one."""
+        if not any(host.forwards and host.running for host in self.hosts.values()):
+            return
+        for claim, target in self.cloud.state.routes.items():
+            owner = self.hosts.get(owner_of(target))
+            if owner is None or not owner.forwards:
+                self.break_("egress", "%s is still with %s" % (claim, target))
+
+    def home(self) -> None:
+        """At the very end: all nodes live, no mark of a fence is left, every claim is at home."""
+        for name, state in self.cloud.state.instances.items():
+            if state != "running" or not self.hosts[name].running:
+                self.break_("home", "%s was left %s" % (name, state))
+        for claim, target in self.cloud.state.routes.items():
+            if owner_of(target) != claim.home:
+                self.break_("home", "%s is with %s" % (claim, target))

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster in a VPC: hosts, network, EC2 and the laws, settled and ready for an incident."""
+
+from __future__ import annotations
+
+import random
+
+from nat_failover import config as configuration
+from nat_failover.config import Config
+
+from .cloud import Cloud
+from .host import Host
+from .laws import Laws
+from .network import Network
+from .timeline import Timeline
+
+# Shorter than the defaults by a common factor, so that an incident takes less virtual time; config.py accepts them, so the laws hold for them.
+TIMES = {
+    "return": {"after_s": 3, "max_s": 24},
+    "fence": {"after_s": 10, "stagger_s": 10, "stop_timeout_s": 20, "max_per_hour": 4},
+    "ec2": {"connect_timeout_s": 0.5, "read_timeout_s": 1},
+    "unseen_after_s": 5,
+    "unmanaged_after_s": 10,
+}
+
+
+def config_of(nodes: int, tables: int, name: str) -> Config:
+    """The validated configuration of one node of a cluster."""
+    rows = [
+        {
+            "name": "nat-%d" % n,
+            "instance_id": "i-%017x" % (n + 1),
+            "route_tables": ["rtb-%017x" % (n * 100 + k + 1) for k in range(tables)],
+        }
+        for n in range(nodes)
+    ]
+    raw = {"cluster": "sim", "self": name, "region": "eu-west-1", "nodes": rows, "interface": "ens5", "key_file": "/etc/key", **TIMES}
+    return configuration.parse(raw)
+
+
+class World:
+    """Everything in one incident."""
+
+    def __init__(self, seed: int, nodes: int = 2, tables: int = 1) -> None:
+        self.rng = random.Random(seed)
+        self.timeline = Timeline()
+        self.network = Network(self.rng)
+        configs = [config_of(nodes, tables, "nat-%d" % n) for n in range(nodes)]
+        self.cloud = Cloud(self.timeline, self.rng, configs[0].claims, [node.name for node in configs[0].nodes])
+        self.hosts = self.network.hosts
+        for config in configs:
+            self.hosts[config.self_name] = Host(config, self.timeline, self.network, self.cloud)
+        for host in self.hosts.values():
+            host.start_service(settled=True)
+        self.cloud.power = lambda node, word: self.hosts[node].power(word)
+        self.laws = Laws(self.timeline, self.network, self.cloud, self.hosts)
+
+    def heal(self) -> None:
+        """All faults end; what only an operator mends is left to ``repair``."""
+        self.network.cut.clear()
+        self.network.loss, self.network.no_icmp = 0.0, False
+        cloud = self.cloud
+        cloud.up, cloud.stale, cloud.lost_answers, cloud.throttled, cloud.latency = True, 0.0, 0.0, 0.0, 0.02
+        cloud.denied.clear()
+        for host in self.hosts.values():
+            host.uplink = True
+            if host.powered:
+                host.set_nat(True)
+            host.thaw()
+        self.timeline.tell("all faults end")
