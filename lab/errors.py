@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes wrong in the lab, as one line for a human."""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked. The text says what failed and, where there is one, the remedy."""
+
+
+class Prerequisite(LabError):
+    """Something must be done on this machine first."""

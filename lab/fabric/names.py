@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names and addresses of the lab. Standard library only: processes inside the namespaces import this."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from ..errors import LabError
+
+PREFIX = "natlab"
+RUN = Path("/run/natlab")
+STATE = Path("/var/lib/natlab")
+CACHE = Path("/var/cache/natlab")
+NETNS = Path("/run/netns")
+
+VPC = "10.0.0.0/16"
+PUBLIC_POOL = "203.0.113.0/24"
+INTERNET = "198.51.100.10"
+INTERNET_MORE = ("198.51.100.11", "198.51.100.12")
+API = "198.51.100.53"
+METADATA = "169.254.169.254"
+OPS, OPS_ADDRESS = "ops", "10.0.255.10"
+INTERFACE = "ens5"  # what a current EC2 instance calls its first interface
+
+# No dash: "natlab-a-" must not be the beginning of another lab's namespaces.
+_NAME = re.compile(r"[a-z][a-z0-9]{0,19}")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Everything that carries one lab's name."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise LabError(f"a lab's name is 1 to 20 lower-case letters and digits, not {self.name!r}")
+
+    def namespace(self, part: str) -> str:
+        """The network namespace of a part: router, internet, nat-a and so on."""
+        return f"{PREFIX}-{self.name}-{part}"
+
+    def namespaces(self) -> list[str]:
+        """Those that exist now."""
+        start = self.namespace("")
+        return sorted(path.name for path in NETNS.glob(start + "*")) if NETNS.is_dir() else []
+
+    @property
+    def run(self) -> Path:
+        """What does not outlive a reboot of the machine."""
+        return RUN / self.name
+
+    @property
+    def state(self) -> Path:
+        """Disks and keys."""
+        return STATE / self.name
+
+
+@dataclass(frozen=True)
+class Port:
+    """A host's place in the VPC. ``interface_id`` is None for what EC2 does not know: clients and ops."""
+
+    host: str
+    address: str
+    mac: str
+    subnet_id: str | None = None
+    interface_id: str | None = None
+
+    @property
+    def gateway(self) -> str:
+        """The VPC router, as on AWS the first address of the subnet."""
+        return str(IPv4Address(int(IPv4Address(self.address)) & 0xFFFFFF00 | 1))
+
+    @property
+    def device(self) -> str:
+        """The router's end of the host's link."""
+        return "v-" + self.host
+
+    @property
+    def parked(self) -> str:
+        """The host's end, while the host is off."""
+        return "p-" + self.host
+
+
+def client_mac(address: str) -> str:
+    """A locally administered hardware address made of the network address."""
+    return "02:01:" + ":".join(f"{part:02x}" for part in IPv4Address(address).packed)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The network of one lab: router, internet gateway and internet, and the links of the hosts."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..api.snapshot import Snapshot
+from ..errors import LabError
+from . import netns, rules, servers
+from .names import API, INTERFACE, INTERNET, INTERNET_MORE, METADATA, OPS, PUBLIC_POOL, VPC, Names, Port
+from .routes import LAST_PRIORITY, LOCAL_PRIORITY, Router, wanted_routes, wanted_tables
+
+log = logging.getLogger(__name__)
+
+ROUTER, IGW, INTERNET_NS = "router", "igw", "internet"
+ROUTER_SIDE, IGW_SIDE = "169.254.100.1", "169.254.100.2"
+FORWARDING = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    # The router must not tell a host that there is a shorter way.
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+}
+# A new namespace takes these over from the machine, which may be a router itself; an instance starts as Linux does.
+HOST = {
+    "ipv4/ip_forward": "0",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    "ipv4/conf/all/send_redirects": "1",
+    "ipv4/conf/default/send_redirects": "1",
+    "ipv4/ip_unprivileged_port_start": "1024",
+}
+
+
+class Network:
+    """The fabric. ``follow`` makes the kernel agree with the API; faults are laid over that."""
+
+    def __init__(self, names: Names, ports: Sequence[Port]) -> None:
+        self.names = names
+        self.ports = {port.host: port for port in ports}
+        self._lock = threading.RLock()
+        self._router: Router | None = None
+        self._servers: subprocess.Popen[str] | None = None
+        self._checked: tuple[str, ...] = ()
+        self._silent: set[str] = set()
+        self._faults: list[rules.LinkFault] = []
+        self._elastic: dict[str, str] = {}
+        self._loaded = ""
+
+    def build(self) -> socket.socket:
+        """Make everything but the hosts; returns the listening socket of the EC2 API as the hosts see it."""
+        for part in (ROUTER, IGW, INTERNET_NS):
+            netns.create(self._ns(part), FORWARDING)
+        self._link_gateway()
+        for port in self.ports.values():
+            self._link_host(port)
+        if OPS in self.ports:
+            device = self.ports[OPS].device
+            netns.ip(self._ns(ROUTER), [f"rule add priority {LOCAL_PRIORITY} iif {device} lookup main"])
+        self._router = Router(self._ns(ROUTER), list(self.ports.values()), IGW, IGW_SIDE)
+        self._load_rules()
+        self._load_gateway({})
+        self._serve()
+        return netns.inside(self._ns(INTERNET_NS), lambda: socket.create_server((API, 80), backlog=256))
+
+    def close(self) -> None:
+        """Let go of what keeps namespaces alive, and remove them. Links go with their namespaces."""
+        if self._servers is not None and self._servers.stdin is not None:
+            self._servers.stdin.close()
+        if self._router is not None:
+            self._router.close()
+        for part in (ROUTER, IGW, INTERNET_NS):
+            netns.end_processes(self._ns(part))
+            netns.delete(self._ns(part))
+        if self._servers is not None:
+            self._servers.wait()
+            if self._servers.stdout is not None:
+                self._servers.stdout.close()
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """What the API says becomes kernel state. Routes first: they are what is waited for."""
+        ports = list(self.ports.values())
+        with self._lock:
+            if self._router is None:
+                return
+            self._router.follow(wanted_routes(snapshot, ports), wanted_tables(snapshot, ports))
+            self._checked = rules.source_dest_checks(snapshot, ports)
+            self._load_rules()
+            self._load_gateway(rules.elastic_addresses(snapshot, ports))
+
+    def attach(self, host: str, namespace: str) -> None:
+        """Plug a host's link into its namespace, which has just been made."""
+        port = self.ports[host]
+        netns.ip(self._ns(ROUTER), [f"link set {port.parked} netns {namespace} name {INTERFACE}"])
+        lines = [
+            f"addr add {port.address}/24 dev {INTERFACE}",
+            f"link set {INTERFACE} up",
+            f"route add default via {port.gateway}",
+        ]
+        if port.interface_id:
+            lines.append(f"addr add {METADATA}/32 dev lo")
+        netns.ip(namespace, lines)
+
+    def park(self, host: str, namespace: str) -> None:
+        """Unplug a host's link. The router keeps its end, and with it the routes: what they carry is lost."""
+        port = self.ports[host]
+        netns.ip(namespace, [f"link set {INTERFACE} netns {self._ns(ROUTER)} name {port.parked}"])
+
+    def silence(self, host: str, silent: bool = True) -> float:
+        """From now on nothing comes from a host and nothing reaches it, or all is well again. Returns by when (monotonic)."""
+        with self._lock:
+            (self._silent.add if silent else self._silent.discard)(host)
+            self._load_rules()
+            return time.monotonic()
+
+    def add_fault(self, fault: rules.LinkFault) -> float:
+        """Lay a fault over a link. Returns by when it was in effect (monotonic)."""
+        fault.check(self.ports)
+        with self._lock:
+            self._faults.append(fault)
+            self._load_rules()
+            return time.monotonic()
+
+    def clear_faults(self, only: Callable[[rules.LinkFault], bool] = lambda fault: True) -> None:
+        """Take link faults away, all or some."""
+        with self._lock:
+            self._faults = [fault for fault in self._faults if not only(fault)]
+            self._load_rules()
+
+    @property
+    def faults(self) -> list[rules.LinkFault]:
+        """The link faults in force."""
+        with self._lock:
+            return list(self._faults)
+
+    def _ns(self, part: str) -> str:
+        return self.names.namespace(part)
+
+    def _link_gateway(self) -> None:
+        router, igw, internet = (self._ns(part) for part in (ROUTER, IGW, INTERNET_NS))
+        netns.ip(
+            router,
+            [
+                f"link add {rules.IGW_DEVICE} type veth peer name vpc netns {igw}",
+                f"addr add {ROUTER_SIDE}/30 dev {rules.IGW_DEVICE}",
+                f"link set {rules.IGW_DEVICE} up",
+                f"route add blackhole {VPC}",
+                f"rule add priority {LOCAL_PRIORITY} lookup main",
+                f"rule add priority {LAST_PRIORITY} blackhole",
+            ],
+        )
+        netns.ip(
+            igw,
+            [
+                f"addr add {IGW_SIDE}/30 dev vpc",
+                "link set vpc up",
+                f"link add out type veth peer name eth0 netns {internet}",
+                "addr add 198.51.100.1/24 dev out",
+                "link set out up",
+                f"route add {VPC} via {ROUTER_SIDE}",
+                f"route add blackhole {PUBLIC_POOL}",
+            ],
+        )
+        addresses = [f"addr add {address}/24 dev eth0" for address in (INTERNET, *INTERNET_MORE, API)]
+        netns.ip(internet, [*addresses, "link set eth0 up", f"route add {PUBLIC_POOL} via 198.51.100.1"])
+
+    def _link_host(self, port: Port) -> None:
+        netns.ip(
+            self._ns(ROUTER),
+            [
+                f"link add {port.device} type veth peer name {port.parked} address {port.mac}",
+                f"addr add {port.gateway}/32 dev {port.device}",
+                f"link set {port.device} up",
+                f"route add {port.address}/32 dev {port.device}",
+                f"neigh replace {port.address} lladdr {port.mac} nud permanent dev {port.device}",
+            ],
+        )
+
+    def _load_rules(self) -> None:
+        text = rules.router_rules(self.ports, self._checked, sorted(self._silent), self._faults)
+        if text != self._loaded:
+            self._restore(ROUTER, text)
+            self._loaded = text
+
+    def _load_gateway(self, addresses: dict[str, str]) -> None:
+        if addresses and addresses == self._elastic:
+            return
+        self._restore(IGW, rules.gateway_rules(addresses))
+        if self._elastic:  # flows of before keep their old address otherwise
+            netns.run(["ip", "netns", "exec", self._ns(IGW), "conntrack", "-F"])
+        self._elastic = addresses
+
+    def _restore(self, part: str, text: str) -> None:
+        netns.run(["ip", "netns", "exec", self._ns(part), "iptables-restore"], text=text)
+
+    def _serve(self) -> None:
+        addresses = [INTERNET, *INTERNET_MORE]
+        self._servers = subprocess.Popen(
+            ["ip", "netns", "exec", self._ns(INTERNET_NS), sys.executable, str(Path(servers.__file__)), *addresses],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        if self._servers.stdout is None or self._servers.stdout.readline().strip() != "ready":
+            raise LabError("the servers of the lab's internet did not start")

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packet filters of the router and the internet gateway, as whole rule sets: pure text, loaded at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..api.snapshot import Snapshot
+from ..errors import LabError
+from .names import API, Port
+
+IGW_DEVICE = "igw"
+INTERNET_PEER, API_PEER, UPLINK_PEER, ALL_PEER = "internet", "api", "uplink", "all"
+PLACES = (INTERNET_PEER, API_PEER, UPLINK_PEER, ALL_PEER)
+DIRECTIONS = ("both", "out", "in")
+
+
+@dataclass(frozen=True)
+class LinkFault:
+    """Packets between a host and a peer that vanish. ``peer``: a host, ``internet`` (without the EC2 API), ``api``, ``uplink`` (these two)
+    or ``all``. ``direction``: both, out (from the host) or in (to the host)."""
+
+    host: str
+    peer: str = ALL_PEER
+    direction: str = "both"
+    percent: float = 100.0
+
+    def check(self, hosts: Collection[str]) -> None:
+        """Refuse what cannot be meant."""
+        if self.host not in hosts:
+            raise LabError(f"no host {self.host!r}; there are {', '.join(sorted(hosts))}")
+        if self.peer not in PLACES and (self.peer not in hosts or self.peer == self.host):
+            others = sorted(set(hosts) - {self.host})
+            raise LabError(f"no peer {self.peer!r} of {self.host}; one of {', '.join([*others, *PLACES])}")
+        if self.direction not in DIRECTIONS:
+            raise LabError(f"a direction is one of {', '.join(DIRECTIONS)}, not {self.direction!r}")
+        if not 0 < self.percent <= 100:
+            raise LabError(f"a loss is more than 0 and at most 100 percent, not {self.percent}")
+
+
+def source_dest_checks(snapshot: Snapshot, ports: Sequence[Port]) -> tuple[str, ...]:
+    """The hosts whose source/destination check is on."""
+    checked = {instance.interface_id for instance in snapshot.instances if instance.source_dest_check}
+    return tuple(port.host for port in ports if port.interface_id in checked)
+
+
+def elastic_addresses(snapshot: Snapshot, ports: Sequence[Port]) -> dict[str, str]:
+    """Private to public address, where there is one."""
+    known = {port.interface_id: port.address for port in ports if port.interface_id}
+    return {
+        known[each.interface_id]: each.public_ip
+        for each in snapshot.instances
+        if each.public_ip and each.interface_id in known
+    }
+
+
+def router_rules(
+    ports: Mapping[str, Port], checked: Iterable[str], silent: Iterable[str], faults: Iterable[LinkFault]
+) -> str:
+    """Input of iptables-restore for the router. No rule needs connection tracking: the VPC's router knows no connections."""
+    rules: list[str] = []
+    for host in silent:
+        device = ports[host].device
+        rules += [f"-A FORWARD -i {device} -j DROP", f"-A FORWARD -o {device} -j DROP"]
+    for host in checked:
+        device, address = ports[host].device, ports[host].address
+        rules += [f"-A FORWARD -i {device} ! -s {address} -j DROP", f"-A FORWARD -o {device} ! -d {address} -j DROP"]
+    for fault in faults:
+        rules += _fault_rules(ports, fault)
+    return "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", *rules, "COMMIT", ""])
+
+
+def _fault_rules(ports: Mapping[str, Port], fault: LinkFault) -> list[str]:
+    device = ports[fault.host].device
+    peer, out_match, in_match = "", "", ""
+    if fault.peer in ports:
+        peer = ports[fault.peer].device
+    elif fault.peer != ALL_PEER:
+        peer = IGW_DEVICE
+    if fault.peer == API_PEER:
+        out_match, in_match = f" -d {API}", f" -s {API}"
+    elif fault.peer == INTERNET_PEER:
+        out_match, in_match = f" ! -d {API}", f" ! -s {API}"
+    chance = (
+        "" if fault.percent >= 100 else f" -m statistic --mode random --probability {fault.percent / 100:.4f}"
+    ) + " -j DROP"
+    to, of = (f" -o {peer}", f" -i {peer}") if peer else ("", "")
+    rules = []
+    if fault.direction in ("both", "out"):
+        rules.append(f"-A FORWARD -i {device}{to}{out_match}{chance}")
+    if fault.direction in ("both", "in"):
+        rules.append(f"-A FORWARD -o {device}{of}{in_match}{chance}")
+    return rules
+
+
+def gateway_rules(addresses: Mapping[str, str]) -> str:
+    """Input of iptables-restore for the internet gateway: one to one, and nothing leaves without a public address."""
+    raw = [f"-A PREROUTING -i vpc -s {private} -j ACCEPT" for private in addresses]
+    nat = []
+    for private, public in addresses.items():
+        nat.append(f"-A PREROUTING -d {public} -j DNAT --to-destination {private}")
+        nat.append(f"-A POSTROUTING -s {private} -j SNAT --to-source {public}")
+    lines = ["*raw", ":PREROUTING ACCEPT [0:0]", *raw, "-A PREROUTING -i vpc -j DROP", "COMMIT"]
+    lines += ["*nat", ":PREROUTING ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]", *nat, "COMMIT", ""]
+    return "\n".join(lines)

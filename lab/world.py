@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One whole lab in this process: the API, the network, the hosts, and the faults between them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .api.imds import Imds, imds_app
+from .api.testing import RunningApi
+from .errors import LabError
+from .fabric import cleanup, netns
+from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, Names, Port, client_mac
+from .fabric.network import Network
+from .fabric.rules import UPLINK_PEER, LinkFault
+from .hosts.host import FROZEN, KILLED, ON, Host
+
+log = logging.getLogger(__name__)
+
+# kind: (needs a host, what it does)
+FAULTS = {
+    "kill": "the host's kernel dies; EC2 still says running",
+    "freeze": "everything on the host stands still until thaw",
+    "thaw": "a frozen host goes on",
+    "cut": "packets to and from a peer vanish (peer, direction)",
+    "lose": "some packets vanish (percent, peer, direction)",
+    "uplink": "the host loses the internet and the EC2 API",
+    "flush": "the host's NAT rules are gone",
+    "unforward": "the host's kernel no longer forwards",
+    "api": "the EC2 API misbehaves (see lab/api/faults.py)",
+}
+
+
+class World(RunningApi):
+    """A running lab. moto keeps one world per process: run one of these at a time."""
+
+    def __init__(
+        self,
+        names: Names,
+        *,
+        zones: Sequence[str] = ("a", "b"),
+        make_node: Callable[..., Host] = Host,
+        on_boot: Callable[[Host], None] | None = None,
+        control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
+        transition_s: float = 0.2,
+        **options: Any,
+    ) -> None:
+        self.names = names
+        self.network: Network | None = None
+        self.hosts: dict[str, Host] = {}
+        names.run.mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            names.run,
+            zones=zones,
+            on_change=self._changed,
+            control=control,
+            power=self._power,
+            transition_s=transition_s,
+            **options,
+        )
+        try:
+            self._build(make_node, on_boot)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End everything, and remove it from this machine."""
+        super().stop()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda host: host.power_off(hard=True), self.hosts.values()))
+        if self.network is not None:
+            self.network.close()
+        cleanup.remove(self.names)
+
+    def host(self, name: str) -> Host:
+        """A host by name: nat-a, client-a, ops."""
+        if name not in self.hosts:
+            raise LabError(f"no host {name!r}; there are {', '.join(self.hosts)}")
+        return self.hosts[name]
+
+    def exec(self, host: str, argv: Sequence[str], **options: Any) -> Any:
+        """Run something on a host; see ``Host.exec``."""
+        return self.host(host).exec(argv, **options)
+
+    def imds(self, node: str) -> Imds:
+        """A node's metadata service."""
+        found = self.host(node).imds
+        if found is None:
+            raise LabError(f"{node} is no instance")
+        return found
+
+    def owner(self, zone: str) -> str | None:
+        """The node that the default route of a zone's private table points at, as the API has it now."""
+        target = self.target(self.ids.zones[zone].route_table)
+        return next((each.node for each in self.ids.zones.values() if each.interface_id == target), None)
+
+    def fault(self, kind: str = "api", host: str = "", **options: Any) -> float:  # type: ignore[override]
+        """Break something (``FAULTS``). Returns by when it was in effect, on the monotonic clock. For ``api`` see ``faults.Rule``."""
+        if kind == "api":
+            super().fault(**options)
+            return time.monotonic()
+        if kind not in FAULTS:
+            raise LabError(f"no fault {kind!r}; one of {', '.join(FAULTS)}")
+        target = self.host(host)
+        if kind in ("kill", "freeze", "thaw"):
+            return float(getattr(target, kind)())
+        if kind == "flush":
+            target.exec(["iptables", "-t", "nat", "-F"])
+            return time.monotonic()
+        if kind == "unforward":
+            netns.sysctl(target.namespace, {"ipv4/ip_forward": "0"})
+            return time.monotonic()
+        if kind == "uplink":
+            options = {"peer": UPLINK_PEER, **options}
+        elif kind == "lose" and "percent" not in options:
+            raise LabError("say how many percent are lost")
+        if self.network is None:
+            raise LabError("the lab is not up")
+        return self.network.add_fault(LinkFault(host, **options))
+
+    def heal(self) -> None:
+        """Links and API work again, frozen hosts go on, killed ones are rebooted. Rules stay as they are."""
+        self.clear_faults()
+        if self.network is not None:
+            self.network.clear_faults()
+        for host in self.hosts.values():
+            if host.state == FROZEN:
+                host.thaw()
+            elif host.state == KILLED:
+                host.reboot(hard=True)
+
+    def _build(self, make_node: Callable[..., Host], on_boot: Callable[[Host], None] | None) -> None:
+        ports = self._ports()
+        self.network = Network(self.names, ports)
+        listener = self.network.build()
+        self.network.follow(self.api.snapshot())
+        self.api.start([listener])
+        for port in ports:
+            if port.interface_id is None:
+                self.hosts[port.host] = Host(port.host, self.network)
+                continue
+            imds = imds_app(self.ids.node(port.host).instance_id, lock=self.api.lock)
+            self.hosts[port.host] = make_node(port.host, self.network, imds=imds, on_boot=on_boot)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda host: host.power_on(), self.hosts.values()))
+
+    def _ports(self) -> list[Port]:
+        interfaces = self.api.model.enis
+        ports = []
+        for zone in self.ids.zones.values():
+            mac = interfaces[zone.interface_id].mac_address
+            ports.append(Port(zone.node, zone.private_ip, mac, zone.public_subnet, zone.interface_id))
+        for letter, zone in self.ids.zones.items():
+            address = f"10.0.{10 + ord(letter) - ord('a')}.50"
+            ports.append(Port(f"client-{letter}", address, client_mac(address), zone.private_subnet))
+        ports.append(Port(OPS, OPS_ADDRESS, client_mac(OPS_ADDRESS)))
+        return ports
+
+    def _changed(self, snapshot: Any) -> None:
+        if self.network is not None:
+            self.network.follow(snapshot)
+
+    def _power(self, instance_id: str, word: str) -> None:
+        """EC2 switches a host. Instances that somebody launched besides the reference VPC have none."""
+        node = next((zone.node for zone in self.ids.zones.values() if zone.instance_id == instance_id), None)
+        if node is None or node not in self.hosts:
+            return
+        host = self.hosts[node]
+        if word == "on":
+            host.power_on()
+        elif word == "off":
+            host.power_off()
+        else:
+            host.reboot(hard=host.state != ON)
+
+
+def forward(host: Host) -> None:
+    """Make a NAT instance of a bare host the plain way: a boot hook for who tests the network, not the product."""
+    netns.sysctl(host.namespace, {"ipv4/ip_forward": "1"})
+    rule = ["-s", "10.0.0.0/16", "!", "-d", "10.0.0.0/16", "-o", INTERFACE, "-j", "MASQUERADE"]
+    host.exec(["iptables", "-t", "nat", "-A", "POSTROUTING", *rule])
