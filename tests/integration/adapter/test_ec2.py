@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The adapter's calls: routes by network interface, instances, power, tags, and the re-read after each write (law L9)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from lab import vpc
+from nat_failover.errors import Ec2Error
+from nat_failover.model import ROUTE_ACTIVE, ROUTE_BLACKHOLE, ROUTE_MISSING, ROUTE_NO_TABLE, Claim, Node
+
+NOWHERE = "rtb-0fffffffffffffff0"
+NOBODY = "i-0fffffffffffffff0"
+
+
+def until(condition: Callable[[], bool], within: float = 5.0) -> None:
+    """Wait for a transition of the API."""
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, f"not within {within} s"
+        time.sleep(0.01)
+
+
+# --- routes --------------------------------------------------------------------------------------------------------------------
+
+
+def test_routes_as_they_are(world):
+    before = time.monotonic()
+    views = world.ec2.describe_routes(world.claims)
+    assert {claim: (view.state, view.target) for claim, view in views.items()} == {
+        world.claim("a"): (ROUTE_ACTIVE, world.interface("a")),
+        world.claim("b"): (ROUTE_ACTIVE, world.interface("b")),
+    }
+    assert all(before <= view.read_at <= time.monotonic() for view in views.values())
+    assert [call.action for call in world.api.calls()] == ["DescribeRouteTables"]  # one call for all
+
+
+def test_a_view_is_dated_by_the_beginning_of_its_call(world):
+    world.api.fault("DescribeRouteTables", delay_ms=200, count=1)
+    before = time.monotonic()
+    assert world.ec2.describe_routes(world.claims)[world.claim()].read_at - before < 0.1
+
+
+def test_set_route_replaces_by_interface_and_reads_again(world):
+    view = world.ec2.set_route(world.claim("b"), world.interface("a"))
+    assert (view.state, view.target) == (ROUTE_ACTIVE, world.interface("a"))
+    assert world.api.target(world.claim("b").route_table) == world.interface("a")
+    replaced, read = world.api.calls()
+    assert (replaced.action, read.action) == ("ReplaceRoute", "DescribeRouteTables")
+    assert replaced.parameters["NetworkInterfaceId"] == world.interface("a")
+    assert "InstanceId" not in replaced.parameters  # fails on instances with several interfaces
+
+
+def test_set_route_creates_what_is_missing(world):
+    table = world.claim().route_table
+    world.api.client().delete_route(RouteTableId=table, DestinationCidrBlock=vpc.DEFAULT_ROUTE)
+    assert world.ec2.describe_routes([world.claim()])[world.claim()].state == ROUTE_MISSING
+    view = world.ec2.set_route(world.claim(), world.interface("a"))
+    assert (view.state, view.target) == (ROUTE_ACTIVE, world.interface("a"))
+    assert [call.action for call in world.api.calls(writes=True)] == ["DeleteRoute", "ReplaceRoute", "CreateRoute"]
+
+
+def test_set_route_survives_that_somebody_else_creates_it_first(world):
+    # ReplaceRoute says "no such route", CreateRoute then "already exists": replace it after all.
+    world.api.fault("ReplaceRoute", error="InvalidParameterValue", message="There is no route defined", count=1)
+    view = world.ec2.set_route(world.claim("b"), world.interface("a"))
+    assert view.target == world.interface("a")
+    assert [call.action for call in world.api.calls(writes=True)] == ["ReplaceRoute", "CreateRoute", "ReplaceRoute"]
+
+
+@pytest.mark.parametrize("destination", ["10.20.0.0/16", "::/0"])
+def test_other_destinations(world, destination):
+    claim = world.claim("a", destination)
+    assert world.ec2.describe_routes([claim])[claim].state == ROUTE_MISSING
+    assert world.ec2.set_route(claim, world.interface("a")).target == world.interface("a")
+    assert world.ec2.set_route(claim, world.interface("b")).target == world.interface("b")
+    assert world.ec2.describe_routes([claim])[claim].target == world.interface("b")
+    assert world.api.target(claim.route_table) == world.interface("a")  # the default route is as it was
+
+
+def test_a_prefix_list_as_destination(world):
+    made = world.api.client().create_managed_prefix_list(
+        PrefixListName="partners", MaxEntries=1, AddressFamily="IPv4", Entries=[{"Cidr": "192.0.2.0/24"}]
+    )
+    claim = world.claim("a", made["PrefixList"]["PrefixListId"])
+    assert world.ec2.set_route(claim, world.interface("b")).target == world.interface("b")
+
+
+def test_a_route_to_a_gateway_shows_its_target(world):
+    claim = Claim(world.ids.public_route_table, vpc.DEFAULT_ROUTE, "nat-a")
+    assert world.ec2.describe_routes([claim])[claim].target == world.ids.internet_gateway
+
+
+def test_blackhole(world):
+    world.ec2.stop(world.instance("b"))
+    until(lambda: world.ec2.describe_routes([world.claim("b")])[world.claim("b")].state == ROUTE_BLACKHOLE)
+    view = world.ec2.set_route(world.claim("b"), world.interface("a"))
+    assert (view.state, view.target) == (ROUTE_ACTIVE, world.interface("a"))
+
+
+def test_many_tables_are_read_in_hundreds(world):
+    zone = world.ids.zones["a"]
+    with world.api.api.lock:
+        tables = vpc.add_route_tables(150, zone)
+    claims = [Claim(table, vpc.DEFAULT_ROUTE, "nat-a") for table in tables]
+    views = world.ec2.describe_routes(claims)
+    assert {view.target for view in views.values()} == {zone.interface_id}
+    assert len(views) == 150
+    assert len(world.api.calls(action="DescribeRouteTables")) == 2
+
+
+# --- a table that is not there ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stray(world):
+    return Claim(NOWHERE, vpc.DEFAULT_ROUTE, "nat-b")
+
+
+def test_an_unknown_table_spoils_no_other_claim(world, stray):
+    views = world.ec2.describe_routes([*world.claims, stray])
+    assert (views[stray].state, views[stray].target) == (ROUTE_NO_TABLE, None)
+    assert {views[claim].target for claim in world.claims} == {world.interface("a"), world.interface("b")}
+    assert len(world.api.calls(action="DescribeRouteTables")) == 2
+
+
+def test_a_deleted_table_is_seen_as_such(world):
+    client = world.api.client()
+    table = client.create_route_table(VpcId=world.ids.vpc)["RouteTable"]["RouteTableId"]
+    claim = Claim(table, vpc.DEFAULT_ROUTE, "nat-a")
+    assert world.ec2.describe_routes([claim])[claim].state == ROUTE_MISSING
+    client.delete_route_table(RouteTableId=table)
+    assert world.ec2.describe_routes([claim])[claim].state == ROUTE_NO_TABLE
+
+
+def test_an_unknown_table_is_an_error_when_asked_strictly(world, stray):
+    with pytest.raises(Ec2Error) as caught:
+        world.ec2.describe_routes([*world.claims, stray], strict=True)
+    error = caught.value
+    assert (error.code, error.resource, error.retryable) == ("InvalidRouteTableID.NotFound", NOWHERE, False)
+    assert "correct the route table id or the region" in str(error)
+    assert world.claim().route_table not in str(error)  # only the bad one is named
+
+
+def test_setting_a_route_of_an_unknown_table_is_an_error(world, stray):
+    with pytest.raises(Ec2Error, match=NOWHERE) as caught:
+        world.ec2.set_route(stray, world.interface("a"))
+    assert (caught.value.code, caught.value.retryable) == ("InvalidRouteTableID.NotFound", False)
+
+
+def test_an_answer_without_the_table_is_an_unknown_table_too(world):
+    # EC2 is eventually consistent: an answer may simply leave a table out.
+    empty = '<DescribeRouteTablesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><routeTableSet/></DescribeRouteTablesResponse>'
+    world.api.fault("DescribeRouteTables", body=empty, status=200)
+    assert world.ec2.describe_routes([world.claim()])[world.claim()].state == ROUTE_NO_TABLE
+    with pytest.raises(Ec2Error, match="there is no such route table in this region"):
+        world.ec2.describe_routes([world.claim()], strict=True)
+
+
+@pytest.mark.parametrize(
+    "interface, code", [("eni-0fffffffffffffff0", "InvalidNetworkInterfaceID.NotFound"), ("eni-1", "Malformed")]
+)
+def test_an_unknown_interface_changes_nothing(world, interface, code):
+    with pytest.raises(Ec2Error, match=code):
+        world.ec2.set_route(world.claim(), interface)
+    assert world.api.target(world.claim().route_table) == world.interface("a")
+
+
+def test_what_is_wrong_with_both_calls_is_said_as_it_is(world):
+    # An interface of another VPC: InvalidParameterValue from ReplaceRoute, though the route is there.
+    client = world.api.client()
+    other = client.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = client.create_subnet(VpcId=other, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    foreign = client.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    with pytest.raises(Ec2Error, match="belong to different networks") as caught:
+        world.ec2.set_route(world.claim(), foreign)
+    assert not caught.value.retryable
+    assert world.api.target(world.claim().route_table) == world.interface("a")
+
+
+# --- instances -------------------------------------------------------------------------------------------------------------------
+
+
+def test_instances_as_they_are(world):
+    view = world.ec2.describe_instances(world.nodes)["nat-b"]
+    assert (view.state, view.interface_id, view.address) == ("running", world.interface("b"), "10.0.1.10")
+    assert (view.source_dest_check, view.availability_zone) == (True, "eu-west-1b")
+    assert view.tags == {"Name": "nat-b", "nat-failover:cluster": "lab"}
+
+
+def test_an_unknown_instance_is_terminated_and_spoils_no_other(world):
+    views = world.ec2.describe_instances([*world.nodes, Node("nat-c", NOBODY, ())])
+    assert {name: view.state for name, view in views.items()} == {
+        "nat-a": "running",
+        "nat-b": "running",
+        "nat-c": "terminated",
+    }
+    assert views["nat-c"].interface_id is None
+
+
+def test_an_unknown_instance_is_an_error_when_asked_strictly(world):
+    with pytest.raises(Ec2Error, match=f"{NOBODY}.*correct the instance id or the region"):
+        world.ec2.describe_instances([*world.nodes, Node("nat-c", NOBODY, ())], strict=True)
+
+
+def test_a_terminated_instance(world):
+    world.api.client().terminate_instances(InstanceIds=[world.instance("b")])
+    until(lambda: world.api.instance(world.instance("b")).state == "terminated")
+    assert world.ec2.describe_instances(world.nodes)["nat-b"].state == "terminated"
+
+
+def state(world, zone="b"):
+    return world.ec2.describe_instances(world.nodes)[f"nat-{zone}"].state
+
+
+def test_stop_and_start(world):
+    world.ec2.stop(world.instance("b"))
+    assert state(world) == "stopping"
+    until(lambda: state(world) == "stopped")
+    world.ec2.start(world.instance("b"))
+    assert state(world) == "pending"
+    until(lambda: state(world) == "running")
+
+
+def test_a_stop_that_hangs_is_forced(world):
+    world.api.control("stuck", {"instance": "nat-b"})
+    world.ec2.stop(world.instance("b"))
+    time.sleep(0.4)
+    assert state(world) == "stopping"
+    world.ec2.stop(world.instance("b"), force=True)
+    until(lambda: state(world) == "stopped")
+    assert [call.parameters["Force"] for call in world.api.calls(action="StopInstances")] == ["false", "true"]
+
+
+def test_reboot(world):
+    world.ec2.reboot(world.instance("b"))
+    assert state(world) == "running"
+    [call] = world.api.calls(action="RebootInstances")
+    assert call.ok
+
+
+def test_reboot_of_a_stopped_instance_may_be_tried_later(world):
+    world.ec2.stop(world.instance("b"))
+    with pytest.raises(Ec2Error) as caught:
+        world.ec2.reboot(world.instance("b"))
+    assert (caught.value.code, caught.value.retryable) == ("IncorrectInstanceState", True)
+
+
+@pytest.mark.parametrize("call", ["stop", "start", "reboot"])
+def test_power_of_an_unknown_instance(world, call):
+    with pytest.raises(Ec2Error) as caught:
+        getattr(world.ec2, call)(NOBODY)
+    assert (caught.value.code, caught.value.retryable) == ("InvalidInstanceID.NotFound", False)
+
+
+# --- tags and the source/destination check -----------------------------------------------------------------------------------------
+
+
+def test_tags(world):
+    def tags():
+        return dict(world.ec2.describe_instances(world.nodes)["nat-b"].tags)
+
+    before = tags()
+    world.ec2.set_tag(world.instance("b"), "nat-failover:fence", "nat-a:stop")
+    world.ec2.set_tag(world.instance("b"), "nat-failover:fence", "nat-a:started")
+    assert tags() == {**before, "nat-failover:fence": "nat-a:started"}
+    for _ in range(2):  # what is not there is fine
+        world.ec2.delete_tag(world.instance("b"), "nat-failover:fence")
+    assert tags() == before
+
+
+def test_a_tag_is_cut_to_what_ec2_takes(world):
+    world.ec2.set_tag(world.instance("a"), "nat-failover:drained", "x" * 300)
+    assert world.ec2.describe_instances(world.nodes)["nat-a"].tags["nat-failover:drained"] == "x" * 256
+
+
+def test_source_dest_check(world):
+    for wanted in (False, True):
+        world.ec2.set_source_dest_check(world.instance("a"), wanted)
+        assert world.ec2.source_dest_check(world.instance("a")) is wanted
+        assert world.ec2.describe_instances(world.nodes)["nat-a"].source_dest_check is wanted
+        assert world.api.instance("nat-a").source_dest_check is wanted
+
+
+def test_source_dest_check_of_an_instance_with_two_interfaces(world):
+    # The instance-level call is refused here; the primary interface is the one that counts.
+    client = world.api.client()
+    second = client.create_network_interface(SubnetId=world.ids.zones["a"].public_subnet)["NetworkInterface"]
+    client.attach_network_interface(
+        NetworkInterfaceId=second["NetworkInterfaceId"], InstanceId=world.instance("a"), DeviceIndex=1
+    )
+    world.ec2.set_source_dest_check(world.instance("a"), False)
+    assert world.ec2.source_dest_check(world.instance("a")) is False
+    assert world.ec2.describe_instances(world.nodes)["nat-a"].interface_id == world.interface("a")
+
+
+def test_source_dest_check_of_an_unknown_instance(world):
+    with pytest.raises(Ec2Error, match=NOBODY):
+        world.ec2.source_dest_check(NOBODY)
