@@ -117,8 +117,8 @@ class Cloud:
         self.replace(tags={**self.state.tags, node: tags if value is None else {**tags, key: value}})
 
     def stop(self, caller: str, node: str) -> None:
-        self.watch(caller, "StopInstances", node)
-        if self.state.instances[node] == "running":
+        if self.state.instances[node] == "running":  # otherwise it changes nothing
+            self.watch(caller, "StopInstances", node)
             self._become(node, "stopping")
             self.power(node, "off")
             self._later(node, STOP, "stopped")

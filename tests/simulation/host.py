@@ -227,8 +227,9 @@ class Host:
         self._read()
         self._soon(self.plan.watch or self.config.ec2.poll, self._read_loop)
 
-    def _read(self) -> None:
-        if self.reading >= 3:
+    def _read(self, then: t.Callable[[], None] = lambda: None) -> None:
+        if self.reading >= 4:
+            then()
             return
         self.reading += 1
         began = self.read_began = self.timeline.now
@@ -237,10 +238,12 @@ class Host:
             self.reading -= 1
             routes, instances = found
             self._merge(routes, instances)
+            then()
             self._ec2(True, began)
 
         def failed(code: str) -> None:
             self.reading -= 1
+            then()
             self._ec2(False, began)
 
         self._call("Describe", lambda: self.cloud.read(self.config.claims, began), done, failed)
@@ -363,7 +366,10 @@ class Host:
 
         def answered(result: t.Any) -> None:
             self._ec2(True, began)
-            ended(done(result))
+            if key[0] == "fence":
+                self._read(lambda: ended(done(result)))  # the next step must rest on a newer reading
+            else:
+                ended(done(result))
 
         def failed(code: str) -> None:
             self.timeline.tell("%s: %s failed: %s" % (self.name, " ".join(key), code))
@@ -400,11 +406,7 @@ class Host:
             "start": ("StartInstances", started),
         }[step.step]
 
-        def done(result: t.Any) -> bool:
-            self._read()
-            return True
-
-        self._act(step.key, action, apply, done)
+        self._act(step.key, action, apply, lambda result: True)
 
     # --- what operators do ---------------------------------------------------------------------------------------------------------
 

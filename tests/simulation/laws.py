@@ -13,6 +13,7 @@ from .network import Network
 from .timeline import Timeline
 
 SEEN = 1.3  # seconds until a node knows its own broken NAT: one round of facts, and a tick
+KNOWN = 2.0  # seconds until it knows that its uplink is gone: three internet checks
 READ = 10.0  # seconds until a node knows an operator's edit, with stale reads
 LOOK = 0.25  # seconds between looks at the truth
 WRITES = 12  # per claim and incident
@@ -30,7 +31,8 @@ class Laws:
         config = next(iter(hosts.values())).config
         self.fence_after, self.return_after = config.fence.after, config.returns.after
         past = -3600.0
-        self.bad_at = dict.fromkeys(hosts, past)  # last look at which it did not forward
+        self.bad_at = dict.fromkeys(hosts, past)  # last look at which it had not forwarded for so long that it must know
+        self.bad_for = dict.fromkeys(hosts, 0.0)
         self.mute_at = dict.fromkeys(hosts, past)  # last look at which it could not have shown a flare
         self.unfit_at = dict.fromkeys(hosts, past)  # last look at which a peer had any reason to doubt it
         self.alive_at = dict.fromkeys(hosts, 0.0)  # last look at which its service ran
@@ -52,7 +54,8 @@ class Laws:
         now, cloud, network = self.timeline.now, self.cloud, self.network
         disturbed = bool(network.cut) or network.loss > 0 or network.no_icmp
         for name, host in self.hosts.items():
-            if not host.forwards:
+            self.bad_for[name] = 0.0 if host.forwards else self.bad_for[name] + LOOK
+            if self.bad_for[name] > KNOWN:
                 self.bad_at[name] = now
             hindered = cloud.stale or cloud.throttled or cloud.lost_answers or not cloud.up
             if not host.running or not host.reaches_ec2() or hindered or (name, "CreateTags") in cloud.denied:
@@ -88,11 +91,14 @@ class Laws:
             owner = owner_of(action.before.target)
             if action.kind == "return" and now - self.bad_at[name] < self.return_after - SEEN:
                 self.break_("L7", "%s returns %s %.1f s after it could not forward" % (name, action.claim, now - self.bad_at[name]))
-            fine = owner in self.hosts and now - self.unfit_at[owner] > 3.0
+            fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
             if action.kind == "adopt" and fine and now - self.unfit_at[name] > 3.0:
                 self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))
             if now - self.odd_since.get(action.claim, now) > READ:
                 self.break_("L8", "%s fights over %s, which somebody pointed elsewhere" % (name, action.claim))
+
+    def _fine(self, host: Host) -> bool:
+        return host.running and host.forwards and host.state == ACTIVE
 
     # --- calls that took effect ----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -34,9 +35,10 @@ class Control:
 
     async def close(self) -> None:
         if self._server is not None:
+            # Not wait_closed(): a `drain --wait 600` under way must not hold up the end of the service.
             self._server.close()
-            await self._server.wait_closed()
-            os.unlink(self.path)
+            with contextlib.suppress(FileNotFoundError):  # newer Pythons unlink it themselves
+                os.unlink(self.path)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -97,6 +97,13 @@ class Gatherer:
         """Read EC2 now; a read that is under way does not count."""
         self._read_now.set()
 
+    async def read_since(self, moment: float) -> None:
+        """Wait until the instances have been read by a call that began after ``moment``, or EC2 has not answered for a while."""
+        deadline = moment + 3 * (self.config.ec2.connect_timeout + self.config.ec2.read_timeout)
+        self.read_soon()
+        while self.clock() < deadline and all(view.read_at < moment for view in self.instances.values()):
+            await asyncio.sleep(0.05)
+
     def note_route(self, claim: Claim, view: RouteView) -> None:
         """Take in what a write re-read."""
         self._merge({claim: view}, {})

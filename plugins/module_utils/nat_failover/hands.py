@@ -135,8 +135,7 @@ class Hands:
         else:
             await self._call(self.ec2.stop, instance, step.step == "force_stop")
         # The next step must rest on what EC2 says now, not on what it said before this one.
-        self.gatherer.read_soon()
-        await asyncio.sleep(self.config.ec2.read_timeout / 2)
+        await self.gatherer.read_since(self.clock())
         return True
 
     # --- own tags ------------------------------------------------------------------------------------------------------------------
