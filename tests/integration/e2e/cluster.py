@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The real service on the lab's bare hosts: what the role and systemd do on machines, done by a boot hook."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lab.fabric import netns
+from lab.fabric.names import INTERFACE
+from lab.hosts.host import Host
+from lab.testing import RunningLab, running_lab
+
+ROOT = Path(__file__).resolve().parents[3]
+LAUNCHER = ROOT / "roles" / "nat_instance" / "files" / "main.py"
+KEY = "only-for-the-lab-0123456789abcdef"
+# As short as the configuration allows: these tests are about what happens, not about how long an operator wants it to take.
+QUICK: dict[str, Any] = {
+    "return": {"after_s": 2, "max_s": 20},
+    "fence": {"after_s": 5, "stagger_s": 5},
+    "ec2": {"connect_timeout_s": 0.5, "read_timeout_s": 1, "poll_s": 1},
+    "unseen_after_s": 4,
+}
+
+
+class Cluster:
+    """A running lab with the service on each NAT node."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.settings = {**QUICK, **settings}
+        self.lab: RunningLab = None  # type: ignore[assignment]  # set as soon as there is one
+        self._services: dict[str, subprocess.Popen[bytes]] = {}
+        self._watches: list[threading.Thread] = []
+        self.log = folder / "service.log"
+
+    # --- the nodes ---------------------------------------------------------------------------------------------------------------
+
+    def boot(self, host: Host) -> None:
+        """What a machine does at boot: sysctl, rules, service."""
+        netns.sysctl(host.namespace, {"ipv4/ip_forward": "1"})
+        if self.lab is not None:  # the first boot comes before the ids are known
+            self.start(host)
+
+    def start(self, host: Host) -> None:
+        self.write_config(host.name)
+        host.exec(self.command(host.name, "rules", "apply"), env=self.environment())
+        with self.log.open("ab") as log:
+            process = host.popen(self.command(host.name, "run"), env=self.environment(), stdout=log, stderr=log)
+        self._services[host.name] = process
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT / "plugins" / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def command(self, node: str, *words: str) -> list[str]:
+        return [sys.executable, str(LAUNCHER), "--config", str(self.folder / node / "config.json"), *words]
+
+    def write_config(self, node: str, **changes: Any) -> Path:
+        """The node's configuration file, as the role would write it."""
+        home = self.folder / node
+        home.mkdir(exist_ok=True)
+        (home / "key").write_text(KEY + "\n", encoding="ascii")
+        zones = self.lab.ids.zones.values()
+        config = {
+            "cluster": "lab",
+            "self": node,
+            "region": "eu-west-1",
+            "nodes": [{"name": z.node, "instance_id": z.instance_id, "route_tables": [z.route_table]} for z in zones],
+            "interface": INTERFACE,
+            "sources": ["10.0.0.0/16"],
+            "self_check": {"targets": ["198.51.100.11:443", "198.51.100.12:443"]},
+            "key_file": str(home / "key"),
+            "runtime_directory": str(home / "run"),
+            "state_directory": str(home / "state"),
+            **self.settings,
+            **changes,
+        }
+        config["ec2"] = {"endpoint_url": "http://198.51.100.53", **self.settings["ec2"]}
+        path = home / "config.json"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return path
+
+    def run(self, node: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """The command ``nat-failover`` on a node."""
+        done: subprocess.CompletedProcess[str] = self.lab.exec(
+            node, self.command(node, *words), check=False, env=self.environment()
+        )
+        return done
+
+    def service(self, node: str) -> subprocess.Popen[bytes]:
+        return self._services[node]
+
+    def status(self, node: str) -> dict[str, Any]:
+        """What the node's service says; raises if it does not answer."""
+        done = self.run(node, "status", "--json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def verdict(self, node: str, peer: str) -> str:
+        return next(row["verdict"] for row in self.status(node)["verdicts"] if row["peer"] == peer)
+
+    def events(self, node: str, kind: str) -> list[str]:
+        """The texts of a node's events of one kind since its service started."""
+        return [event["text"] for event in self.status(node)["events"] if event["kind"] == kind]
+
+    # --- waiting and looking -----------------------------------------------------------------------------------------------------
+
+    def wait(self, what: str, true: Callable[[], bool], seconds: float = 15.0) -> float:
+        """Wait until something is true; returns when (monotonic). On a timeout the service's log is in the error."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if true():
+                    return time.monotonic()
+            except (AssertionError, StopIteration):
+                pass  # a service that is just starting does not answer yet
+            time.sleep(0.05)
+        raise AssertionError(f"not within {seconds} s: {what}\n{self.log.read_text()[-6000:]}")
+
+    def settle(self) -> None:
+        """All nodes see each other healthy, and every claim is at home."""
+        nodes = [zone.node for zone in self.lab.ids.zones.values()]
+        pairs = [(one, two) for one in nodes for two in nodes if one != two]
+        self.wait("all healthy", lambda: all(self.verdict(*pair) == "healthy" for pair in pairs), 20)
+        self.wait("all at home", lambda: all(self.lab.owner(z) == f"nat-{z}" for z in self.lab.ids.zones), 20)
+        self.wait("all fit", lambda: all(self.status(node)["self"]["forwarding"] for node in nodes))
+
+    def writes(self, *actions: str) -> list[tuple[str, str]]:
+        """(action, caller) of the writes so far, flares left out."""
+        wanted = actions or ("ReplaceRoute", "CreateRoute", "StopInstances", "StartInstances", "RebootInstances")
+        return [(call.action, call.caller) for call in self.lab.calls() if call.action in wanted]
+
+
+@contextmanager
+def running_cluster(folder: Path, *, settings: dict[str, Any] | None = None, **options: Any) -> Iterator[Cluster]:
+    """A settled cluster on bare hosts."""
+    cluster = Cluster(folder, settings or {})
+    with running_lab(on_boot=cluster.boot, source_dest_check=False, **options) as lab:
+        cluster.lab = lab
+        for zone in lab.ids.zones.values():
+            cluster.start(lab.host(zone.node))
+        cluster.settle()
+        yield cluster

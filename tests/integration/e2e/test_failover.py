@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job: a node dies, packets flow again, the node is stopped and started, its route comes home."""
+
+from __future__ import annotations
+
+import time
+
+from tests.integration.e2e.cluster import Cluster
+
+
+def test_a_dead_node_is_replaced_fenced_and_gets_its_route_back(cluster: Cluster) -> None:
+    lab = cluster.lab
+    with lab.stream("client-a") as stream, lab.stream("client-b") as other:
+        stream.wait_for_answer()
+        other.wait_for_answer()
+        killed = lab.fault("kill", "nat-a")
+        cluster.wait("nat-b owns zone a", lambda: lab.owner("a") == "nat-b", 5)
+        stream.wait_for_answer()
+        assert lab.host("nat-a").state == "killed", "the route moves long before anything is stopped"
+        cluster.wait("nat-a runs again", lambda: lab.host("nat-a").boots == 2, 20)
+        cluster.wait("the route is home again", lambda: lab.owner("a") == "nat-a", 20)
+        time.sleep(0.3)
+        stream.wait_for_answer()
+    took = stream.result().outage_ms(killed, killed + 10)
+    assert 300 < took < 3000, "a hard death is noticed by silence; the figure itself is measured by the benchmark"
+    assert other.result().packets_lost == 0, "zone b never noticed"
+    assert cluster.writes() == [
+        ("ReplaceRoute", "nat-b"),
+        ("StopInstances", "nat-b"),
+        ("StartInstances", "nat-b"),
+        ("ReplaceRoute", "nat-a"),
+    ]
+    cluster.wait("nat-b sees it healthy", lambda: cluster.verdict("nat-b", "nat-a") == "healthy")
+    cluster.wait("the mark is gone", lambda: not fence_marks(cluster))
+    evidence = next(text for text in cluster.events("nat-b", "verdict") if "failed" in text)
+    assert "probes unanswered" in evidence and "own forwarding, internet and EC2 API proven" in evidence
+
+
+def fence_marks(cluster: Cluster) -> list[str]:
+    """The values of all fence tags in EC2."""
+    found = cluster.lab.client().describe_tags(Filters=[{"Name": "key", "Values": ["nat-failover:fence"]}])
+    return [tag["Value"] for tag in found["Tags"]]
+
+
+def test_route_mode_takes_routes_and_stops_nobody(tmp_path, request) -> None:  # type: ignore[no-untyped-def]
+    from tests.integration.e2e.cluster import running_cluster
+
+    with running_cluster(tmp_path, settings={"mode": "route"}) as cluster:
+        cluster.lab.fault("kill", "nat-a")
+        cluster.wait("nat-b owns zone a", lambda: cluster.lab.owner("a") == "nat-b", 5)
+        time.sleep(8)
+        assert cluster.writes() == [("ReplaceRoute", "nat-b")]
+
+
+def test_drain_loses_no_packet_and_resume_brings_the_route_home(cluster: Cluster) -> None:
+    lab = cluster.lab
+    with lab.stream("client-a") as stream:
+        stream.wait_for_answer()
+        drained = cluster.run("nat-a", "drain", "--wait", "10", "--reason", "kernel update")
+        assert (drained.returncode, drained.stdout) == (0, "drained\n"), drained.stderr
+        assert lab.owner("a") == "nat-b"
+        time.sleep(0.3)
+        resumed = cluster.run("nat-a", "resume")
+        assert (resumed.returncode, resumed.stdout) == (0, "active\n"), resumed.stderr
+        cluster.wait("the route is home again", lambda: lab.owner("a") == "nat-a")
+        time.sleep(0.3)
+    assert stream.result().packets_lost <= 1
+    assert [action for action, _caller in cluster.writes()] == ["ReplaceRoute", "ReplaceRoute"]
+
+
+def test_a_drained_node_may_be_powered_off(cluster: Cluster) -> None:
+    assert cluster.run("nat-a", "drain").returncode == 0
+    cluster.lab.host("nat-a").power_off()
+    time.sleep(8)  # longer than the fence's delay
+    assert cluster.writes("StopInstances", "StartInstances") == []
+    cluster.lab.host("nat-a").power_on()
+    cluster.wait("it is still drained after the boot", lambda: cluster.status("nat-a")["state"] == "drained")
+    assert cluster.lab.owner("a") == "nat-b"
+    assert cluster.run("nat-a", "resume").returncode == 0
+    cluster.wait("the route is home again", lambda: cluster.lab.owner("a") == "nat-a")
