@@ -51,6 +51,7 @@ RETRYABLE = frozenset(
 )
 THROTTLED = frozenset(("RequestLimitExceeded", "Throttling", "ThrottlingException"))
 THROTTLE_TRIES, THROTTLE_PAUSE = 6, 0.25  # dry runs only; the pause (seconds) doubles
+LONGEST_MESSAGE = 600  # characters; AWS's refusals name a role and a resource by their ARNs
 NO_TABLE = frozenset(("InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed"))
 # What EC2 says of a dry run that was allowed. IncorrectInstanceState: a peer that is stopped just now; ReplaceRoute says
 # InvalidParameterValue where there is no route yet, CreateRoute RouteAlreadyExists where there is one.
@@ -143,16 +144,18 @@ class Ec2:
         """Routes by table id; tables that EC2 does not know are left out."""
         resource = ", ".join(ids)
         try:
-            answers = [self._call("DescribeRouteTables", resource, RouteTableIds=ids)]
+            answers = [self._read("DescribeRouteTables", resource, "RouteTables", RouteTableIds=ids)]
         except Ec2Error as error:
             if error.code not in NO_TABLE:
                 raise
             # One unknown id spoils the whole call, a filter just matches less. It pages, though.
             wanted = [{"Name": "route-table-id", "Values": ids}]
-            answers = [self._call("DescribeRouteTables", resource, Filters=wanted)]
+            answers = [self._read("DescribeRouteTables", resource, "RouteTables", Filters=wanted)]
             while answers[-1].get("NextToken"):
                 more = answers[-1]["NextToken"]
-                answers.append(self._call("DescribeRouteTables", resource, Filters=wanted, NextToken=more))
+                answers.append(
+                    self._read("DescribeRouteTables", resource, "RouteTables", Filters=wanted, NextToken=more)
+                )
         return {table["RouteTableId"]: table.get("Routes", []) for answer in answers for table in answer["RouteTables"]}
 
     def describe_instances(self, nodes: t.Iterable[Node], strict: bool = False) -> t.Dict[str, InstanceView]:
@@ -179,7 +182,7 @@ class Ec2:
         }
 
     def _instances(self, ids: t.List[str]) -> t.Dict[str, t.Any]:
-        answer = self._call("DescribeInstances", ", ".join(ids), InstanceIds=ids)
+        answer = self._read("DescribeInstances", ", ".join(ids), "Reservations", InstanceIds=ids)
         return {
             instance["InstanceId"]: instance
             for reservation in answer["Reservations"]
@@ -325,6 +328,13 @@ class Ec2:
                 return True
         return False
 
+    def _read(self, action: str, resource: str, key: str, **parameters: t.Any) -> t.Any:
+        """A call whose answer must hold ``key``: botocore takes any XML, such as a proxy's page, for an empty answer."""
+        answer = self._call(action, resource, **parameters)
+        if key not in answer:
+            raise self._error(action, resource, "BadAnswer", "the answer is not one of EC2, it holds no %s" % key)
+        return answer
+
     def _call(self, action: str, resource: str, **parameters: t.Any) -> t.Any:
         """One call; all of botocore's exceptions become ``Ec2Error`` here."""
         method = "".join("_" + character.lower() if character.isupper() else character for character in action).lstrip(
@@ -334,9 +344,10 @@ class Ec2:
             return getattr(self._client, method)(**parameters)
         except botocore.exceptions.ClientError as error:
             detail = error.response.get("Error", {})
-            raise self._error(
-                action, resource, detail.get("Code", "Unknown"), detail.get("Message", str(error))
-            ) from None
+            code, message = str(detail.get("Code", "Unknown")), str(detail.get("Message", error))
+            if code.isdigit():  # an HTTP status, with a page that is not of EC2 but of something on the way
+                code, message = "BadAnswer", "HTTP %s %s" % (code, message)
+            raise self._error(action, resource, code, message) from None
         except (
             botocore.exceptions.NoCredentialsError,
             botocore.exceptions.PartialCredentialsError,
@@ -366,7 +377,8 @@ class Ec2:
         if code in DENIED:
             scope = "*" if action.startswith("Describe") else resource  # IAM knows no narrower resource for reading
             remedy = "allow ec2:%s on %s in the IAM policy of this instance's role" % (action, scope)
-        return Ec2Error("ec2:%s" % action, resource, code, message, retryable=code in RETRYABLE, remedy=remedy)
+        line = " ".join(message.split())[:LONGEST_MESSAGE]
+        return Ec2Error("ec2:%s" % action, resource, code, line, retryable=code in RETRYABLE, remedy=remedy)
 
 
 def _needed(

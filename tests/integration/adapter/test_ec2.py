@@ -86,6 +86,11 @@ def test_a_prefix_list_as_destination(world):
         PrefixListName="partners", MaxEntries=1, AddressFamily="IPv4", Entries=[{"Cidr": "192.0.2.0/24"}]
     )
     claim = world.claim("a", made["PrefixList"]["PrefixListId"])
+    # moto forgets the destination of a route that is created to an interface; one that is there it replaces well.
+    world.api.client().create_route(
+        RouteTableId=claim.route_table, DestinationPrefixListId=claim.destination, GatewayId=world.ids.internet_gateway
+    )
+    assert world.ec2.describe_routes([claim])[claim].target == world.ids.internet_gateway
     assert world.ec2.set_route(claim, world.interface("b")).target == world.interface("b")
 
 

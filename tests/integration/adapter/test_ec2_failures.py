@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How calls fail: each failure has a code, says whether to try again, names action and resource, and gives a remedy."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from lab.api import backend
+from nat_failover.ec2 import Ec2
+from nat_failover.errors import Ec2Error, NatFailoverError
+from nat_failover.model import ROUTE_ACTIVE
+
+HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+def failure(call, *arguments, **options):
+    with pytest.raises(Ec2Error) as caught:
+        call(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+# --- the answer is lost, or late -------------------------------------------------------------------------------------------------
+
+
+def test_a_write_whose_answer_was_lost_is_found_done_by_the_re_read(world):
+    world.api.fault("ReplaceRoute", drop="after", count=1)
+    view = world.ec2.set_route(world.claim("b"), world.interface("a"))
+    assert (view.state, view.target) == (ROUTE_ACTIVE, world.interface("a"))
+    assert len(world.api.calls(action="ReplaceRoute")) == 1  # never sent twice by itself
+
+
+def test_a_write_that_never_arrived_is_not_taken_for_done(world):
+    world.api.fault("ReplaceRoute", drop="before", count=1)
+    assert world.ec2.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
+
+
+def test_a_write_that_is_applied_after_we_gave_up(api, connect):
+    world = connect(api, read_timeout=0.2)
+    world.api.fault("ReplaceRoute", delay_ms=600, count=1)
+    began = time.monotonic()
+    view = world.ec2.set_route(world.claim("b"), world.interface("a"))
+    assert view.target == world.interface("b")  # what EC2 says now, which is not a "no" ...
+    assert time.monotonic() - began < 0.6
+    end = time.monotonic() + 5
+    while world.api.target(world.claim("b").route_table) != world.interface("a"):  # ... and the late write comes
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_when_the_re_read_fails_too_the_first_failure_is_told(world):
+    world.api.fault("ReplaceRoute", drop="after", count=1)
+    world.api.fault("DescribeRouteTables", error="RequestLimitExceeded")
+    error = failure(world.ec2.set_route, world.claim("b"), world.interface("a"))
+    assert (error.action, error.code, error.retryable) == ("ec2:ReplaceRoute", "EndpointUnreachable", True)
+
+
+def test_a_write_that_cannot_be_re_read_is_not_done(world):
+    world.api.fault("DescribeRouteTables", error="RequestLimitExceeded")
+    error = failure(world.ec2.set_route, world.claim("b"), world.interface("a"))
+    assert (error.action, error.code) == ("ec2:DescribeRouteTables", "RequestLimitExceeded")
+
+
+def test_a_create_whose_answer_was_lost(world):
+    world.api.client().delete_route(RouteTableId=world.claim().route_table, DestinationCidrBlock="0.0.0.0/0")
+    world.api.fault("CreateRoute", drop="after", count=1)
+    assert world.ec2.set_route(world.claim(), world.interface("a")).target == world.interface("a")
+
+
+def test_a_stale_read_is_returned_as_read(world):
+    # EC2 is eventually consistent: the re-read may still show the old target. The caller must look again, not believe.
+    world.api.fault("DescribeRouteTables", stale_s=60)
+    assert world.ec2.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
+    world.api.clear_faults()
+    assert world.ec2.describe_routes([world.claim("b")])[world.claim("b")].target == world.interface("a")
+
+
+@pytest.mark.parametrize("body, status", [(HTML, 502), (HTML, 200), ("", 200), ("<DescribeRouteT", 200)])
+def test_an_answer_that_cannot_be_read(world, body, status):
+    world.api.fault("DescribeRouteTables", body=body, status=status)
+    error = failure(world.ec2.describe_routes, world.claims)
+    assert error.retryable
+    assert error.action == "ec2:DescribeRouteTables"
+
+
+def test_an_unreadable_answer_to_a_write_is_not_a_no(world):
+    world.api.fault("ReplaceRoute", body=HTML, status=200, count=1)
+    assert world.ec2.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
+
+
+# --- EC2 says no, or later ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code, retryable",
+    [
+        ("RequestLimitExceeded", True),
+        ("Throttling", True),
+        ("InternalError", True),
+        ("Unavailable", True),
+        ("ServiceUnavailable", True),
+        ("IncorrectInstanceState", True),
+        ("RequestExpired", True),
+        ("OperationNotPermitted", False),
+        ("AuthFailure", False),
+        ("UnauthorizedOperation", False),
+        ("OptInRequired", False),
+    ],
+)
+def test_codes(world, code, retryable):
+    world.api.fault("StopInstances", error=code, message="As AWS says it.")
+    error = failure(world.ec2.stop, world.instance("b"))
+    assert (error.code, error.retryable, error.resource) == (code, retryable, f"instance {world.instance('b')}")
+    assert str(error).startswith(f"ec2:StopInstances on instance {world.instance('b')}: As AWS says it ({code})")
+    assert len(world.api.calls(action="StopInstances")) == 1  # botocore repeats nothing
+
+
+def test_throttled_by_a_token_bucket(world):
+    world.api.fault("DescribeInstances", burst=2, rate=0)
+    for _ in range(2):
+        world.ec2.describe_instances(world.nodes)
+    assert failure(world.ec2.describe_instances, world.nodes).code == "RequestLimitExceeded"
+
+
+def test_denied_names_action_and_resource(iam, connect):
+    world = connect(iam)
+    with iam.api.lock:
+        backend.iam().delete_role_policy("lab-nat-a", "nat-failover")
+    error = failure(world.ec2.set_route, world.claim(), world.interface("a"))
+    assert (error.code, error.retryable) == ("UnauthorizedOperation", False)
+    assert f"allow ec2:ReplaceRoute on route-table {world.claim().route_table} " in error.remedy
+    error = failure(world.ec2.describe_routes, world.claims)
+    assert "allow ec2:DescribeRouteTables on * in the IAM policy" in error.remedy  # reading knows no narrower resource
+
+
+def test_a_node_may_write_what_its_policy_names(iam, connect):
+    world = connect(iam)
+    assert world.ec2.set_route(world.claim("b"), world.interface("a")).target == world.interface("a")
+    world.ec2.set_tag(world.instance("a"), "nat-failover:flare", "boot:1")
+    assert {call.caller for call in iam.calls()} == {"nat-a"}
+
+
+def test_expired_credentials(iam, connect):
+    world = connect(iam)
+    iam.control("expire", {"caller": "nat-a"})
+    error = failure(world.ec2.describe_routes, world.claims)
+    assert (error.code, error.retryable) == ("RequestExpired", True)  # botocore renews a role's by itself
+    assert "clock" in error.remedy
+
+
+def test_wrong_credentials(iam, connect, monkeypatch):
+    connect(iam)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    error = failure(Ec2(iam.api.region, iam.endpoint).stop, "i-0fffffffffffffff0")
+    assert (error.code, error.retryable) == ("AuthFailure", False)
+    assert "check this instance's role and the clock" in error.remedy
+
+
+# --- before EC2 is reached -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_credentials(api):
+    error = failure(Ec2(api.api.region, api.endpoint).stop, "i-0fffffffffffffff0")
+    assert (error.code, error.retryable) == ("NoCredentials", False)
+    assert "instance profile" in error.remedy and "169.254.169.254" in error.remedy
+    assert api.calls() == []
+
+
+def test_nobody_listens(api, connect):
+    world = connect(api)
+    api.stop()
+    error = failure(world.ec2.describe_routes, world.claims)
+    assert (error.code, error.retryable) == ("EndpointUnreachable", True)
+    assert f"check that this host reaches {api.endpoint}" in error.remedy
+
+
+def test_a_name_that_is_none(connect, api):
+    connect(api)
+    error = failure(Ec2("eu-west-1", "http://ec2.invalid").stop, "i-0fffffffffffffff0")
+    assert error.code == "EndpointUnreachable"
+    assert "http://ec2.invalid" in error.remedy
+
+
+def test_no_answer_in_time(api, connect):
+    world = connect(api, read_timeout=0.1)
+    api.fault("DescribeInstances", delay_ms=500)
+    began = time.monotonic()
+    error = failure(world.ec2.describe_instances, world.nodes)
+    assert (error.code, error.retryable) == ("Timeout", True)
+    assert time.monotonic() - began < 0.5
+
+
+def test_no_connection_in_time(connect, api):
+    connect(api)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:  # the queue is full: the kernel drops what follows
+            each.setblocking(False)
+            each.connect_ex(address)
+        ec2 = Ec2("eu-west-1", f"http://127.0.0.1:{address[1]}", connect_timeout=0.2)
+        error = failure(ec2.stop, "i-0fffffffffffffff0")
+        for each in waiting:
+            each.close()
+    assert (error.code, error.retryable) == ("Timeout", True)
+
+
+def test_a_connection_that_is_cut(api, connect):
+    world = connect(api)
+    api.fault("StopInstances", drop="before")
+    error = failure(world.ec2.stop, world.instance("b"))
+    assert (error.code, error.retryable) == ("EndpointUnreachable", True)
+
+
+def test_tls_to_something_else(connect, api):
+    connect(api)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse():
+            connection, _ = server.accept()
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        error = failure(Ec2("eu-west-1", f"https://127.0.0.1:{server.getsockname()[1]}").stop, "i-0fffffffffffffff0")
+        thread.join()
+    assert error.code == "EndpointUnreachable"
+
+
+@pytest.mark.parametrize("region, endpoint", [("eu west", None), ("eu-west-1", "nonsense")])
+def test_a_client_that_cannot_be_made(region, endpoint):
+    with pytest.raises(NatFailoverError, match="ec2: no client for region"):
+        Ec2(region, endpoint)
+
+
+def test_without_boto3(monkeypatch):
+    monkeypatch.setattr("nat_failover.ec2.HAS_BOTO3", False)
+    with pytest.raises(NatFailoverError, match="boto3 is missing.*apt-get install python3-boto3"):
+        Ec2("eu-west-1")
+
+
+# --- threads -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_many_threads_share_one_adapter(world):
+    failures = []
+
+    def work(zone):
+        try:
+            for target in ("a", "b") * 3:
+                assert world.ec2.set_route(world.claim(zone), world.interface(target)).target == world.interface(target)
+        except Exception as error:  # of whatever kind, for the assertion below
+            failures.append(error)
+
+    # Each thread has a claim of its own, as the writers of the service have.
+    threads = [threading.Thread(target=work, args=(zone,)) for zone in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
