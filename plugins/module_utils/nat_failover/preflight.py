@@ -9,27 +9,44 @@ import typing as t
 
 from .config import Config
 from .ec2 import Ec2
-from .errors import ConfigError, NatFailoverError
+from .errors import ConfigError, Ec2Error, NatFailoverError
 
 
 def check_online(config: Config, ec2: Ec2) -> t.List[str]:
-    """Reads, and dry runs of every write. Returns what was proven, a line each; raises one ``NatFailoverError`` naming all that is wrong."""
-    instances = ec2.describe_instances(config.nodes, strict=True)
+    """Reads, and dry runs of every write. Returns what was proven, a line each; raises one ``NatFailoverError`` naming all that is wrong.
+
+    An API that cannot be asked (no credentials, not reachable, throttled) proves nothing and is raised as it is.
+    """
+    wrong = _gone(lambda: ec2.describe_instances(config.nodes, strict=True))
+    instances = ec2.describe_instances(config.nodes)
     for index, node in enumerate(config.nodes):
         view = instances[node.name]
         if node.address and view.address and node.address != view.address:
-            raise ConfigError(
+            error = ConfigError(
                 "nodes[%d].address" % index,
                 node.address,
                 "EC2 says that %s has %s" % (node.instance_id, view.address),
                 "correct it, or leave it out",
             )
-    routes = ec2.describe_routes(config.claims, strict=True)
-    missing = ec2.permissions(config.nodes, config.claims, config.self_name, config.mode, config.fence.policy)
-    if missing:
-        raise NatFailoverError("; ".join(missing))
+            wrong.append(str(error))
+    wrong += _gone(lambda: ec2.describe_routes(config.claims, strict=True))
+    if not wrong:  # a dry run on what is not there says nothing about permissions
+        wrong = ec2.permissions(config.nodes, config.claims, config.self_name, config.mode, config.fence.policy)
+    if wrong:
+        raise NatFailoverError("; ".join(wrong))
     return [
         "%d instances found" % len(instances),
-        "%d routes read" % len(routes),
+        "%d routes read" % len(config.claims),
         "all permissions of mode %s are there" % config.mode,
     ]
+
+
+def _gone(read: t.Callable[[], t.Any]) -> t.List[str]:
+    """What the configuration names and EC2 does not know, as a line."""
+    try:
+        read()
+    except Ec2Error as error:
+        if not error.code.endswith((".NotFound", ".Malformed")):
+            raise
+        return [str(error)]
+    return []

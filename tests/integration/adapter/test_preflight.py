@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``check-config --online`` proves with dry runs, and how it names each thing that is missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lab import vpc
+from lab.api import backend
+from nat_failover import config as configuration
+from nat_failover import ec2
+from nat_failover.errors import Ec2Error, NatFailoverError
+from nat_failover.preflight import check_online
+
+FENCE_ACTIONS = {
+    "stop_start": ("StopInstances", "StartInstances"),
+    "reboot": ("RebootInstances",),
+    "none": (),
+}
+
+
+@pytest.fixture
+def guarded(iam, connect):
+    """nat-a with its least-privilege role, enforced."""
+    return connect(iam)
+
+
+def config_of(world, mode="full", fence="stop_start", **changes):
+    raw = {
+        "cluster": "lab",
+        "self": world.name,
+        "region": world.api.api.region,
+        "mode": mode,
+        "nodes": [
+            {"name": zone.node, "instance_id": zone.instance_id, "route_tables": [zone.route_table]}
+            for zone in world.ids.zones.values()
+        ],
+        "interface": "ens5",
+        "fence": {"policy": fence},
+        "key_file": "/etc/nat-failover/heartbeat.key",
+        **changes,
+    }
+    return configuration.parse(raw)
+
+
+def allow_only_without(world, *actions):
+    """The role's policy without some actions."""
+    arguments = ([zone.route_table for zone in world.ids.zones.values()], "lab", backend.ACCOUNT, backend.REGION)
+    policy = vpc.policy(*arguments)
+    for statement in policy["Statement"]:
+        statement["Action"] = [each for each in statement["Action"] if each.removeprefix("ec2:") not in actions] or [
+            "ec2:DescribeVpcs"
+        ]
+    with world.api.api.lock:
+        backend.iam().put_role_policy("lab-nat-a", vpc.POLICY, json.dumps(policy))
+
+
+def refusal(world, **options):
+    with pytest.raises(NatFailoverError) as caught:
+        check_online(config_of(world, **options), world.ec2)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def dry_runs(world):
+    return {(call.action, call.error) for call in world.api.calls(writes=True)}
+
+
+@pytest.mark.parametrize("fence", list(FENCE_ACTIONS))
+@pytest.mark.parametrize("mode", ["observe", "route", "full"])
+def test_the_least_privilege_role_is_enough_and_nothing_is_changed(guarded, mode, fence):
+    before = guarded.api.api.snapshot()
+    assert check_online(config_of(guarded, mode, fence), guarded.ec2) == [
+        "2 instances found",
+        "2 routes read",
+        f"all permissions of mode {mode} are there",
+    ]
+    assert guarded.api.api.snapshot() == before
+    actions = {"CreateTags", "DeleteTags"}
+    if mode != "observe":
+        actions |= {"ReplaceRoute", "CreateRoute"}
+    if mode == "full":
+        actions |= set(FENCE_ACTIONS[fence])
+    asked = dry_runs(guarded)
+    assert {action for action, _error in asked} == actions
+    assert {error for _action, error in asked} <= {"DryRunOperation", "RouteAlreadyExists"}  # none took effect
+
+
+@pytest.mark.parametrize(
+    "action, fence, resource",
+    [
+        ("CreateTags", "none", "instance {a}"),
+        ("DeleteTags", "none", "instance {a}"),
+        ("ReplaceRoute", "none", "route-table {table_a}"),
+        ("CreateRoute", "none", "route-table {table_b}"),
+        ("StopInstances", "stop_start", "instance {b}"),
+        ("StartInstances", "stop_start", "instance {b}"),
+        ("RebootInstances", "reboot", "instance {b}"),
+    ],
+)
+def test_each_missing_permission_is_named_with_its_resource(guarded, action, fence, resource):
+    allow_only_without(guarded, action)
+    names = {"a": guarded.instance("a"), "b": guarded.instance("b")}
+    names.update({f"table_{zone}": guarded.claim(zone).route_table for zone in "ab"})
+    error = refusal(guarded, fence=fence)
+    assert f"missing permission ec2:{action} on {resource.format(**names)}; allow it in the IAM policy" in str(error)
+    assert str(error).count("missing permission") == str(error).count(f"ec2:{action} ")  # and no other
+
+
+def test_all_missing_permissions_are_named_at_once(guarded):
+    allow_only_without(guarded, "CreateRoute", "StopInstances")
+    error = str(refusal(guarded))
+    for line in ("CreateRoute on route-table", "StopInstances on instance"):
+        assert line in error
+    assert error.count("missing permission") == 3
+
+
+def test_a_mode_that_needs_less_asks_for_less(guarded):
+    allow_only_without(guarded, "StopInstances", "StartInstances", "RebootInstances")
+    check_online(config_of(guarded, "route"), guarded.ec2)
+    check_online(config_of(guarded, "full", "none"), guarded.ec2)
+
+
+@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeRouteTables"])
+def test_reading_that_is_not_allowed(guarded, action):
+    allow_only_without(guarded, action)
+    error = refusal(guarded)
+    assert isinstance(error, Ec2Error)
+    assert f"allow ec2:{action} on * in the IAM policy of this instance's role" in str(error)
+
+
+def test_a_cluster_tag_that_is_missing_is_a_missing_permission(guarded):
+    guarded.api.client().delete_tags(Resources=[guarded.instance("b")], Tags=[{"Key": vpc.CLUSTER_TAG}])
+    assert f"missing permission ec2:StopInstances on instance {guarded.instance('b')}" in str(refusal(guarded))
+
+
+def test_a_route_that_is_missing_is_no_missing_permission(guarded):
+    guarded.api.client().delete_route(RouteTableId=guarded.claim().route_table, DestinationCidrBlock="0.0.0.0/0")
+    guarded.api.fault("ReplaceRoute", error="InvalidParameterValue", message="There is no route defined for 0.0.0.0/0")
+    assert check_online(config_of(guarded), guarded.ec2)
+
+
+def test_a_peer_that_is_stopped_is_no_missing_permission(guarded):
+    guarded.api.fault("StopInstances", error="IncorrectInstanceState")
+    assert check_online(config_of(guarded), guarded.ec2)
+
+
+def test_unknown_instances_and_tables_are_named_together(guarded):
+    nodes = [
+        {"name": "nat-a", "instance_id": guarded.instance("a"), "route_tables": ["rtb-0fffffffffffffff1"]},
+        {"name": "nat-b", "instance_id": "i-0fffffffffffffff1", "route_tables": ["rtb-0fffffffffffffff2"]},
+    ]
+    error = str(refusal(guarded, nodes=nodes))
+    assert "i-0fffffffffffffff1" in error and "correct the instance id or the region" in error
+    assert "rtb-0fffffffffffffff1, rtb-0fffffffffffffff2" in error and "correct the route table id" in error
+    assert guarded.api.calls(writes=True) == []
+
+
+def test_an_address_that_ec2_contradicts(guarded):
+    zones = guarded.ids.zones
+    nodes = [
+        {"name": f"nat-{zone}", "instance_id": zones[zone].instance_id, "route_tables": [zones[zone].route_table]}
+        for zone in "ab"
+    ]
+    nodes[1]["address"] = "10.0.0.99"
+    error = str(refusal(guarded, nodes=nodes))
+    assert "nodes[1].address" in error and "10.0.0.99" in error and "10.0.1.10" in error
+
+
+def test_throttling_is_waited_out(guarded, monkeypatch):
+    monkeypatch.setattr(ec2, "THROTTLE_PAUSE", 0.01)
+    guarded.api.fault("ReplaceRoute", error="RequestLimitExceeded", count=3)
+    assert check_online(config_of(guarded), guarded.ec2)
+
+
+def test_what_could_not_be_asked_is_not_proven(guarded, monkeypatch):
+    monkeypatch.setattr(ec2, "THROTTLE_PAUSE", 0.001)
+    for code in ("RequestLimitExceeded", "InternalError", "Unavailable"):
+        rule = guarded.api.fault("StopInstances", error=code)
+        error = refusal(guarded)
+        assert isinstance(error, Ec2Error)
+        assert error.code == code
+        guarded.api.control(f"fault/{rule}", method="DELETE")
+
+
+def test_no_credentials_is_one_clear_error(guarded, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    guarded.ec2 = ec2.Ec2(guarded.api.api.region, guarded.api.endpoint)
+    error = str(refusal(guarded))
+    assert "attach an instance profile with the role's policy to this instance" in error
+    assert error.count("NoCredentials") == 1
+
+
+def test_an_api_that_is_not_reachable_is_one_clear_error(guarded):
+    guarded.api.stop()
+    error = str(refusal(guarded))
+    assert f"check that this host reaches {guarded.api.endpoint}" in error
+    assert error.count("EndpointUnreachable") == 1
