@@ -19,9 +19,9 @@ FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 def runner(module: t.Any) -> t.Callable[..., t.Tuple[int, str, str]]:
     """``module.run_command`` in the form that the engine wants (docs/architecture.md): with a time limit, and never raising."""
-    path = os.pathsep.join((os.environ.get("PATH") or os.defpath, *FOLDERS))
 
     def run(argv: t.Sequence[str], *, timeout: float, stdin: str = "") -> t.Tuple[int, str, str]:
+        path = os.pathsep.join((os.environ.get("PATH") or os.defpath, *FOLDERS))
         expired = threading.Event()
         timers: t.List[threading.Timer] = []
 
@@ -38,8 +38,10 @@ def runner(module: t.Any) -> t.Callable[..., t.Tuple[int, str, str]]:
             code, out, err = module.run_command(
                 list(argv),
                 data=stdin or None,
+                binary_data=True,  # as it is, without a line feed at its end
                 environ_update={"PATH": path, "LC_ALL": "C"},
                 before_communicate_callback=arm,
+                expand_user_and_vars=False,
                 handle_exceptions=False,
             )
         except OSError as error:

@@ -14,6 +14,7 @@ description:
   - Writes the Python package C(nat_failover), which travels with this module, into a folder of the node and removes files of older versions from there.
   - Used by the role P(aws_ha.egress.nat_instance#role); there is no need to call it yourself. All files go in one task and one round trip, and what the
     service runs is exactly what the modules run.
+  - The files belong to the user that this runs as, so run it as root.
 author:
   - The aws_ha.egress contributors (@aws-ha)
 extends_documentation_fragment:
@@ -55,6 +56,7 @@ files:
 """
 
 import hashlib
+import importlib.util
 import os
 import pkgutil
 import stat
@@ -62,20 +64,22 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-# The command is where everything else is imported from, so Ansible sends the whole package along.
+# Ansible sends along what is imported from here, directly or not: with the command, everything that the service needs.
 from ansible_collections.aws_ha.egress.plugins.module_utils import nat_failover
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover import cli
 
-PACKAGE = nat_failover.__name__
-FOLDER_MODE, FILE_MODE = 0o755, 0o644
+PACKAGE = cli.__package__
+FOLDER_MODE = 0o755
+FILE_MODE = 0o644
 
 
 def carried() -> dict:
     """The package's source files by name, wherever Ansible has put them (in a zip, as a rule)."""
-    sources = {"__init__.py": nat_failover.__loader__.get_source(PACKAGE)}
-    for found in pkgutil.iter_modules(nat_failover.__path__):
-        sources[found.name + ".py"] = cli.__loader__.get_source("%s.%s" % (PACKAGE, found.name))
-    return {name: text.encode() for name, text in sources.items()}
+    names = {"__init__.py": PACKAGE}
+    names.update(
+        (found.name + ".py", "%s.%s" % (PACKAGE, found.name)) for found in pkgutil.iter_modules(nat_failover.__path__)
+    )
+    return {file: importlib.util.find_spec(name).loader.get_source(name).encode() for file, name in names.items()}
 
 
 def installed(folder: str) -> dict:
@@ -91,10 +95,10 @@ def installed(folder: str) -> dict:
 
 
 def ensure_folder(path: str) -> None:
-    """The folder, for root to write and for all to read."""
+    """The folder, for its owner to write and for all to read."""
     os.makedirs(path, mode=FOLDER_MODE, exist_ok=True)
+    os.chown(path, os.geteuid(), -1)
     os.chmod(path, FOLDER_MODE)
-    os.chown(path, 0, 0)
 
 
 def write(module: AnsibleModule, path: str, content: bytes) -> None:
@@ -104,16 +108,17 @@ def write(module: AnsibleModule, path: str, content: bytes) -> None:
         stream.write(content)
     os.chmod(temporary, FILE_MODE)
     module.atomic_move(temporary, path)
-    os.chown(path, 0, 0)
+    # It keeps owner and mode of the file that was there before.
+    os.chown(path, os.geteuid(), -1)
     os.chmod(path, FILE_MODE)
 
 
 def folder_is_right(path: str) -> bool:
-    """Whether it is there, root's, and no one else may write."""
+    """Whether it is there and nobody but its owner, who is us, may write."""
     if not os.path.isdir(path):
         return False
     status = os.stat(path)
-    return status.st_uid == 0 and stat.S_IMODE(status.st_mode) == FOLDER_MODE
+    return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == FOLDER_MODE
 
 
 def render(version: str, files: dict) -> dict:
@@ -142,7 +147,7 @@ def main() -> None:
     )
     parent = module.params["path"]
     folder = os.path.join(parent, "nat_failover")
-    wanted = {name: (content, 0, FILE_MODE) for name, content in carried().items()}
+    wanted = {name: (content, os.geteuid(), FILE_MODE) for name, content in carried().items()}
     present = installed(folder)
     stale = sorted(present.keys() - wanted.keys())
     differing = sorted(name for name in wanted if present.get(name) != wanted[name])

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nat_failover_engine: everything the command needs is installed, once, and what is stale goes away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import ROOT
+
+SOURCE = ROOT / "plugins" / "module_utils" / "nat_failover"
+LAUNCHER = ROOT / "roles" / "nat_instance" / "files" / "main.py"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "lib"
+
+
+def test_check_mode_predicts(run, folder):
+    result = run("nat_failover_engine", check=True, path=str(folder))
+    assert result["changed"]
+    assert "policy.py" in result["files"]
+    assert not folder.exists()
+
+
+def test_installs_once(run, folder):
+    predicted = run("nat_failover_engine", check=True, path=str(folder))
+    first = run("nat_failover_engine", path=str(folder))
+    assert first["changed"]
+    assert first["files"] == predicted["files"]
+    assert not run("nat_failover_engine", path=str(folder))["changed"]
+    for name in first["files"]:
+        installed = folder / "nat_failover" / name
+        assert installed.read_bytes() == (SOURCE / name).read_bytes()
+        assert installed.stat().st_mode & 0o777 == 0o644
+
+
+def test_mends_content_mode_and_stale_files(run, folder):
+    run("nat_failover_engine", path=str(folder))
+    package = folder / "nat_failover"
+    (package / "policy.py").write_text("pass\n")
+    (package / "model.py").chmod(0o666)
+    (package / "of_an_older_version.py").write_text("pass\n")
+    (package / "kept.txt").write_text("not ours\n")
+    result = run("nat_failover_engine", path=str(folder))
+    assert sorted(result["files"]) == ["model.py", "of_an_older_version.py", "policy.py"]
+    assert not (package / "of_an_older_version.py").exists()
+    assert (package / "kept.txt").exists()
+    assert not run("nat_failover_engine", path=str(folder))["changed"]
+
+
+def test_diff_names_versions(run, folder):
+    run("nat_failover_engine", path=str(folder))
+    (folder / "nat_failover" / "__init__.py").write_text('__version__ = "0.9.0"\n')
+    diff = run("nat_failover_engine", check=True, path=str(folder))["diff"]
+    assert diff["before"]["version"] == "0.9.0"
+    assert diff["after"]["version"] != "0.9.0"
+
+
+def test_says_why_it_cannot_write(run, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    result = run("nat_failover_engine", path=str(blocked))
+    assert result["failed"]
+    assert "cannot be written" in result["msg"]
+
+
+def test_what_travels_with_the_module_is_enough(collection, tmp_path):
+    """Through Ansible itself, since only Ansible decides what it sends along: then the command must start."""
+    from ansible import __path__ as found
+
+    assert found
+    folder = tmp_path / "lib"
+    env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collection), "ANSIBLE_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [
+            os.path.join(os.path.dirname(sys.executable), "ansible"),
+            "localhost",
+            "--connection=local",
+            "--inventory=localhost,",
+            "--extra-vars=ansible_python_interpreter=%s" % sys.executable,
+            "--module-name=aws_ha.egress.nat_failover_engine",
+            "--args=path=%s" % folder,
+        ],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for command in (["version"], ["--help"], ["check-config", "--config", "/nowhere"]):
+        done = subprocess.run(
+            [sys.executable, str(LAUNCHER), *command],
+            env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (2 if "/nowhere" in command else 0), done.stderr
+        assert "Traceback" not in done.stderr
+    imports = "import nat_failover.service, nat_failover.preflight, nat_failover.cli as c; print(c.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", imports], env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=False
+    )
+    assert str(folder) in done.stdout, done.stderr
