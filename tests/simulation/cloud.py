@@ -27,7 +27,9 @@ class State(t.NamedTuple):
 class Cloud:
     """One VPC. ``power(node, word)`` is called when an instance really goes ``off`` or ``on``."""
 
-    def __init__(self, timeline: Timeline, rng: random.Random, claims: t.Sequence[Claim], names: t.Sequence[str]) -> None:
+    def __init__(
+        self, timeline: Timeline, rng: random.Random, claims: t.Sequence[Claim], names: t.Sequence[str]
+    ) -> None:
         self.timeline = timeline
         self.rng = rng
         self.names = tuple(names)
@@ -76,12 +78,16 @@ class Cloud:
 
             self.timeline.after(latency / 2, applied)
 
-    def read(self, claims: t.Iterable[Claim], began: float) -> t.Tuple[t.Dict[Claim, RouteView], t.Dict[str, InstanceView]]:
+    def read(
+        self, claims: t.Iterable[Claim], began: float
+    ) -> t.Tuple[t.Dict[Claim, RouteView], t.Dict[str, InstanceView]]:
         """What DescribeRouteTables and DescribeInstances say now, possibly of a moment ago."""
         state = self._seen()
         routes = {claim: self._view(state, claim, began) for claim in claims}
         instances = {
-            name: InstanceView(state.instances[name], interface(name), "10.0.0.%d" % index, state.tags[name], began, False)
+            name: InstanceView(
+                state.instances[name], interface(name), "10.0.0.%d" % index, state.tags[name], began, False
+            )
             for index, name in enumerate(self.names)
         }
         return routes, instances

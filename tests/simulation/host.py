@@ -141,7 +141,9 @@ class Host:
         self.me = SelfCheck(True, "", now, True, now, True)
         self.routes, self.instances = self.cloud.read(self.config.claims, now)
         self.memory = Memory(awake_since=now - 3600, last_tick=now, fit_since=now - 3600)
-        self.memory, _plan = policy.decide(self.config, self.memory, Evidence(now, self.me, self.heard, self.routes, self.instances))
+        self.memory, _plan = policy.decide(
+            self.config, self.memory, Evidence(now, self.me, self.heard, self.routes, self.instances)
+        )
         self.memory = replace(self.memory, fit_since=now - 3600)
 
     def _soon(self, seconds: float, do: t.Callable[[], None]) -> None:
@@ -168,10 +170,16 @@ class Host:
         }
         return Report(self.state, not fact, fact, views)
 
+    @property
+    def judged(self) -> bool:
+        """Has it looked at itself since its start?"""
+        return self.me.fact != "not checked yet" and (self.me.internet or self.checks_failed >= 3)
+
     def _beat(self) -> None:
-        report = self.report()
-        for name in self.peers:
-            self.network.send(self, name, report)
+        if self.judged:
+            report = self.report()
+            for name in self.peers:
+                self.network.send(self, name, report)
         self._soon(self.config.heartbeat.interval, self._beat)
 
     def _ping(self) -> None:
@@ -183,7 +191,7 @@ class Host:
         """An ICMP echo, with a UDP probe beside it in a burst; answers come back at once or never."""
         self.heard[name] = replace(self.heard[name], unanswered=self.heard[name].unanswered + 1 + probe)
         if probe:
-            self.network.probe(self, name, self.report())
+            self.network.probe(self, name, self.report() if self.judged else None)
         if self.network.echo(self.name, name):
             self.heard[name] = replace(self.heard[name], icmp_at=self.timeline.now, unanswered=0)
 
@@ -249,7 +257,9 @@ class Host:
         self._call("Describe", lambda: self.cloud.read(self.config.claims, began), done, failed)
 
     def _merge(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> None:
-        self.routes.update({c: v for c, v in routes.items() if c not in self.routes or v.read_at >= self.routes[c].read_at})
+        self.routes.update(
+            {c: v for c, v in routes.items() if c not in self.routes or v.read_at >= self.routes[c].read_at}
+        )
         self.instances.update(
             {n: v for n, v in instances.items() if n not in self.instances or v.read_at >= self.instances[n].read_at}
         )
@@ -262,7 +272,11 @@ class Host:
         self._wake()
 
     def _call(
-        self, action: str, apply: t.Callable[[], t.Any], done: t.Callable[[t.Any], None], failed: t.Callable[[str], None]
+        self,
+        action: str,
+        apply: t.Callable[[], t.Any],
+        done: t.Callable[[t.Any], None],
+        failed: t.Callable[[str], None],
     ) -> None:
         self.cloud.call(
             self.name,

@@ -44,7 +44,9 @@ def reboot(world: World, rng: random.Random, seconds: float) -> None:
     name = one(rng, world)
     world.timeline.tell("FAULT: %s reboots" % name)
     world.hosts[name].power("off")
-    world.timeline.after(rng.uniform(1, 6), lambda: world.hosts[name].power("on") if not world.hosts[name].powered else None)
+    world.timeline.after(
+        rng.uniform(1, 6), lambda: world.hosts[name].power("on") if not world.hosts[name].powered else None
+    )
 
 
 def freeze(world: World, rng: random.Random, seconds: float) -> None:
@@ -114,7 +116,13 @@ def loss(world: World, rng: random.Random, seconds: float) -> None:
 def api(world: World, rng: random.Random, seconds: float) -> None:
     """EC2 is down, slow, throttled, stale, or answers get lost."""
     name, value, normal = rng.choice(
-        (("up", False, True), ("latency", 0.6, 0.02), ("throttled", 0.6, 0.0), ("stale", 2.5, 0.0), ("lost_answers", 0.5, 0.0))
+        (
+            ("up", False, True),
+            ("latency", 0.6, 0.02),
+            ("throttled", 0.6, 0.0),
+            ("stale", 2.5, 0.0),
+            ("lost_answers", 0.5, 0.0),
+        )
     )
     world.timeline.tell("FAULT: EC2 %s=%s for %.1f s" % (name, value, seconds))
     setattr(world.cloud, name, value)

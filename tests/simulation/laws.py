@@ -31,7 +31,9 @@ class Laws:
         config = next(iter(hosts.values())).config
         self.fence_after, self.return_after = config.fence.after, config.returns.after
         past = -3600.0
-        self.bad_at = dict.fromkeys(hosts, past)  # last look at which it had not forwarded for so long that it must know
+        self.bad_at = dict.fromkeys(
+            hosts, past
+        )  # last look at which it had not forwarded for so long that it must know
         self.bad_for = dict.fromkeys(hosts, 0.0)
         self.mute_at = dict.fromkeys(hosts, past)  # last look at which it could not have shown a flare
         self.unfit_at = dict.fromkeys(hosts, past)  # last look at which a peer had any reason to doubt it
@@ -90,7 +92,10 @@ class Laws:
         for action in plan.routes:
             owner = owner_of(action.before.target)
             if action.kind == "return" and now - self.bad_at[name] < self.return_after - SEEN:
-                self.break_("L7", "%s returns %s %.1f s after it could not forward" % (name, action.claim, now - self.bad_at[name]))
+                self.break_(
+                    "L7",
+                    "%s returns %s %.1f s after it could not forward" % (name, action.claim, now - self.bad_at[name]),
+                )
             fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
             if action.kind == "adopt" and fine and now - self.unfit_at[name] > 3.0:
                 self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))

@@ -34,12 +34,13 @@ class Network:
         if self.passes(sender.name, receiver):
             self.hosts[receiver].hear(sender.name, report)
 
-    def probe(self, sender: "Host", receiver: str, report: Report) -> None:
+    def probe(self, sender: "Host", receiver: str, report: t.Optional[Report]) -> None:
         """A probe, which a service that runs answers at once."""
         if self.passes(sender.name, receiver):
             target = self.hosts[receiver]
-            target.hear(sender.name, report)
-            if target.running and self.passes(receiver, sender.name):
+            if report is not None:
+                target.hear(sender.name, report)
+            if target.running and target.judged and self.passes(receiver, sender.name):
                 sender.hear(receiver, target.report())
 
     def echo(self, sender: str, receiver: str) -> bool:

@@ -34,7 +34,15 @@ def config_of(nodes: int, tables: int, name: str) -> Config:
         }
         for n in range(nodes)
     ]
-    raw = {"cluster": "sim", "self": name, "region": "eu-west-1", "nodes": rows, "interface": "ens5", "key_file": "/etc/key", **TIMES}
+    raw = {
+        "cluster": "sim",
+        "self": name,
+        "region": "eu-west-1",
+        "nodes": rows,
+        "interface": "ens5",
+        "key_file": "/etc/key",
+        **TIMES,
+    }
     return configuration.parse(raw)
 
 

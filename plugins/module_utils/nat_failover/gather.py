@@ -53,6 +53,7 @@ class Gatherer:
         self._reads: t.Set["asyncio.Future[None]"] = set()
         self._watch: t.Optional[float] = None
         self._failed_checks = 0
+        self._looked = False
         self.problem = ""  # why EC2 does not answer, in words; empty when it does
 
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
@@ -70,6 +71,11 @@ class Gatherer:
         names = {node.name for node in config.nodes}
         self.instances = {name: view for name, view in self.instances.items() if name in names}
         self.read_soon()
+
+    @property
+    def judged(self) -> bool:
+        """Has this node looked at itself since its start? Before that it has nothing to say to its peers."""
+        return self._looked and (self.me.internet or self._failed_checks >= LOST_AFTER)
 
     def addresses(self) -> t.Dict[str, str]:
         """Where to send heartbeats: EC2's word if known, else the configuration's (so that the API may be down at start)."""
@@ -186,6 +192,7 @@ class Gatherer:
             check = mine.source_dest_check if mine is not None else None
             facts = await loop.run_in_executor(self._pool, self._facts, check)
             fact = forwarding.judge_facts(facts)
+            self._looked = True
             if fact != self.me.fact:
                 LOG.log(logging.WARNING if fact else logging.INFO, "forwarding: %s", fact or "all facts are good")
                 self.me = replace(self.me, forwarding=not fact, fact=fact)

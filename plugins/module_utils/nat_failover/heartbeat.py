@@ -80,7 +80,7 @@ class Radio:
         self._bind, self._port = bind, port
         self._clock = clock
         self._peers: t.Dict[str, _Peer] = {}
-        self._report = Report()
+        self._report: t.Optional[Report] = None  # nothing to say yet
         self._udp: t.Optional[socket.socket] = None
         self._icmp: t.Optional[socket.socket] = None
         self._echo = Echo(raw=False)

@@ -324,7 +324,10 @@ def _plan_claims(
         if owner == config.self_name and view.state == ROUTE_ACTIVE:
             continue
         if view.state == ROUTE_NO_TABLE:
-            drift[str(claim)] = "route table %s does not exist in EC2; create it, or take it out of the configuration" % claim.route_table
+            drift[str(claim)] = (
+                "route table %s does not exist in EC2; create it, or take it out of the configuration"
+                % claim.route_table
+            )
             continue
         if owner is None and view.state == ROUTE_ACTIVE:
             drift[str(claim)] = "%s points to %s, which is no node of this cluster" % (

@@ -198,7 +198,8 @@ class Service:
         due, pinged = self.clock(), float("-inf")
         while True:
             now = self.clock()
-            self.radio.set_report(self.report())
+            if self.gatherer.judged:  # until then silence: a node that does not know yet is not one that cannot forward
+                self.radio.set_report(self.report())
             ping = now - pinged >= PING_EVERY
             pinged = now if ping else pinged
             for peer in self.config.peers:

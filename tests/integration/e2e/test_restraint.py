@@ -43,7 +43,11 @@ def test_a_node_without_internet_does_nothing(cluster: Cluster) -> None:
     assert cluster.status("nat-a")["self"]["fact"]
     lab.heal()
     cluster.settle()
-    late = [call for call in lab.calls(caller="nat-a") if call.action in ("ReplaceRoute", "StopInstances") and call.wall < began + LONG]
+    late = [
+        call
+        for call in lab.calls(caller="nat-a")
+        if call.action in ("ReplaceRoute", "StopInstances") and call.wall < began + LONG
+    ]
     assert late == []
     assert cluster.writes("StopInstances") == [], "it said itself what was wrong: no reason to stop it"
 
