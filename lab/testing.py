@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from .fabric import cleanup
 from .fabric.names import Names
 from .hosts.host import Host
+from .hosts.weights import node_maker
 from .stream import Stream
 from .world import World, forward
 
@@ -64,7 +66,7 @@ def running_lab(
         lab = RunningLab(
             names,
             zones=zones,
-            make_node=node_maker(weight),
+            make_node=node_maker(weight, names, lambda text: print(text, file=sys.stderr)),
             on_boot=on_boot,
             source_dest_check=source_dest_check,
             enforce_iam=enforce_iam,
@@ -77,10 +79,3 @@ def running_lab(
             lab.stop()
     finally:
         cleanup.remove(names)
-
-
-def node_maker(weight: str) -> Callable[..., Host]:
-    """The class of NAT nodes of a weight."""
-    if weight == "bare":
-        return Host
-    raise ValueError(f"a weight is bare, not {weight!r}")

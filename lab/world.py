@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from .api import backend
 from .api.imds import Imds, imds_app
 from .api.testing import RunningApi
 from .errors import LabError
@@ -17,21 +18,9 @@ from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, Names, Port, client_mac
 from .fabric.network import Network
 from .fabric.rules import UPLINK_PEER, LinkFault
 from .hosts.host import FROZEN, KILLED, ON, Host
+from .settings import FAULTS
 
 log = logging.getLogger(__name__)
-
-# kind: (needs a host, what it does)
-FAULTS = {
-    "kill": "the host's kernel dies; EC2 still says running",
-    "freeze": "everything on the host stands still until thaw",
-    "thaw": "a frozen host goes on",
-    "cut": "packets to and from a peer vanish (peer, direction)",
-    "lose": "some packets vanish (percent, peer, direction)",
-    "uplink": "the host loses the internet and the EC2 API",
-    "flush": "the host's NAT rules are gone",
-    "unforward": "the host's kernel no longer forwards",
-    "api": "the EC2 API misbehaves (see lab/api/faults.py)",
-}
 
 
 class World(RunningApi):
@@ -144,9 +133,10 @@ class World(RunningApi):
                 self.hosts[port.host] = Host(port.host, self.network)
                 continue
             imds = imds_app(self.ids.node(port.host).instance_id, lock=self.api.lock)
-            self.hosts[port.host] = make_node(port.host, self.network, imds=imds, on_boot=on_boot)
+            node = self.hosts[port.host] = make_node(port.host, self.network, imds=imds, on_boot=on_boot)
+            node.on_self_off = self._switched_itself_off
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda host: host.power_on(), self.hosts.values()))
+            list(pool.map(lambda host: (host.power_on(), host.wait_ready()), self.hosts.values()))
 
     def _ports(self) -> list[Port]:
         interfaces = self.api.model.enis
@@ -176,6 +166,11 @@ class World(RunningApi):
             host.power_off()
         else:
             host.reboot(hard=host.state != ON)
+
+    def _switched_itself_off(self, host: Host) -> None:
+        """A shutdown from inside stops the instance."""
+        with self.api.lock:
+            self.api.power.stop(backend.find_instance(self.api.model, host.name))
 
 
 def forward(host: Host) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from . import netns
 from .names import RUN, Names
 
+NSPAWN = Path("/run/systemd/nspawn")
+CGROUP = Path("/sys/fs/cgroup")
 TESTS = "t"  # the names of unnamed test labs: t and the process id
 
 
@@ -86,6 +88,9 @@ def remove(names: Names) -> None:
     for namespace in names.namespaces():
         netns.end_processes(namespace)
         netns.delete(namespace)
+    remove_cgroups(names.namespace("*"))
+    for left in NSPAWN.glob("*/" + names.namespace("*")):  # what a killed systemd-nspawn leaves
+        shutil.rmtree(left, ignore_errors=True)
     for folder in (names.run, names.state):
         unmount_below(folder)
         if not mounts_below(folder):  # never delete through a mount
@@ -104,6 +109,23 @@ def mounts_below(folder: Path) -> list[str]:
     # The kernel writes a space in a path as \040; no path of the lab has one.
     targets = [line.split()[1] for line in lines]
     return sorted((target for target in targets if target.startswith(f"{folder}/")), key=len, reverse=True)
+
+
+def cgroup_roots() -> list[Path]:
+    """The hierarchies that systemd uses: version 2, or the hybrid of both."""
+    return [root for root in (CGROUP, CGROUP / "systemd", CGROUP / "unified") if (root / "cgroup.procs").exists()]
+
+
+def remove_cgroups(pattern: str) -> None:
+    """Remove control groups, which are empty by now; as folders, the deepest first."""
+    for root in cgroup_roots():
+        for group in root.glob(pattern):
+            below = [path for path in group.rglob("*") if path.is_dir()]
+            for folder in [*sorted(below, key=lambda path: len(path.parts), reverse=True), group]:
+                try:
+                    folder.rmdir()
+                except OSError:
+                    continue
 
 
 def sweep_tests() -> None:

@@ -124,7 +124,7 @@ def state(pid: int) -> str:
         return "X"
 
 
-def send(pids: Iterable[int], number: signal.Signals) -> None:
+def send(pids: Iterable[int], number: int) -> None:
     """Signal processes; those that are gone already are fine."""
     for pid in pids:
         try:

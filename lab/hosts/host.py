@@ -45,6 +45,7 @@ class Host:
         self.namespace = network.names.namespace(name)
         self.imds = imds
         self.on_boot = on_boot
+        self.on_self_off: Callable[[Host], None] | None = None
         self.stop_grace_s = stop_grace_s
         self.state = OFF
         self.boots = 0
@@ -71,7 +72,11 @@ class Host:
             self.boots += 1
             self._start_system()
             if self.on_boot is not None:
+                self.wait_ready()
                 self.on_boot(self)
+
+    def wait_ready(self) -> None:
+        """Wait until the host's system is up."""
 
     def power_off(self, *, hard: bool = False) -> None:
         """Shut down, cleanly if the host still can, and remove the namespace."""
@@ -142,7 +147,7 @@ class Host:
         return netns.processes(self.namespace)
 
     def _start_system(self) -> None:
-        """A bare host has none."""
+        """There is none."""
 
     def _stop_system(self, hard: bool) -> None:
         netns.end_processes(self.namespace, grace_s=0.0 if hard else self.stop_grace_s)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a lab is made of, and the words between its process and the command line. Light: no moto here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+BARE, MACHINE = "bare", "machine"
+KEY, KNOWN_HOSTS = "ssh_key", "known_hosts"
+STATE_FILE, LOG_FILE = "lab.json", "daemon.log"
+PROGRESS, READY, FAILED = "progress", "ready", "failed"
+
+
+FAULTS = {
+    "kill": "the host's kernel dies; EC2 still says running",
+    "freeze": "everything on the host stands still until thaw",
+    "thaw": "a frozen host goes on",
+    "cut": "packets to and from a peer vanish (peer, direction)",
+    "lose": "some packets vanish (percent, peer, direction)",
+    "uplink": "the host loses the internet and the EC2 API",
+    "flush": "the host's NAT rules are gone",
+    "unforward": "the host's kernel no longer forwards",
+    "api": "the EC2 API misbehaves (see lab/api/faults.py)",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a lab is made of."""
+
+    name: str
+    zones: tuple[str, ...] = ("a", "b")
+    weight: str = "machine"
+    enforce_iam: bool = True
+    transition_s: float = 1.0
+
+    @classmethod
+    def load(cls, text: str) -> Settings:
+        """From JSON."""
+        data = json.loads(text)
+        return cls(**{**data, "zones": tuple(data["zones"])})
+
+    def dump(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
