@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many failovers in a row: the survivor's service must end as it began."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.e2e.cluster import Cluster
+
+ROUNDS = 30
+WARM_UP = 5  # rounds until caches, thread pools and connections have their size
+
+
+@dataclass
+class Footprint:
+    """What a process holds: resident kB, threads, open file handles."""
+
+    resident_kb: int
+    threads: int
+    handles: int
+
+    @classmethod
+    def of(cls, pid: int) -> Footprint:
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        return cls(int(lines["VmRSS"].split()[0]), int(lines["Threads"]), len(os.listdir(f"/proc/{pid}/fd")))
+
+
+def quiet(cluster: Cluster, pid: int) -> Footprint:
+    """The footprint when nothing goes on: the least of a few looks, since a read of EC2 may be under way in any of them."""
+    cluster.settle()
+    looks = []
+    for _look in range(10):
+        time.sleep(0.1)
+        looks.append(Footprint.of(pid))
+    return Footprint(*(min(values) for values in zip(*((f.resident_kb, f.threads, f.handles) for f in looks), strict=True)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(480)
+def test_thirty_kills_and_returns_leak_nothing(cluster: Cluster, record_property) -> None:  # type: ignore[no-untyped-def]
+    lab = cluster.lab
+    survivor = cluster.service("nat-b").pid
+    first = None
+    for number in range(ROUNDS):
+        if number == WARM_UP:
+            first = quiet(cluster, survivor)
+        lab.fault("kill", "nat-a")
+        cluster.wait(f"takeover {number}", lambda: lab.owner("a") == "nat-b", 5)
+        lab.host("nat-a").reboot(hard=True)
+        cluster.wait(f"return {number}", lambda: lab.owner("a") == "nat-a", 20)
+    last = quiet(cluster, survivor)
+    assert first is not None
+    record_property("footprint", f"{first} {last}")
+    assert cluster.service("nat-b").poll() is None, "the same process all the time"
+    assert last.threads <= first.threads
+    assert last.handles <= first.handles + 2
+    assert last.resident_kb <= first.resident_kb + 1536, (first, last)
+    assert cluster.writes().count(("ReplaceRoute", "nat-b")) >= ROUNDS
+    assert cluster.writes("StopInstances") == []
