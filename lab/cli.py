@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        _check(getattr(arguments, "weight", BARE))
+        check(getattr(arguments, "weight", BARE))
         return int(arguments.call(arguments) or 0)
     except Prerequisite as error:
         progress(str(error))
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _check(weight: str) -> None:
+def check(weight: str) -> None:
     """Refuse in one line what could not work."""
     if os.geteuid() != 0:
         raise Prerequisite("the lab makes network namespaces: run this as root (sudo)")
