@@ -272,7 +272,7 @@ def test_tags(world):
     world.ec2.set_tag(world.instance("b"), "nat-failover:fence", "nat-a:stop")
     world.ec2.set_tag(world.instance("b"), "nat-failover:fence", "nat-a:started")
     assert tags() == {**before, "nat-failover:fence": "nat-a:started"}
-    for _ in range(2):  # what is not there is fine
+    for _turn in range(2):  # what is not there is fine
         world.ec2.delete_tag(world.instance("b"), "nat-failover:fence")
     assert tags() == before
 

@@ -121,7 +121,7 @@ def test_codes(world, code, retryable):
 
 def test_throttled_by_a_token_bucket(world):
     world.api.fault("DescribeInstances", burst=2, rate=0)
-    for _ in range(2):
+    for _turn in range(2):
         world.ec2.describe_instances(world.nodes)
     assert failure(world.ec2.describe_instances, world.nodes).code == "RequestLimitExceeded"
 
@@ -198,7 +198,7 @@ def test_no_connection_in_time(connect, api):
     connect(api)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
-        waiting = [socket.socket() for _ in range(4)]
+        waiting = [socket.socket() for _turn in range(4)]
         for each in waiting:  # the queue is full: the kernel drops what follows
             each.setblocking(False)
             each.connect_ex(address)
@@ -221,7 +221,7 @@ def test_tls_to_something_else(connect, api):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def refuse():
-            connection, _ = server.accept()
+            connection, _peer = server.accept()
             connection.recv(1000)
             connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
             connection.close()

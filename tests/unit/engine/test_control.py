@@ -155,7 +155,7 @@ def test_a_service_that_does_not_answer(tmp_path, answer, problem):
         kept = []
 
         def serve_badly():
-            connection, _ = listener.accept()
+            connection, _peer = listener.accept()
             kept.append(connection)
             if answer is not None:
                 connection.recv(1000)

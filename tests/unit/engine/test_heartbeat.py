@@ -141,7 +141,7 @@ def test_probes_count_as_unanswered_until_anything_is_heard(no_icmp):
             await bind(a, b)
             await settled(a, b)
             b.set_peers({})  # deaf to us
-            for _ in range(3):
+            for _turn in range(3):
                 a.probe("nat-b")
             assert a.heard()["nat-b"].unanswered == 3
             await until(lambda: b.counters["unknown_sender"] == 3)
@@ -271,7 +271,7 @@ def test_a_forger_gains_no_amplifier(bound):
     a._udp = Sent()
     a.set_report(Report("active", False, "x" * 200, {}))
     replayed = beat(a, b, boot="cc" * 8)
-    for _ in range(50):
+    for _turn in range(50):
         a.take(replayed, "192.0.2.66")
     [(data, (address, port))] = (
         a._udp.packets
@@ -353,7 +353,7 @@ def test_an_icmp_error_of_the_network_is_counted(no_icmp):
         a = radio("nat-a", free_port(), Clock())
         await a.open()
         try:
-            for _ in range(3):
+            for _turn in range(3):
                 a.probe("nat-b")
                 await asyncio.sleep(0)
             assert a.heard()["nat-b"].unanswered == 3
@@ -382,7 +382,7 @@ def test_a_flood_does_not_stop_the_loop(no_icmp, monkeypatch):
         async with pair(Clock()) as (a, b):
             await bind(a, b)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
-                for _ in range(20):
+                for _turn in range(20):
                     flood.sendto(b"x", (ADDRESS["nat-a"], a._port))
             for taken in (8, 16, 20):
                 a._read_udp()  # one wake-up

@@ -126,14 +126,14 @@ def test_noise_is_nobodys_reply(data, raw):
 
 def test_memory_is_bounded(echo):
     first = echo.request("nat-b", ADDRESS, 0.0)
-    for _ in range(PENDING):
+    for _turn in range(PENDING):
         last = echo.request("nat-b", ADDRESS, 0.0)
     assert echo.reply(answer(first), ADDRESS, 0.01) == ("", "icmp_not_mine")
     assert echo.reply(answer(last), ADDRESS, 0.01) == ("nat-b", "")
 
 
 def test_sequence_numbers_wrap(echo):
-    for _ in range(0x10000):
+    for _turn in range(0x10000):
         packet = echo.request("nat-b", ADDRESS, 0.0)
     assert struct.unpack_from("!H", packet, 6) == (0,)
     assert echo.reply(answer(packet), ADDRESS, 0.01) == ("nat-b", "")

@@ -63,7 +63,7 @@ def test_identity(metadata):
         "availability_zone": "eu-west-1a",
         "local_ipv4": "10.0.0.10",
     }
-    (put, _, put_headers), (get, path, get_headers) = metadata.seen
+    (put, _path, put_headers), (get, path, get_headers) = metadata.seen
     assert (put, get, path) == ("PUT", "GET", DOCUMENT)
     assert put_headers["X-aws-ec2-metadata-token-ttl-seconds"] == "60"
     assert get_headers["X-aws-ec2-metadata-token"] == "secret-token"
@@ -136,7 +136,7 @@ def test_it_does_not_speak_http():
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def speak():
-            connection, _ = server.accept()
+            connection, _peer = server.accept()
             connection.recv(1000)
             connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
             connection.close()

@@ -220,7 +220,7 @@ def test_an_empty_key_is_an_error(keys):
 
 
 def test_boot_ids_are_random():
-    made = {packets.new_boot_id() for _ in range(50)}
+    made = {packets.new_boot_id() for _turn in range(50)}
     assert len(made) == 50
     assert all(len(bytes.fromhex(each)) == 8 for each in made)
 
