@@ -192,6 +192,8 @@ def _run(world: World) -> None:
     restore(world)
     world.timeline.run(LONGEST + SETTLE)
     world.laws.egress()
+    if world.laws.calm():
+        return
     world.timeline.run(LONGEST + REPAIR)
     for name, host in world.hosts.items():
         if not host.powered:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover.model import ACTIVE, TAG_DRAINED, TAG_MAINTENANCE, Claim, Evidence, Plan
+from nat_failover.model import ACTIVE, HEALTHY, TAG_DRAINED, TAG_FENCE, TAG_MAINTENANCE, Claim, Evidence, Plan
 
 from .cloud import Cloud, interface, owner_of
 from .host import Host
@@ -146,11 +146,24 @@ class Laws:
             if owner is None or not owner.forwards:
                 self.break_("egress", "%s is still with %s" % (claim, target))
 
+    def calm(self) -> bool:
+        """Is all well already, and nobody about to do anything?"""
+        try:
+            self.home()
+        except Violation:
+            return False
+        hosts = self.hosts.values()
+        return all(
+            peer.verdict == HEALTHY and not peer.fence_stage for host in hosts for peer in host.memory.peers.values()
+        )
+
     def home(self) -> None:
         """At the very end: all nodes live, no mark of a fence is left, every claim is at home."""
         for name, state in self.cloud.state.instances.items():
             if state != "running" or not self.hosts[name].running:
                 self.break_("home", "%s was left %s" % (name, state))
+            if TAG_FENCE in self.cloud.state.tags[name]:
+                self.break_("home", "%s still carries the mark of a fence" % name)
         for claim, target in self.cloud.state.routes.items():
             if owner_of(target) != claim.home:
                 self.break_("home", "%s is with %s" % (claim, target))

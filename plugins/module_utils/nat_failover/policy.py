@@ -123,7 +123,7 @@ def _judge(config: Config, memory: Memory, evidence: Evidence, name: str) -> Pee
     kind = _kind(config, memory, evidence, peer, heard, name)
     if kind == peer.verdict:
         return peer
-    words = explain(config, memory, evidence, peer, heard, name)
+    words = explain(config, memory, evidence, peer, heard, name, kind)
     peer = replace(peer, verdict=kind, since=evidence.now, evidence=words)
     return replace(peer, seen_healthy=True) if kind == HEALTHY else peer
 
@@ -212,14 +212,16 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
     return ""
 
 
-def explain(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str) -> str:
-    """The evidence in words: one line that an operator can act on (L11)."""
+def explain(
+    config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str, kind: str
+) -> str:
+    """The evidence for a verdict in words: one line that an operator can act on (L11)."""
     parts = [_ago("heartbeat", evidence.now, heard.heartbeat_at), _ago("ICMP", evidence.now, heard.icmp_at)]
     if heard.unanswered:
         parts.append("%d probes unanswered" % heard.unanswered)
     if heard.report is not None and heard.report.fact:
         parts.append("it says: %s" % heard.report.fact)
-    if peer.suspected_at is not None:
+    if kind in (SILENT, FAILED, PARTITIONED):
         parts.append(_alive_elsewhere(evidence, peer, name) or "no flare")
         parts.append(
             _doubt(config, memory, evidence, peer, heard) or "own forwarding, internet and EC2 API proven meanwhile"
