@@ -344,9 +344,12 @@ class Ec2:
             return getattr(self._client, method)(**parameters)
         except botocore.exceptions.ClientError as error:
             detail = error.response.get("Error", {})
-            code, message = str(detail.get("Code", "Unknown")), str(detail.get("Message", error))
-            if code.isdigit():  # an HTTP status, with a page that is not of EC2 but of something on the way
-                code, message = "BadAnswer", "HTTP %s %s" % (code, message)
+            code, message = str(detail.get("Code") or ""), str(detail.get("Message") or error)
+            if (
+                not code or code.isdigit()
+            ):  # none, or an HTTP status: a page that is not of EC2 but of something on the way
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+                code, message = "BadAnswer", "HTTP %s: %s" % (status, message)
             raise self._error(action, resource, code, message) from None
         except (
             botocore.exceptions.NoCredentialsError,

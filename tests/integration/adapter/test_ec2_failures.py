@@ -79,12 +79,11 @@ def test_a_stale_read_is_returned_as_read(world):
     assert world.ec2.describe_routes([world.claim("b")])[world.claim("b")].target == world.interface("a")
 
 
-@pytest.mark.parametrize("body, status", [(HTML, 502), (HTML, 200), ("", 200), ("<DescribeRouteT", 200)])
+@pytest.mark.parametrize("body, status", [(HTML, 502), ("<html/>", 503), (HTML, 200), ("", 200), ("<Desc", 200)])
 def test_an_answer_that_cannot_be_read(world, body, status):
     world.api.fault("DescribeRouteTables", body=body, status=status)
     error = failure(world.ec2.describe_routes, world.claims)
-    assert error.retryable
-    assert error.action == "ec2:DescribeRouteTables"
+    assert (error.action, error.code, error.retryable) == ("ec2:DescribeRouteTables", "BadAnswer", True)
 
 
 def test_an_unreadable_answer_to_a_write_is_not_a_no(world):
