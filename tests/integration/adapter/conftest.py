@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 
 import pytest
+from botocore.loaders import create_loader
 
 from lab.api.testing import RunningApi, running_api
 from lab.vpc import DEFAULT_ROUTE
@@ -27,9 +27,12 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def frozen() -> None:
-    """Keep the collector away from moto's and botocore's many objects: each boto3 client would cost 0.2 s of it."""
-    gc.freeze()
+def one_loader() -> Iterator[None]:
+    """boto3 reads EC2's model of 3 MB for each client anew, which costs more than a test: let all share one reading."""
+    loader = create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", lambda _search_path: loader)
+        yield
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_an_operator_may_free_what_hangs(api, ec2, b):
     until(lambda: state(ec2, b.instance_id) == "stopped")
 
 
-def test_the_hosts_follow_and_the_state_waits_for_them(clients):
+def test_the_hosts_follow_and_the_state_waits_for_them():
     seen, gate = [], threading.Event()
 
     def power(instance_id, word):
@@ -86,8 +86,7 @@ def test_the_hosts_follow_and_the_state_waits_for_them(clients):
         assert gate.wait(10)
 
     with running_api(power=power, transition_s=0.0) as api:
-        clients.endpoint = api.endpoint
-        ec2, b = clients.get("ec2"), api.ids.zones["b"]
+        ec2, b = api.client(), api.ids.zones["b"]
         ec2.stop_instances(InstanceIds=[b.instance_id])
         until(lambda: seen == [(b.instance_id, "off")])
         assert state(ec2, b.instance_id) == "stopping"
