@@ -49,6 +49,12 @@ def reboot(world: World, rng: random.Random, seconds: float) -> None:
     )
 
 
+def switch_on(world: World, name: str) -> None:
+    """Power for a machine, unless EC2 has it stopped meanwhile."""
+    if not world.hosts[name].powered and world.cloud.state.instances[name] == "running":
+        world.hosts[name].power("on")
+
+
 def freeze(world: World, rng: random.Random, seconds: float) -> None:
     """The hypervisor pauses a machine."""
     name = one(rng, world)
@@ -198,7 +204,7 @@ def _run(world: World) -> None:
     for name, host in world.hosts.items():
         if not host.powered:
             world.timeline.tell("OPERATOR: starts %s" % name)
-            host.power("on")
+            switch_on(world, name)
     world.timeline.run(LONGEST + REPAIR + END)
     world.laws.home()
 

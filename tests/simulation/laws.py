@@ -99,7 +99,8 @@ class Laws:
             fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
             if action.kind == "adopt" and fine and now - self.unfit_at[name] > 3.0:
                 self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))
-            if now - self.odd_since.get(action.claim, now) > READ:
+            odd = owner_of(self.cloud.state.routes[action.claim]) not in (*self.hosts, "")
+            if odd and now - self.odd_since.get(action.claim, now) > READ:
                 self.break_("L8", "%s fights over %s, which somebody pointed elsewhere" % (name, action.claim))
 
     def _fine(self, host: Host) -> bool:

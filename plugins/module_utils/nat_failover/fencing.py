@@ -29,6 +29,7 @@ from .model import (
 )
 
 HOUR = 3600.0
+SETTLED = 10.0  # seconds after which EC2 surely shows the effect of a call
 
 
 def plan(
@@ -72,8 +73,8 @@ def holder(view: InstanceView) -> t.Tuple[str, str]:
 
 
 def _observe(peer: PeerMemory, view: InstanceView, now: float) -> PeerMemory:
-    if peer.verdict == HEALTHY and peer.fence_stage:
-        return replace(peer, fence_stage="")
+    if peer.verdict == HEALTHY and TAG_FENCE not in view.tags:
+        return replace(peer, fence_stage="") if peer.fence_stage else peer
     if peer.fence_stage == "stop" and view.state in ("stopping", "stopped"):
         return replace(peer, fence_stage="stopped", fence_at=now)
     return peer
@@ -88,31 +89,50 @@ def _step(
     peer: PeerMemory,
     view: InstanceView,
 ) -> t.Tuple[str, str]:
-    """The table of steps, first match wins: (step, reason)."""
+    """The next step for one peer: (step, reason), or ("", "")."""
     fencer, stage = holder(view)
-    if fencer and fencer != config.self_name:
-        return "", ""
+    if fencer == config.self_name:
+        return _go_on(config, memory, evidence, owners, name, peer, view)
     if not fencer:
         forbidden = objection(config, memory, evidence, owners, name, peer, view)
         return ("", "") if forbidden or peer.fence_stage else ("mark", "about to fence it")
-    if peer.verdict == HEALTHY:
-        return "unmark", "it is healthy"
+    other = memory.peers.get(fencer)
+    if stage == "stop" and view.state == "stopped" and (other is None or other.verdict == FAILED):
+        return "start", "%s stopped it and has failed itself" % fencer
+    return "", ""
+
+
+def _go_on(
+    config: Config,
+    memory: Memory,
+    evidence: Evidence,
+    owners: t.Mapping[str, str],
+    name: str,
+    peer: PeerMemory,
+    view: InstanceView,
+) -> t.Tuple[str, str]:
+    """A fence that I have begun, by what EC2 says of the instance: the table of steps."""
+    stage = holder(view)[1]
     if stage == "stop" and view.state == "stopped":
         return "start", "I stopped it"
     if stage == "stop" and view.state == "stopping":
-        since = peer.fence_at if peer.fence_stage else memory.awake_since
-        return (
-            ("force_stop", "still stopping after %d s" % (evidence.now - since))
-            if evidence.now - since > config.fence.stop_timeout
-            else ("", "")
-        )
-    if stage == "stop" and view.state == "running" and peer.fence_stage in ("", "stop"):
-        # The mark is read back from EC2, so all is asked again: the peer may have come back meanwhile.
-        forbidden = objection(config, memory, evidence, owners, name, peer, view)
-        kind = "reboot" if config.fence.policy == "reboot" else "stop"
-        silence = evidence.now - (peer.suspected_at if peer.suspected_at is not None else evidence.now)
-        return ("unmark", forbidden) if forbidden else (kind, "failed, and silent without a flare for %d s" % silence)
-    return "", ""
+        since = evidence.now - (peer.fence_at if peer.fence_stage else memory.awake_since)
+        return ("force_stop", "still stopping after %d s" % since) if since > config.fence.stop_timeout else ("", "")
+    if view.state != "running":
+        return "", ""
+    # A stop may still be under way although EC2 says running: to forget it too early would leave the node stopped for good.
+    sure = stage != "stop" or evidence.now - max(peer.since, memory.awake_since) > SETTLED
+    if peer.verdict == HEALTHY:
+        return ("unmark", "it is healthy") if sure else ("", "")
+    if stage != "stop" or peer.fence_stage not in ("", "stop"):
+        return "", ""
+    # The mark has been read back, so all is asked again: the peer may have shown a sign of life meanwhile.
+    forbidden = objection(config, memory, evidence, owners, name, peer, view)
+    if forbidden:
+        return ("unmark", forbidden) if sure else ("", "")
+    silence = evidence.now - (peer.suspected_at if peer.suspected_at is not None else evidence.now)
+    kind = "reboot" if config.fence.policy == "reboot" else "stop"
+    return kind, "failed, and silent without a flare for %d s" % silence
 
 
 def objection(
@@ -143,7 +163,7 @@ def objection(
             TAG_MAINTENANCE not in view.tags and TAG_DRAINED not in view.tags,
             "it is tagged as drained or under maintenance",
         ),  # L6
-        (me is not None and not holder(me)[0], "I am being fenced myself"),  # L3
+        (me is not None and holder(me)[1] != "stop", "I am being fenced myself"),  # L3
         (
             evidence.now - alive_at >= wait,
             "silent and without a flare for %d of %d s" % (evidence.now - alive_at, wait),
@@ -154,11 +174,7 @@ def objection(
         ),  # L3
         (
             bool(evidence.routes)
-            and all(
-                owners.get(route.target or "") not in (name, None)
-                for route in evidence.routes.values()
-                if route.target is not None
-            ),
+            and name not in {owners.get(route.target or "") for route in evidence.routes.values()},
             "a route still points to it",
         ),  # L2: the route first
         (

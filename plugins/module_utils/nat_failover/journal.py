@@ -50,7 +50,7 @@ def start_logging(state_directory: str) -> t.Callable[[], None]:
     logger.propagate = False
     queued = _Queue(lines)
     logger.addHandler(queued)
-    listener = logging.handlers.QueueListener(lines, *handlers)
+    listener = _Listener(lines, *handlers)
     listener.start()
 
     def stop() -> None:
@@ -60,9 +60,18 @@ def start_logging(state_directory: str) -> t.Callable[[], None]:
     return stop
 
 
+class _Listener(logging.handlers.QueueListener):
+    def enqueue_sentinel(self) -> None:
+        self.queue.put(self._sentinel)  # type: ignore[attr-defined]  # waits for room: the end must not fail because the disk is slow
+
+
 class _Queue(logging.handlers.QueueHandler):
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        record.message = record.getMessage()
+        record.msg, record.args = (
+            record.getMessage(),
+            None,
+        )  # now: the writer must not see what becomes of the arguments
+        record.message = record.msg
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:

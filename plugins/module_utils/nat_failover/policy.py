@@ -206,8 +206,11 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
         return "my own internet access is not proven since the silence began"
     if not me.ec2 or me.ec2_at is None or me.ec2_at < since:
         return "the EC2 API has not answered me since the silence began"
-    others = [_silence(memory, evidence, heard.heartbeat_at) for heard in evidence.heard.values()]
-    if len(config.peers) > 1 and min(others, default=0.0) >= config.heartbeat.silent_after:
+    # All peers gone at the same time: rather I am. A dead one cannot flare, so after a long silence without flares it is they after all.
+    expected = [other for other, seen in memory.peers.items() if seen.verdict != FAILED]
+    late = [_silence(memory, evidence, evidence.heard.get(other, Heard()).heartbeat_at) for other in expected]
+    at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval
+    if at_once and evidence.now - since < config.fence.after:
         return "I hear none of the other nodes"
     return ""
 
@@ -364,6 +367,11 @@ def _plan_claim(
 ) -> t.Tuple[str, str]:
     """What this node does about a claim that is not its own now: (adopt | mend | return, reason), or ("", "")."""
     me = config.self_name
+    if owner == me:
+        return (
+            "",
+            "",
+        )  # a blackhole that points to me: EC2 will see that I run, and writing the same again changes nothing
     if view.state != ROUTE_ACTIVE:
         # Nothing flows there: the heir mends it at once, there is nothing to lose (L8).
         return ("mend", "the route is %s" % view.state) if heir(claim, eligible) == me else ("", "")
