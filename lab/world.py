@@ -121,6 +121,7 @@ class World(RunningApi):
                 host.thaw()
             elif host.state == KILLED:
                 host.reboot(hard=True)
+                host.wait_ready()
 
     def _build(self, make_node: Callable[..., Host], on_boot: Callable[[Host], None] | None) -> None:
         ports = self._ports()

@@ -100,7 +100,10 @@ def remove(names: Names) -> None:
 def unmount_below(folder: Path) -> None:
     """Unmount what is mounted in a folder, the deepest first."""
     for target in mounts_below(folder):
+        root = os.stat(target)
         netns.run(["umount", "--lazy", target])
+        # systemd-nspawn leaves the lock of its root folder behind when its system is killed.
+        (NSPAWN / f"locks/inode-{root.st_dev}:{root.st_ino}").unlink(missing_ok=True)
 
 
 def mounts_below(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from pyroute2 import IPRoute
 
 from ..api.snapshot import GATEWAY, INTERFACE, LOCAL, RouteTable, Snapshot
+from . import netns
 from .names import Port
 
 BLACKHOLE, IGW = "blackhole", "igw"
@@ -65,7 +66,7 @@ class Router:
         self._igw = igw_address
         # pyroute2 makes a socket per thread, which takes ten times as long as changing a route: one thread for all.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-routes")
-        self._netlink: Any = self._thread.submit(lambda: IPRoute(netns=namespace)).result()
+        self._netlink: Any = self._thread.submit(self._open, namespace).result()
         self._index = self._thread.submit(self._indices, igw_device).result()
         self._numbers: dict[str, int] = {}
         self._routes: Wanted = {}
@@ -80,6 +81,12 @@ class Router:
         """Close the netlink socket, which keeps the namespace alive."""
         self._thread.submit(self._netlink.close).result()
         self._thread.shutdown()
+
+    @staticmethod
+    def _open(namespace: str) -> Any:
+        # Not IPRoute(netns=...): that forks, and a fork of a process with threads may wait for ever for another thread's lock.
+        netns.enter(namespace)
+        return IPRoute()
 
     def _indices(self, igw_device: str) -> dict[str, int]:
         found = {link.get_attr("IFLA_IFNAME"): int(link["index"]) for link in self._netlink.get_links()}
