@@ -102,6 +102,7 @@ def test_the_hosts_follow_and_the_state_waits_for_them():
 
 
 def test_a_stopped_instance_is_not_rebooted(ec2, b, refusal):
+    # That AWS refuses it is known to us, the code is not confirmed.
     ec2.stop_instances(InstanceIds=[b.instance_id])
     until(lambda: state(ec2, b.instance_id) == "stopped")
     assert refusal(ec2.reboot_instances, InstanceIds=[b.instance_id]).startswith("IncorrectInstanceState")
@@ -175,7 +176,7 @@ def test_the_instance_and_its_interface_share_one_flag(api, ec2, a):
 
 
 def test_with_several_interfaces_only_the_interface_call_works(api, ec2, a, refusal):
-    # ModifyInstanceAttribute, SourceDestCheck: not for an instance with several interfaces.
+    # github.com/hashicorp/terraform-provider-aws/issues/7107
     second = ec2.create_network_interface(SubnetId=a.public_subnet)["NetworkInterface"]["NetworkInterfaceId"]
     ec2.attach_network_interface(NetworkInterfaceId=second, InstanceId=a.instance_id, DeviceIndex=1)
     got = refusal(ec2.modify_instance_attribute, InstanceId=a.instance_id, SourceDestCheck={"Value": False})

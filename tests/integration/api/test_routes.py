@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Routes where plain moto differs from AWS. Sources: EC2 API Reference (CreateRoute, ReplaceRoute, Route, "Error codes") unless named."""
+"""Routes where plain moto differs from AWS.
+
+Sources: EC2 API Reference (CreateRoute, ReplaceRoute, Route, "Error codes") unless named. Where a code is "not confirmed", AWS refuses
+the call, but we have found no public record of the code it uses; ours is a guess, and the product depends on none of these.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ def test_both_targets_and_the_owner_are_shown(api, ec2, a, b, target):
 
 
 def test_replacing_an_absent_route(ec2, a, refusal):
-    # Not InvalidRoute.NotFound: terraform-provider-aws and moto's own source record this oddity.
+    # Not InvalidRoute.NotFound: moto's replace_route records that AWS says this "for some reason".
     ec2.delete_route(RouteTableId=a.route_table, **DEFAULT)
     assert refusal(
         ec2.replace_route, RouteTableId=a.route_table, **DEFAULT, NetworkInterfaceId=a.interface_id
@@ -112,6 +116,7 @@ def test_blackhole_of_an_interface_attached_to_nothing(ec2, a, b):
 @pytest.mark.parametrize(
     "parameters, code",
     [
+        # Not confirmed: the codes for no target, two targets and a target in another VPC.
         ({}, "MissingParameter"),
         ({"GatewayId": "{igw}", "NetworkInterfaceId": "{eni}"}, "InvalidParameterCombination"),
         ({"InstanceId": "{instance}", "NetworkInterfaceId": "{eni}"}, "InvalidParameterCombination"),
@@ -149,7 +154,7 @@ def test_refused_targets(api, ec2, a, refusal, call, parameters, code):
 
 
 def test_an_instance_with_several_interfaces_is_no_target(ec2, a, b, refusal):
-    # EC2 API Reference, "Error codes", InvalidInstanceID: "... the instance has multiple interfaces".
+    # AWS's words, and for a route target: github.com/bobtfish/AWSnycast/issues/28
     second = ec2.create_network_interface(SubnetId=a.public_subnet)["NetworkInterface"]["NetworkInterfaceId"]
     ec2.attach_network_interface(NetworkInterfaceId=second, InstanceId=a.instance_id, DeviceIndex=1)
     got = refusal(ec2.replace_route, RouteTableId=b.route_table, **DEFAULT, InstanceId=a.instance_id)
@@ -158,6 +163,7 @@ def test_an_instance_with_several_interfaces_is_no_target(ec2, a, b, refusal):
 
 
 def test_a_terminated_instance_is_no_target(api, ec2, a, b, refusal):
+    # The code is not confirmed.
     ec2.terminate_instances(InstanceIds=[a.instance_id])
     until(lambda: api.instance(a.instance_id).state == "terminated")
     got = refusal(ec2.replace_route, RouteTableId=b.route_table, **DEFAULT, InstanceId=a.instance_id)
@@ -185,7 +191,7 @@ def test_one_unknown_table_spoils_the_reading_of_all(ec2, a, refusal):
 
 
 def test_a_destination_is_stored_in_canonical_form(ec2, a):
-    # CreateRoute: "We modify the specified CIDR block to its canonical form; for example, 100.68.0.18/18 ... 100.68.0.0/18".
+    # CreateRoute, DestinationCidrBlock: "We modify the specified CIDR block to its canonical form; for example, 100.68.0.18/18 ... 100.68.0.0/18".
     ec2.create_route(
         RouteTableId=a.route_table, DestinationCidrBlock="100.68.0.18/18", NetworkInterfaceId=a.interface_id
     )
