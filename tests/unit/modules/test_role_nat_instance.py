@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role nat_instance: its documentation is true, and it refuses what would write a bad configuration. No host is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import HAS_ANSIBLE, ROOT
+
+if HAS_ANSIBLE:
+    import yaml
+
+ROLE = ROOT / "roles" / "nat_instance"
+REQUIRED = {"nat_instance_cluster", "nat_instance_heartbeat_key", "nat_instance_route_tables"}
+
+
+def load(name):
+    return yaml.safe_load((ROLE / name).read_text(encoding="utf-8"))
+
+
+def options():
+    return load("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+def test_documented_defaults_are_the_defaults():
+    documented = {name: option["default"] for name, option in options().items() if "default" in option}
+    assert documented == load("defaults/main.yml")
+
+
+def test_what_has_no_default_is_required():
+    assert {name for name, option in options().items() if option.get("required")} == REQUIRED
+    assert set(options()) == REQUIRED | set(load("defaults/main.yml"))
+
+
+def test_the_readme_uses_variables_that_exist():
+    used = set(re.findall(r"\bnat_instance_\w+", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert REQUIRED <= used
+    assert used <= set(options())
+
+
+def test_sections_take_what_the_engine_takes():
+    """A section's documented options are accepted by the configuration, and no key of it lacks an option."""
+    from nat_failover import config, errors
+
+    raw = {
+        "cluster": "prod",
+        "self": "nat-a",
+        "region": "eu-west-1",
+        "interface": "ens5",
+        "key_file": "/etc/nat-failover/heartbeat.key",
+        "nodes": [
+            {"name": "nat-a", "instance_id": "i-0aaaaaaaaaaaaaaaa", "route_tables": ["rtb-0aaaaaaaaaaaaaaaa"]},
+            {"name": "nat-b", "instance_id": "i-0bbbbbbbbbbbbbbbb", "route_tables": []},
+        ],
+    }
+    for section in ("heartbeat", "return", "fence", "self_check", "ec2"):
+        with pytest.raises(errors.ConfigError) as refusal:
+            config.parse({**raw, section: {"no_such_key": 1}})
+        known = refusal.value.remedy.split(": ")[1].split(", ")
+        assert set(known) == set(options()["nat_instance_" + section]["options"]), section
+
+
+NODE_A = {"nat_instance_instance_id": "i-0aaaaaaaaaaaaaaaa", "nat_instance_route_tables": ["rtb-0aaaaaaaaaaaaaaaa"]}
+NODE_B = {"nat_instance_instance_id": "i-0bbbbbbbbbbbbbbbb", "nat_instance_route_tables": ["rtb-0bbbbbbbbbbbbbbbb"]}
+COMMON = {
+    "ansible_connection": "local",
+    "ansible_python_interpreter": sys.executable,
+    "nat_instance_cluster": "prod",
+    "nat_instance_region": "eu-west-1",
+    "nat_instance_heartbeat_key": "k" * 32,
+    "nat_instance_interface": "lo",
+}
+
+
+@pytest.fixture
+def preflight(collection, tmp_path):
+    """Run only what the role always runs, in check mode, on nat-a; returns the nodes that it found, or the message it failed with."""
+    play = [
+        {
+            "name": "Preflight",
+            "hosts": "nat_nodes",
+            "gather_facts": False,
+            "roles": ["aws_ha.egress.nat_instance"],
+            "post_tasks": [
+                {
+                    "name": "Show",
+                    "ansible.builtin.debug": {"msg": "found {{ __nat_instance_nodes | to_json }}"},
+                    "tags": ["always"],
+                }
+            ],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+
+    def run(hosts, **more):
+        inventory = {"nat_nodes": {"vars": {**COMMON, **more}, "hosts": hosts}}
+        (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
+        env = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(collection),
+            "ANSIBLE_HOME": str(tmp_path / "home"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "hosts.yml", "play.yml"]
+        argv += ["--check", "--limit", "nat-a", "--tags", "none"]
+        done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        messages = re.findall(r'"msg": "(.*?)"\n', done.stdout.replace('\\"', "'"))
+        assert messages, done.stdout + done.stderr
+        text = messages[-1]
+        assert (done.returncode == 0) == text.startswith("found "), done.stdout
+        return json.loads(text[6:].replace("'", '"')) if done.returncode == 0 else text
+
+    return run
+
+
+def test_under_limit_peers_are_known_by_their_inventory(preflight):
+    nodes = preflight(
+        {"nat-a": NODE_A, "nat-b": {**NODE_B, "nat_instance_name": "bee", "nat_instance_address": "10.0.1.10"}}
+    )
+    assert nodes == [
+        {"name": "nat-a", "instance_id": "i-0aaaaaaaaaaaaaaaa", "route_tables": ["rtb-0aaaaaaaaaaaaaaaa"]},
+        {
+            "name": "bee",
+            "instance_id": "i-0bbbbbbbbbbbbbbbb",
+            "route_tables": ["rtb-0bbbbbbbbbbbbbbbb"],
+            "address": "10.0.1.10",
+        },
+    ]
+
+
+def test_nodes_of_another_cluster_are_no_peers(preflight):
+    other = {**NODE_B, "nat_instance_cluster": "staging"}
+    assert [node["name"] for node in preflight({"nat-a": NODE_A, "nat-x": other})] == ["nat-a"]
+
+
+@pytest.mark.parametrize("lacking", sorted(NODE_B))
+def test_a_peer_that_cannot_be_known_is_named_and_never_forgotten(preflight, lacking):
+    message = preflight({"nat-a": NODE_A, "nat-b": {key: NODE_B[key] for key in NODE_B if key != lacking}})
+    assert message.startswith("not known: %s of nat-b." % lacking)
+
+
+def test_a_short_key_is_refused_without_being_shown(preflight):
+    message = preflight({"nat-a": NODE_A, "nat-b": NODE_B}, nat_instance_heartbeat_key="s3cret" * 4)
+    assert "nat_instance_heartbeat_key is shorter than 32 characters" in message
+    assert "s3cret" not in message
+
+
+def test_an_interface_that_is_not_there(preflight):
+    message = preflight({"nat-a": NODE_A, "nat-b": NODE_B}, nat_instance_interface="nope0")
+    assert message.startswith(
+        "nat_instance_interface: nope0 is no interface of this host; set nat_instance_interface to"
+    )
