@@ -10,11 +10,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
-from .conftest import HAS_ANSIBLE, ROOT
-
-if HAS_ANSIBLE:
-    import yaml
+from .conftest import ROOT
 
 ROLE = ROOT / "roles" / "nat_instance"
 REQUIRED = {"nat_instance_cluster", "nat_instance_heartbeat_key", "nat_instance_route_tables"}
