@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from . import status
@@ -100,7 +101,7 @@ def main(settings: Settings, reporter: Reporter) -> int:
 
 def _start(names: Names, settings: Settings, reporter: Reporter) -> World:
     control = Control(settings)
-    tell = lambda text: reporter(PROGRESS, text)  # noqa: E731
+    tell = partial(reporter, PROGRESS)
     maker = node_maker(settings.weight, names, tell)
     tell(f"starting the network and {len(settings.zones)} NAT nodes ({settings.weight})")
     world = World(

@@ -87,7 +87,7 @@ class World(RunningApi):
         target = self.target(self.ids.zones[zone].route_table)
         return next((each.node for each in self.ids.zones.values() if each.interface_id == target), None)
 
-    def fault(self, kind: str = "api", host: str = "", **options: Any) -> float:  # type: ignore[override]
+    def fault(self, kind: str = "api", host: str = "", **options: Any) -> float:  # pylint: disable=arguments-renamed
         """Break something (``FAULTS``). Returns by when it was in effect, on the monotonic clock. For ``api`` see ``faults.Rule``."""
         if kind == "api":
             super().fault(**options)
