@@ -15,7 +15,7 @@ from lab.testing import RunningLab, forward, running_lab
 
 def public_address(lab: RunningLab, host: str) -> str:
     """The address under which a host is seen on the internet; "" when it does not get there."""
-    argv = ["curl", "--silent", "--max-time", "1", f"http://{INTERNET}/"]
+    argv = ["curl", "--silent", "--max-time", "0.6", f"http://{INTERNET}/"]
     return str(lab.exec(host, argv, check=False).stdout).strip()
 
 
