@@ -15,11 +15,11 @@ from typing import Any
 
 from . import status
 from .api.control import ControlError
-from .errors import LabError
+from .errors import LabError, Prerequisite
 from .fabric import cleanup
 from .fabric.names import Names
 from .hosts.weights import node_maker
-from .settings import FAILED, PROGRESS, READY, STATE_FILE, Settings
+from .settings import FAILED, PROGRESS, READY, REFUSED, STATE_FILE, Settings
 from .world import World
 
 log = logging.getLogger("lab")
@@ -39,7 +39,7 @@ class Control:
         try:
             return handler(self.world, **body)
         except LabError as error:
-            raise ControlError(str(error)) from error
+            raise ControlError(str(error), REFUSED if isinstance(error, Prerequisite) else 400) from error
 
     def _do_status(self, world: World) -> dict[str, Any]:
         return {**asdict(self.settings), **status.describe(world)}

@@ -9,4 +9,4 @@ class LabError(Exception):
 
 
 class Prerequisite(LabError):
-    """Something must be done on this machine first."""
+    """Bad input, or something must be done on this machine first: nothing was tried."""

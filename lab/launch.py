@@ -16,7 +16,7 @@ from typing import Any
 from .errors import LabError, Prerequisite
 from .fabric import cleanup
 from .fabric.names import Names
-from .settings import FAILED, LOG_FILE, PROGRESS, READY, STATE_FILE, Settings
+from .settings import FAILED, LOG_FILE, PROGRESS, READY, REFUSED, STATE_FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,7 +73,7 @@ def call(names: Names, word: str, **body: Any) -> dict[str, Any]:
             result: dict[str, Any] = json.load(answer)
             return result
     except urllib.error.HTTPError as error:
-        raise LabError(_reason(error)) from error
+        raise (Prerequisite if error.code == REFUSED else LabError)(_reason(error)) from error
     except OSError as error:
         raise LabError(f"lab {names.name} does not answer at {endpoint}: {error}") from error
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 BARE, MACHINE = "bare", "machine"
 KEY, KNOWN_HOSTS = "ssh_key", "known_hosts"
 STATE_FILE, LOG_FILE = "lab.json", "daemon.log"
+REFUSED = 422  # the HTTP status of bad input
 PROGRESS, READY, FAILED = "progress", "ready", "failed"
 
 

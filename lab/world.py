@@ -12,7 +12,7 @@ from typing import Any
 from .api import backend
 from .api.imds import Imds, imds_app
 from .api.testing import RunningApi
-from .errors import LabError
+from .errors import LabError, Prerequisite
 from .fabric import cleanup, netns
 from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, Names, Port, client_mac
 from .fabric.network import Network
@@ -21,6 +21,8 @@ from .hosts.host import FROZEN, KILLED, ON, Host
 from .settings import FAULTS
 
 log = logging.getLogger(__name__)
+
+LINK_OPTIONS = ("peer", "direction", "percent")
 
 
 class World(RunningApi):
@@ -68,7 +70,7 @@ class World(RunningApi):
     def host(self, name: str) -> Host:
         """A host by name: nat-a, client-a, ops."""
         if name not in self.hosts:
-            raise LabError(f"no host {name!r}; there are {', '.join(self.hosts)}")
+            raise Prerequisite(f"no host {name!r}; there are {', '.join(self.hosts)}")
         return self.hosts[name]
 
     def exec(self, host: str, argv: Sequence[str], **options: Any) -> Any:
@@ -93,7 +95,12 @@ class World(RunningApi):
             super().fault(**options)
             return time.monotonic()
         if kind not in FAULTS:
-            raise LabError(f"no fault {kind!r}; one of {', '.join(FAULTS)}")
+            raise Prerequisite(f"no fault {kind!r}; one of {', '.join(FAULTS)}")
+        known = LINK_OPTIONS if kind in ("cut", "lose", "uplink") else ()
+        if set(options) - set(known):
+            raise Prerequisite(
+                f"{kind} takes {', '.join(known) or 'no options'}, not {', '.join(set(options) - set(known))}"
+            )
         target = self.host(host)
         if kind in ("kill", "freeze", "thaw"):
             return float(getattr(target, kind)())
@@ -106,7 +113,7 @@ class World(RunningApi):
         if kind == "uplink":
             options = {"peer": UPLINK_PEER, **options}
         elif kind == "lose" and "percent" not in options:
-            raise LabError("say how many percent are lost")
+            raise Prerequisite("say how many percent are lost: percent=N")
         if self.network is None:
             raise LabError("the lab is not up")
         return self.network.add_fault(LinkFault(host, **options))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from ..errors import LabError
+from ..errors import Prerequisite
 
 PREFIX = "natlab"
 RUN = Path("/run/natlab")
@@ -37,7 +37,7 @@ class Names:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise LabError(f"a lab's name is 1 to 20 lower-case letters and digits, not {self.name!r}")
+            raise Prerequisite(f"a lab's name is 1 to 20 lower-case letters and digits, not {self.name!r}")
 
     def namespace(self, part: str) -> str:
         """The network namespace of a part: router, internet, nat-a and so on."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..api.snapshot import Snapshot
-from ..errors import LabError
+from ..errors import Prerequisite
 from .names import API, Port
 
 IGW_DEVICE = "igw"
@@ -29,14 +29,14 @@ class LinkFault:
     def check(self, hosts: Collection[str]) -> None:
         """Refuse what cannot be meant."""
         if self.host not in hosts:
-            raise LabError(f"no host {self.host!r}; there are {', '.join(sorted(hosts))}")
+            raise Prerequisite(f"no host {self.host!r}; there are {', '.join(sorted(hosts))}")
         if self.peer not in PLACES and (self.peer not in hosts or self.peer == self.host):
             others = sorted(set(hosts) - {self.host})
-            raise LabError(f"no peer {self.peer!r} of {self.host}; one of {', '.join([*others, *PLACES])}")
+            raise Prerequisite(f"no peer {self.peer!r} of {self.host}; one of {', '.join([*others, *PLACES])}")
         if self.direction not in DIRECTIONS:
-            raise LabError(f"a direction is one of {', '.join(DIRECTIONS)}, not {self.direction!r}")
+            raise Prerequisite(f"a direction is one of {', '.join(DIRECTIONS)}, not {self.direction!r}")
         if not 0 < self.percent <= 100:
-            raise LabError(f"a loss is more than 0 and at most 100 percent, not {self.percent}")
+            raise Prerequisite(f"a loss is more than 0 and at most 100 percent, not {self.percent}")
 
 
 def source_dest_checks(snapshot: Snapshot, ports: Sequence[Port]) -> tuple[str, ...]:

@@ -78,6 +78,8 @@ def test_up_status_exec_fault_heal_down() -> None:
     assert cli("exec", "client-a", "cat", "/sys/class/net/ens5/address").stdout.startswith("02:01:")
     assert cli("exec", "nat-a", "sh", "-c", "exit 7").returncode == 7
     assert cli("fault", "cut", "nat-a", "peer=nat-b", "direction=in").returncode == 0
+    nonsense = [cli("fault", *words) for words in (("cut", "nat-a", "peer=moon"), ("kill", "nat-a", "percent=3"))]
+    assert [(done.returncode, len(done.stderr.splitlines())) for done in nonsense] == [(2, 1), (2, 1)]
     assert cli("fault", "api", "action=ReplaceRoute", "error=RequestLimitExceeded").returncode == 0
     data = json.loads(cli("status", "--json").stdout)
     assert (data["link_faults"][0]["peer"], len(data["api_faults"])) == ("nat-b", 1)
@@ -158,7 +160,7 @@ def test_refusals_are_one_line(words: tuple[str, ...], code: int) -> None:
 def test_a_name_that_cannot_be_is_refused() -> None:
     argv = [sys.executable, "-m", "lab", "status", "--name", "a-b"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
 def test_without_root_it_says_so() -> None:

@@ -151,6 +151,8 @@ def test_a_fault_that_cannot_be_meant_is_refused(lab: RunningLab) -> None:
         ("lose", "nat-a", {"percent": 0}),
         ("lose", "nat-a", {}),
         ("thaw", "nat-a", {}),
+        ("kill", "nat-a", {"percent": 50}),
+        ("cut", "nat-a", {"speed": 1}),
     ]
     for kind, host, options in nonsense:
         with pytest.raises(LabError):
