@@ -54,6 +54,7 @@ class Host:
         self.peers = tuple(node.name for node in config.peers)
         self.powered = self.serving = self.nat = self.uplink = True
         self.frozen = self.paused = False  # the whole machine; only the service
+        self.broken = False  # the machine does not boot any more
         self.nat_off_at = float("inf")
         self.epoch = 0
         self.stalled: t.List[t.Callable[[], None]] = []
@@ -78,7 +79,7 @@ class Host:
         self.epoch += 1
         self.stalled = []
         self.frozen = self.paused = False
-        self.powered = word == "on"
+        self.powered = word == "on" and not self.broken
         if self.powered:
             self.set_nat(True)
             self.serving = False

@@ -15,6 +15,7 @@ Fault = t.Callable[[World, random.Random, float], None]
 LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
 REPAIR = 46.0  # then the operator starts what is still off, undoes edits and resumes
+DARK = 0.03  # of all incidents: the one in which flares cannot help, and which therefore lasts longer
 END = 40.0  # from there until all must be at home
 
 
@@ -112,6 +113,29 @@ def one_way(world: World, rng: random.Random, seconds: float) -> None:
     world.timeline.after(seconds, lambda: world.network.cut.discard(cut))
 
 
+def isolate(world: World, rng: random.Random, seconds: float) -> None:
+    """One node reaches none of the others, but the internet and EC2."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: %s is cut off from all others for %.1f s" % (name, seconds))
+    cuts = {pair for other in world.hosts if other != name for pair in ((name, other), (other, name))}
+    world.network.cut |= cuts
+    world.timeline.after(seconds, lambda: world.network.cut.difference_update(cuts))
+
+
+def dark_partition(world: World, rng: random.Random, seconds: float) -> None:
+    """A partition in which EC2 shows nobody any new tag: the worst case, in which flares cannot help."""
+    partition(world, rng, seconds + 20)
+    world.timeline.tell("FAULT: EC2 shows old tags")
+    world.cloud.blind = world.cloud.state
+
+
+def no_icmp(world: World, rng: random.Random, seconds: float) -> None:
+    """A security group without ICMP."""
+    world.timeline.tell("FAULT: no ICMP for %.1f s" % seconds)
+    world.network.no_icmp = True
+    world.timeline.after(seconds, lambda: setattr(world.network, "no_icmp", False))
+
+
 def loss(world: World, rng: random.Random, seconds: float) -> None:
     """Random loss between all nodes."""
     world.network.loss = rng.choice((0.05, 0.2, 0.4))
@@ -158,6 +182,25 @@ def maintenance(world: World, rng: random.Random, seconds: float) -> None:
     world.timeline.after(seconds, lambda: world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None))
 
 
+def planned_work(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator drains a node, switches it off, and comes back much later."""
+    name = one(rng, world)
+    if world.planned:
+        return
+    world.planned.add(name)
+    world.timeline.tell("OPERATOR: drains %s and switches it off" % name)
+    world.hosts[name].drain()
+    world.timeline.after(5.0, lambda: world.hosts[name].power("off"))
+
+
+def ruin(world: World, rng: random.Random, seconds: float) -> None:
+    """A machine dies and does not boot any more."""
+    name = one(rng, world)
+    world.timeline.tell("FAULT: %s dies and will not boot" % name)
+    world.hosts[name].broken = True
+    world.hosts[name].power("off")
+
+
 def edit(world: World, rng: random.Random, seconds: float) -> None:
     """An operator points a route at a peer, at something else, or deletes it."""
     claim = rng.choice(sorted(world.cloud.state.routes))
@@ -167,8 +210,8 @@ def edit(world: World, rng: random.Random, seconds: float) -> None:
 
 
 FAULTS: t.Tuple[Fault, ...] = (
-    crash, crash, reboot, freeze, pause_service, crash_service, nat_off, uplink, partition, one_way, loss, api, api, denied, drain,
-    maintenance, edit,
+    crash, crash, reboot, freeze, freeze, pause_service, crash_service, nat_off, uplink, uplink, partition, one_way, isolate, loss, no_icmp,
+    api, api, denied, drain, maintenance, planned_work, ruin, edit,
 )  # fmt: skip
 
 
@@ -185,27 +228,34 @@ def play(seed: int) -> World:
         fault, at = rng.choice(FAULTS), rng.uniform(0.3, LONGEST * 0.7)
         seconds = rng.choice((rng.uniform(0.1, 2.0), rng.uniform(1.0, LONGEST - at)))
         world.timeline.at(at, lambda fault=fault, seconds=seconds: fault(world, rng, seconds))  # type: ignore[misc]
+    end = LONGEST
+    if rng.random() < DARK:
+        end = 2 * LONGEST
+        world.timeline.at(1.0, lambda: dark_partition(world, rng, LONGEST))
     try:
-        _run(world)
+        _run(world, end)
     except Violation as violation:
         raise Violation("%s\n%s" % (violation, story(world))) from None
     return world
 
 
-def _run(world: World) -> None:
-    world.timeline.run(LONGEST)
+def _run(world: World, end: float) -> None:
+    world.timeline.run(end)
     world.heal()
     restore(world)
-    world.timeline.run(LONGEST + SETTLE)
+    world.timeline.run(end + SETTLE)
     world.laws.egress()
     if world.laws.calm():
         return
-    world.timeline.run(LONGEST + REPAIR)
+    world.timeline.run(end + REPAIR)
+    world.planned.clear()
     for name, host in world.hosts.items():
+        host.broken = False
         if not host.powered:
             world.timeline.tell("OPERATOR: starts %s" % name)
             switch_on(world, name)
-    world.timeline.run(LONGEST + REPAIR + END)
+    restore(world)
+    world.timeline.run(end + REPAIR + END)
     world.laws.home()
 
 
@@ -214,10 +264,11 @@ def restore(world: World) -> None:
     for claim, target in world.cloud.state.routes.items():
         if target == "eni-elsewhere":
             world.cloud.replace(routes={**world.cloud.state.routes, claim: "eni-" + claim.home})
-    for name, host in world.hosts.items():
-        world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None)
-        world.cloud.set_tag("operator", name, TAG_DRAINED, None)
-        host.resume()
+    for name in sorted(set(world.hosts) - world.planned):
+        for tag in (TAG_MAINTENANCE, TAG_DRAINED):
+            if tag in world.cloud.state.tags[name]:
+                world.cloud.set_tag("operator", name, tag, None)
+        world.hosts[name].resume()
 
 
 def story(world: World) -> str:

@@ -5,7 +5,17 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover.model import ACTIVE, HEALTHY, TAG_DRAINED, TAG_FENCE, TAG_MAINTENANCE, Claim, Evidence, Plan
+from nat_failover.model import (
+    ACTIVE,
+    HEALTHY,
+    ROUTE_ACTIVE,
+    TAG_DRAINED,
+    TAG_FENCE,
+    TAG_MAINTENANCE,
+    Claim,
+    Evidence,
+    Plan,
+)
 
 from .cloud import Cloud, interface, owner_of
 from .host import Host
@@ -14,7 +24,7 @@ from .timeline import Timeline
 
 SEEN = 1.3  # seconds until a node knows its own broken NAT: one round of facts, and a tick
 KNOWN = 2.0  # seconds until it knows that its uplink is gone: three internet checks
-READ = 10.0  # seconds until a node knows an operator's edit, with stale reads
+TAGGED = 7.0  # seconds until a node knows an operator's tag
 LOOK = 0.25  # seconds between looks at the truth
 WRITES = 12  # per claim and incident
 
@@ -39,7 +49,8 @@ class Laws:
         self.unfit_at = dict.fromkeys(hosts, past)  # last look at which a peer had any reason to doubt it
         self.alive_at = dict.fromkeys(hosts, 0.0)  # last look at which its service ran
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
-        self.odd_since: t.Dict[Claim, float] = {}  # since when a route points to something unknown
+        self.cuts = 0
+        self.cut_at = past  # when a link was last cut
         self.stops: t.List[t.Tuple[float, str, str]] = []
         self.writes: t.Dict[Claim, int] = {}
         for host in hosts.values():
@@ -54,12 +65,12 @@ class Laws:
 
     def _look(self) -> None:
         now, cloud, network = self.timeline.now, self.cloud, self.network
-        disturbed = bool(network.cut) or network.loss > 0 or network.no_icmp
+        disturbed = bool(network.cut)  # random loss is no excuse: two protocols and tens of probes must see through it
         for name, host in self.hosts.items():
             self.bad_for[name] = 0.0 if host.forwards else self.bad_for[name] + LOOK
             if self.bad_for[name] > KNOWN:
                 self.bad_at[name] = now
-            hindered = cloud.stale or cloud.throttled or cloud.lost_answers or not cloud.up
+            hindered = cloud.blind or cloud.stale or cloud.throttled or cloud.lost_answers or not cloud.up
             if not host.running or not host.reaches_ec2() or hindered or (name, "CreateTags") in cloud.denied:
                 self.mute_at[name] = now
             if not host.running or not host.forwards or host.state != ACTIVE or disturbed:
@@ -71,11 +82,9 @@ class Laws:
                 self.spared_since.setdefault(name, now)
             else:
                 self.spared_since.pop(name, None)
-        for claim, target in cloud.state.routes.items():
-            if target is not None and owner_of(target) not in self.hosts:
-                self.odd_since.setdefault(claim, now)
-            else:
-                self.odd_since.pop(claim, None)
+        if len(network.cut) > self.cuts:
+            self.cut_at = now
+        self.cuts = len(network.cut)
         self.timeline.after(LOOK, self._look)
 
     # --- decisions ---------------------------------------------------------------------------------------------------------------
@@ -97,11 +106,18 @@ class Laws:
                     "%s returns %s %.1f s after it could not forward" % (name, action.claim, now - self.bad_at[name]),
                 )
             fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
-            if action.kind == "adopt" and fine and now - self.unfit_at[name] > 3.0:
+            if action.kind == "adopt" and fine:
                 self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))
-            odd = owner_of(self.cloud.state.routes[action.claim]) not in (*self.hosts, "")
-            if odd and now - self.odd_since.get(action.claim, now) > READ:
+            if action.kind == "adopt" and self._isolated(name):
+                self.break_("L4", "%s, cut off from all others, takes %s" % (name, action.claim))
+            if action.before.state == ROUTE_ACTIVE and owner not in self.hosts:
                 self.break_("L8", "%s fights over %s, which somebody pointed elsewhere" % (name, action.claim))
+
+    def _isolated(self, name: str) -> bool:
+        """Cut off from two living nodes or more, not for long yet."""
+        others = [other for other, host in self.hosts.items() if other != name and host.running]
+        silent = all({(name, other), (other, name)} & self.network.cut for other in others)
+        return len(others) > 1 and silent and self.timeline.now - self.cut_at < self.fence_after
 
     def _fine(self, host: Host) -> bool:
         return host.running and host.forwards and host.state == ACTIVE
@@ -129,7 +145,7 @@ class Laws:
                 self.break_("L3", "%s is stopped a second time without having lived" % target)
         if now - self.mute_at[target] > self.fence_after:
             self.break_("L3", "%s stops %s, which lived and reached EC2 all the time" % (caller, target))
-        if now - self.spared_since.get(target, now) > READ:
+        if now - self.spared_since.get(target, now) > TAGGED:
             self.break_("L6", "%s stops %s, which is drained or under maintenance" % (caller, target))
         pointing = [str(claim) for claim, at in self.cloud.state.routes.items() if at == interface(target)]
         if pointing and not self.cloud.stale:

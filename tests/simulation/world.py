@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import typing as t
 
 from nat_failover import config as configuration
 from nat_failover.config import Config
@@ -60,6 +61,7 @@ class World:
             self.hosts[config.self_name] = Host(config, self.timeline, self.network, self.cloud)
         for host in self.hosts.values():
             host.start_service(settled=True)
+        self.planned: t.Set[str] = set()  # nodes that an operator works on until the end of the incident
         self.cloud.power = lambda node, word: self.hosts[node].power(word)
         self.laws = Laws(self.timeline, self.network, self.cloud, self.hosts)
 
@@ -70,6 +72,7 @@ class World:
         cloud = self.cloud
         cloud.up, cloud.stale, cloud.lost_answers, cloud.throttled, cloud.latency = True, 0.0, 0.0, 0.0, 0.02
         cloud.denied.clear()
+        cloud.blind = None
         for host in self.hosts.values():
             host.uplink = True
             if host.powered:

@@ -144,42 +144,43 @@ def objection(
     peer: PeerMemory,
     view: InstanceView,
 ) -> str:
-    """The reason why this peer must not be fenced now, or nothing. Every line is a law; the first one that speaks decides."""
-    report = evidence.heard.get(name, Heard()).report
-    me = evidence.instances.get(config.self_name)
-    alive_at = max(
-        at for at in (peer.suspected_at, peer.flare_at, peer.took_mine_at, memory.awake_since) if at is not None
-    )
+    """The reason why this peer must not be fenced now, or nothing: the first that holds."""
+    rows = _objections(config, memory, evidence, owners, name, peer, view)
+    return next((reason for holds, reason in rows if holds), "")
+
+
+def _objections(
+    config: Config,
+    memory: Memory,
+    evidence: Evidence,
+    owners: t.Mapping[str, str],
+    name: str,
+    peer: PeerMemory,
+    view: InstanceView,
+) -> t.Tuple[t.Tuple[bool, str], ...]:
+    """All objections to a fence: (does it hold?, in words)."""
+    now, me = evidence.now, evidence.instances.get(config.self_name)
+    said = evidence.heard.get(name, Heard()).report
+    # L6: what the peer itself or an operator has announced; what EC2 says it does already
+    announced = said is not None and said.state != ACTIVE
+    tagged = TAG_MAINTENANCE in view.tags or TAG_DRAINED in view.tags
+    # L3: silence counts from the last sign of life; the lower rank waits longer, and a reading of its flare must be recent
+    signs = (peer.suspected_at, peer.flare_at, peer.took_mine_at, memory.awake_since)
+    silence = now - max(at for at in signs if at is not None)
     wait = config.fence.after + config.fence.stagger * config.rank(config.self_name)
-    own_mark = len([1 for at in memory.fences if evidence.now - at < HOUR]) - (
-        1 if holder(view)[0] == config.self_name else 0
+    unread = now - view.read_at > config.ec2.poll + config.ec2.read_timeout
+    # L2: the routes first, and no more than the budget (my present mark is counted already)
+    pointing = {owners.get(route.target or "") for route in evidence.routes.values()}
+    spent = len([at for at in memory.fences if now - at < HOUR]) - (holder(view)[0] == config.self_name)
+    return (
+        (peer.verdict != FAILED, "its verdict is %s" % peer.verdict),
+        (not peer.seen_healthy, "it was never seen healthy"),
+        (announced, "it said it is %s" % (said.state if said else "")),
+        (view.state != "running", "EC2 says %s" % view.state),
+        (tagged, "it is tagged as drained or under maintenance"),
+        (me is None or holder(me)[1] == "stop", "I am being fenced myself"),
+        (silence < wait, "silent and without a flare for %d of %d s" % (silence, wait)),
+        (unread, "its flare was not read lately"),
+        (not evidence.routes or name in pointing, "a route still points to it"),
+        (spent >= config.fence.max_per_hour, "the budget of %d fences an hour is spent" % config.fence.max_per_hour),
     )
-    table = (
-        (peer.verdict == FAILED, "its verdict is %s" % peer.verdict),
-        (peer.seen_healthy, "it was never seen healthy"),  # L6
-        (report is None or report.state == ACTIVE, "it said it is %s" % (report.state if report else "")),  # L6
-        (view.state == "running", "EC2 says %s" % view.state),  # L6: stopping, stopped or terminated already
-        (
-            TAG_MAINTENANCE not in view.tags and TAG_DRAINED not in view.tags,
-            "it is tagged as drained or under maintenance",
-        ),  # L6
-        (me is not None and holder(me)[1] != "stop", "I am being fenced myself"),  # L3
-        (
-            evidence.now - alive_at >= wait,
-            "silent and without a flare for %d of %d s" % (evidence.now - alive_at, wait),
-        ),  # L3
-        (
-            view.read_at >= evidence.now - config.ec2.poll - config.ec2.read_timeout,
-            "its flare was not read lately",
-        ),  # L3
-        (
-            bool(evidence.routes)
-            and name not in {owners.get(route.target or "") for route in evidence.routes.values()},
-            "a route still points to it",
-        ),  # L2: the route first
-        (
-            own_mark < config.fence.max_per_hour,
-            "the budget of %d fences an hour is spent" % config.fence.max_per_hour,
-        ),  # L2
-    )
-    return next((reason for good, reason in table if not good), "")

@@ -137,13 +137,13 @@ def _suspect(
     else:
         late = evidence.now - max(heard.heartbeat_at, memory.awake_since) > LATE * config.heartbeat.interval
     if not late:
-        return (
-            replace(peer, suspected_at=None, flare_baseline=None, flare_at=None)
-            if peer.suspected_at is not None
-            else peer
-        )
+        cleared = replace(peer, suspected_at=None, proven_at=None, flare_baseline=None, flare_at=None)
+        return cleared if peer.suspected_at is not None else peer
     if peer.suspected_at is None:
         peer = replace(peer, suspected_at=evidence.now)
+    unproven = _unproven(evidence, peer.suspected_at or evidence.now)
+    if bool(unproven) == (peer.proven_at is not None):
+        peer = replace(peer, proven_at=None if unproven else evidence.now)
     view = evidence.instances.get(name)
     if view is None:
         return peer
@@ -194,18 +194,29 @@ def _alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
     return ""
 
 
-def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard) -> str:
-    """Why I, not the peer, may be the suspect (L4). Evidence must be younger than the suspicion, so it is gathered during the burst."""
-    since = peer.suspected_at if peer.suspected_at is not None else evidence.now
+def _unproven(evidence: Evidence, since: float) -> str:
+    """What this node has not proven about itself since a moment; evidence from before a suspicion says nothing about it."""
     me = evidence.me
-    if heard.unanswered < LEAST_UNANSWERED:
-        return "only %d of my probes have left this node" % heard.unanswered
     if not me.forwarding:
         return me.fact
     if not me.internet or me.internet_at is None or me.internet_at < since:
         return "my own internet access is not proven since the silence began"
     if not me.ec2 or me.ec2_at is None or me.ec2_at < since:
         return "the EC2 API has not answered me since the silence began"
+    return ""
+
+
+def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard) -> str:
+    """Why I, not the peer, may be the suspect (L4). Evidence must be younger than the suspicion, so it is gathered during the burst."""
+    since = peer.suspected_at if peer.suspected_at is not None else evidence.now
+    unproven = _unproven(evidence, since)
+    if unproven:
+        return unproven
+    if heard.unanswered < LEAST_UNANSWERED:
+        return "only %d of my probes have left this node" % heard.unanswered
+    # If I was cut off until just now, the peer must have its chance to be heard again.
+    if peer.proven_at is None or evidence.now - peer.proven_at < 2 * config.heartbeat.interval:
+        return "my own internet access is proven only just now"
     # All peers gone at the same time: rather I am. A dead one cannot flare, so after a long silence without flares it is they after all.
     expected = [other for other, seen in memory.peers.items() if seen.verdict != FAILED]
     late = [_silence(memory, evidence, evidence.heard.get(other, Heard()).heartbeat_at) for other in expected]

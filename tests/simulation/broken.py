@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deliberately broken policies: each drops one precaution. The invariants must catch every one, or they prove nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+from dataclasses import replace
+from unittest import mock
+
+from nat_failover import fencing, policy
+from nat_failover.config import Config
+from nat_failover.model import ROUTE_MISSING, Memory
+
+from .incidents import play
+from .laws import Violation
+
+Patches = t.Sequence[t.Any]
+
+
+def _patched(module: t.Any, name: str, value: t.Any) -> t.Any:
+    return mock.patch.object(module, name, value)
+
+
+def _without_objection(*words: str) -> t.Any:
+    """The list of objections to a fence without those that begin with some words."""
+    real = fencing._objections
+
+    def fewer(*arguments: t.Any) -> t.Any:
+        return tuple(row for row in real(*arguments) if not row[1].startswith(words))
+
+    return _patched(fencing, "_objections", fewer)
+
+
+def _always_fit(*arguments: t.Any) -> t.Tuple[bool, str]:
+    return True, ""
+
+
+def _eager(config: Config, *arguments: t.Any) -> str:
+    return ""
+
+
+def _fight() -> t.Any:
+    """Takes what points elsewhere for a missing route."""
+    real = policy._plan_claims
+
+    def fighting(config: Config, memory: Memory, evidence: t.Any, owners: t.Mapping[str, str], fit: bool) -> t.Any:
+        routes = {
+            claim: view if view.target is None or view.target in owners else replace(view, state=ROUTE_MISSING)
+            for claim, view in evidence.routes.items()
+        }
+        actions, drift = real(config, memory, replace(evidence, routes=routes), owners, fit)
+        return tuple(replace(action, before=evidence.routes[action.claim]) for action in actions), drift
+
+    return _patched(policy, "_plan_claims", fighting)
+
+
+def _forgetful_start() -> t.Any:
+    """Stops a node and believes that it will start by itself."""
+    real = fencing._go_on
+
+    def forgetting(*arguments: t.Any) -> t.Tuple[str, str]:
+        step, reason = real(*arguments)
+        return ("", "") if step == "start" else (step, reason)
+
+    return _patched(fencing, "_go_on", forgetting)
+
+
+def _no_memory_of_fences() -> t.Any:
+    """Each look at a dead node begins a new fence."""
+    real = fencing._go_on
+
+    def again(
+        config: t.Any, memory: t.Any, evidence: t.Any, owners: t.Any, name: str, peer: t.Any, view: t.Any
+    ) -> t.Any:
+        step = real(config, memory, evidence, owners, name, peer, view)
+        dead = peer.verdict == "failed" and view.state == "running"
+        return ("stop", "it is still dead") if not step[0] and dead else step
+
+    return _patched(fencing, "_go_on", again)
+
+
+def _no_wake(config: Config, memory: Memory, evidence: t.Any) -> Memory:
+    return replace(memory, last_tick=evidence.now)
+
+
+def _steady_table(config: Config, memory: Memory) -> float:
+    return 0.0
+
+
+# name -> (what is wrong with it, the patches)
+BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
+    "unproven": (
+        "acts without having proven its own forwarding (L1, L4)",
+        lambda: [_patched(policy, "_fitness", _always_fit), _patched(policy, "_doubt", _eager)],
+    ),
+    "own silence": (
+        "takes its own silence for the death of the others (L4)",
+        lambda: [_patched(policy, "_doubt", _eager)],
+    ),
+    "hasty": (
+        "one late heartbeat decides (hysteresis)",
+        lambda: [
+            _patched(
+                policy, "_silence", lambda memory, evidence, at: 1e9 if at is None or evidence.now - at > 0.15 else 0.0
+            )
+        ],
+    ),
+    "no tie-break": (
+        "fences without waiting for the one of higher rank (L3)",
+        lambda: [_patched(Config, "rank", lambda self, name: 0), _without_objection("I am being fenced")],
+    ),
+    "deaf to flares": (
+        "ignores the flares of a silent peer (L3)",
+        lambda: [_patched(policy, "_alive_elsewhere", lambda *a: ""), _without_objection("silent and without")],
+    ),
+    "impatient fence": (
+        "fences as soon as a peer has failed (L3)",
+        lambda: [_without_objection("silent and without", "its flare was not")],
+    ),
+    "fence before route": (
+        "stops a node while a route points to it (L2)",
+        lambda: [_without_objection("a route still", "silent and without")],
+    ),
+    "fences the drained": (
+        "stops nodes that are drained or under maintenance (L6)",
+        lambda: [_without_objection("it is tagged", "it said it is")],
+    ),
+    "fences again": ("fences a dead node over and over (L3)", lambda: [_no_memory_of_fences()]),
+    "never starts": ("stops a node and does not start it", lambda: [_forgetful_start()]),
+    "immediate return": (
+        "takes its routes back at once (L7)",
+        lambda: [_patched(policy, "return_after", _steady_table)],
+    ),
+    "fights drift": ("takes back what somebody pointed elsewhere (L8)", lambda: [_fight()]),
+    "believes its freeze": (
+        "concludes from a time in which it slept (L10)",
+        lambda: [_patched(policy, "_wake", _no_wake), _patched(policy, "_doubt", _eager)],
+    ),
+}
+
+
+def hunt(name: str, most: int, first: int = 0) -> t.Tuple[t.Optional[int], str]:
+    """Play incidents with a broken policy until one breaks a law: (incidents played or None, the violation's first line)."""
+    with contextlib.ExitStack() as stack:
+        for patch in BROKEN[name][1]():
+            stack.enter_context(patch)
+        for number in range(most):
+            try:
+                play(first + number)
+            except Violation as violation:
+                return number + 1, str(violation).splitlines()[0]
+    return None, ""
