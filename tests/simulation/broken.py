@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 from unittest import mock
 
-from nat_failover import fencing, policy
+from nat_failover import fencing, policy, verdict
 from nat_failover.config import Config
 from nat_failover.model import ROUTE_MISSING, Memory
 
@@ -92,11 +92,11 @@ def _steady_table(config: Config, memory: Memory) -> float:
 BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "unproven": (
         "acts without having proven its own forwarding (L1, L4)",
-        lambda: [_patched(policy, "_fitness", _always_fit), _patched(policy, "_doubt", _eager)],
+        lambda: [_patched(policy, "_fitness", _always_fit), _patched(verdict, "_doubt", _eager)],
     ),
     "own silence": (
         "takes its own silence for the death of the others (L4)",
-        lambda: [_patched(policy, "_doubt", _eager)],
+        lambda: [_patched(verdict, "_doubt", _eager)],
     ),
     "hasty": (
         "one late heartbeat decides (hysteresis)",
@@ -112,7 +112,7 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     ),
     "deaf to flares": (
         "ignores the flares of a silent peer (L3)",
-        lambda: [_patched(policy, "_alive_elsewhere", lambda *a: ""), _without_objection("silent and without")],
+        lambda: [_patched(verdict, "alive_elsewhere", lambda *a: ""), _without_objection("silent and without")],
     ),
     "impatient fence": (
         "fences as soon as a peer has failed (L3)",
@@ -135,7 +135,7 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "fights drift": ("takes back what somebody pointed elsewhere (L8)", lambda: [_fight()]),
     "believes its freeze": (
         "concludes from a time in which it slept (L10)",
-        lambda: [_patched(policy, "_wake", _no_wake), _patched(policy, "_doubt", _eager)],
+        lambda: [_patched(policy, "_wake", _no_wake), _patched(verdict, "_doubt", _eager)],
     ),
 }
 

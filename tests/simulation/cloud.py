@@ -87,9 +87,7 @@ class Cloud:
         tags = (self.blind or state).tags
         routes = {claim: self._view(state, claim, began) for claim in claims}
         instances = {
-            name: InstanceView(
-                state.instances[name], interface(name), "10.0.0.%d" % index, tags[name], began, False
-            )
+            name: InstanceView(state.instances[name], interface(name), "10.0.0.%d" % index, tags[name], began, False)
             for index, name in enumerate(self.names)
         }
         return routes, instances

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from nat_failover import policy
+from nat_failover import inquiry, policy
 from nat_failover.config import Config
 from nat_failover.hands import BACKOFF_FIRST, BACKOFF_MOST
 from nat_failover.model import (
@@ -353,7 +353,7 @@ class Host:
             lambda result: None,
             lambda code: None,
         )
-        self._soon(policy.FLARE_INTERVAL, self._flare)
+        self._soon(inquiry.FLARE_INTERVAL, self._flare)
 
     def _follow_own_tag(self) -> None:
         view = self.instances.get(self.name)

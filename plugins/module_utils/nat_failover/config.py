@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 from .model import Claim, Node
+from .reader import Reader
 
 MODES = ("observe", "route", "full")
 # milliseconds: (interval, burst interval, silent_after)
@@ -182,7 +183,7 @@ def check_interface(config: Config, sys_class_net: str = "/sys/class/net") -> No
 
 def parse(raw: t.Any) -> Config:
     """Validate a parsed configuration (shape: docs/architecture.md) and fill in the defaults."""
-    reader = _Reader("", raw)
+    reader = Reader("", raw)
     cluster = reader.text("cluster", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
     self_name = reader.text("self")
     region = reader.text("region", pattern=r"[a-z]{2}(-[a-z]+)+-\d")
@@ -219,7 +220,7 @@ def parse(raw: t.Any) -> Config:
 
 
 def _node(index: int, raw: t.Any) -> Node:
-    reader = _Reader("nodes[%d]." % index, raw)
+    reader = Reader("nodes[%d]." % index, raw)
     address = reader.text("address", "")
     if address:
         try:
@@ -242,7 +243,7 @@ def _node(index: int, raw: t.Any) -> Node:
     return node
 
 
-def _heartbeat(reader: "_Reader", profile: str) -> Heartbeat:
+def _heartbeat(reader: Reader, profile: str) -> Heartbeat:
     interval, burst, silent = PROFILES[profile]
     result = Heartbeat(
         port=reader.whole("port", 4710, 1024, 65535),
@@ -254,7 +255,7 @@ def _heartbeat(reader: "_Reader", profile: str) -> Heartbeat:
     return result
 
 
-def _return(reader: "_Reader") -> Return:
+def _return(reader: Reader) -> Return:
     result = Return(
         policy=reader.choice("policy", ("auto", "manual"), "auto"),
         after=reader.number("after_s", 30, 1, 86400),
@@ -264,7 +265,7 @@ def _return(reader: "_Reader") -> Return:
     return result
 
 
-def _fence(reader: "_Reader") -> Fence:
+def _fence(reader: Reader) -> Fence:
     result = Fence(
         policy=reader.choice("policy", ("stop_start", "reboot", "none"), "stop_start"),
         after=reader.number("after_s", 30, 1, 3600),
@@ -276,7 +277,7 @@ def _fence(reader: "_Reader") -> Fence:
     return result
 
 
-def _self_check(reader: "_Reader") -> SelfChecks:
+def _self_check(reader: Reader) -> SelfChecks:
     targets = reader.texts("targets", ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"])
     for target in targets:
         host, colon, port = target.rpartition(":")
@@ -299,7 +300,7 @@ def _self_check(reader: "_Reader") -> SelfChecks:
     return result
 
 
-def _ec2(reader: "_Reader") -> Ec2Settings:
+def _ec2(reader: Reader) -> Ec2Settings:
     endpoint = reader.text("endpoint_url", "")
     if endpoint and not re.match(r"https?://[^\s/]+", endpoint):
         raise ConfigError(
@@ -445,86 +446,3 @@ def _network(key: str, text: str) -> str:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
         raise ConfigError(key, text, "is not a network", "write e.g. 10.0.0.0/16") from None
-
-
-class _Reader:
-    """Reads one JSON object key by key and knows which keys nobody asked for."""
-
-    def __init__(self, path: str, raw: t.Any) -> None:
-        if not isinstance(raw, dict):
-            raise ConfigError(
-                path.rstrip(".") or "config", raw, "must be an object", "see docs/architecture.md for the shape"
-            )
-        self._path = path
-        self._raw = raw
-        self._asked: t.Set[str] = set()
-
-    def _get(self, key: str, default: t.Any) -> t.Any:
-        self._asked.add(key)
-        value = self._raw.get(key)
-        if value is None:
-            value = default
-        if value is None:
-            raise ConfigError(self._path + key, None, "is missing", "set it")
-        return value
-
-    def text(self, key: str, default: t.Optional[str] = None, pattern: str = "") -> str:
-        value = self._get(key, default)
-        if not isinstance(value, str):
-            raise ConfigError(self._path + key, value, "must be a string", "put it in quotes")
-        if pattern and not re.fullmatch(pattern, value):
-            raise ConfigError(self._path + key, value, "does not look right", "it must match %s" % pattern)
-        return value
-
-    def texts(self, key: str, default: t.Optional[t.List[str]], pattern: str = "") -> t.List[str]:
-        value = self._get(key, default)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigError(self._path + key, value, "must be a list of strings", 'write ["..."]')
-        for item in value:
-            if pattern and not re.fullmatch(pattern, item):
-                raise ConfigError(self._path + key, item, "does not look right", "it must match %s" % pattern)
-        return value
-
-    def items(self, key: str) -> t.List[t.Any]:
-        value = self._get(key, None)
-        if not isinstance(value, list):
-            raise ConfigError(self._path + key, value, "must be a list", "see docs/architecture.md for the shape")
-        return value
-
-    def choice(self, key: str, choices: t.Tuple[str, ...], default: str) -> str:
-        value = self._get(key, default)
-        if value not in choices:
-            raise ConfigError(self._path + key, value, "is unknown", "choose one of: %s" % ", ".join(choices))
-        return value
-
-    def number(self, key: str, default: float, least: float, most: float) -> float:
-        value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ConfigError(self._path + key, value, "must be a number", "write it without quotes")
-        if not least <= value <= most:
-            raise ConfigError(self._path + key, value, "is out of range", "choose %s to %s" % (least, most))
-        return value
-
-    def whole(self, key: str, default: int, least: int, most: int) -> int:
-        value = self.number(key, default, least, most)
-        if value != int(value):
-            raise ConfigError(self._path + key, value, "must be a whole number", "write it without a fraction")
-        return int(value)
-
-    def path(self, key: str, default: t.Optional[str], example: str = "") -> str:
-        value = self.text(key, default)
-        if not os.path.isabs(value):
-            # The service, the modules and the command do not share a working directory.
-            raise ConfigError(
-                self._path + key, value, "is not an absolute path", "write e.g. %s" % (example or default)
-            )
-        return value
-
-    def section(self, key: str) -> "_Reader":
-        return _Reader(self._path + key + ".", self._get(key, {}))
-
-    def refuse_unknown(self) -> None:
-        for key in sorted(set(self._raw) - self._asked):
-            raise ConfigError(
-                self._path + key, self._raw[key], "is unknown", "known here: %s" % ", ".join(sorted(self._asked))
-            )

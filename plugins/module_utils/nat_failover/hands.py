@@ -11,7 +11,7 @@ import random
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from . import policy
+from . import inquiry
 from .config import Config
 from .ec2 import Ec2
 from .errors import Ec2Error
@@ -168,4 +168,4 @@ class Hands:
                 )
             except Ec2Error as error:
                 self.record("failed", "flare: %s" % error, logging.WARNING)
-            await asyncio.sleep(policy.FLARE_INTERVAL)
+            await asyncio.sleep(inquiry.FLARE_INTERVAL)

@@ -14,7 +14,7 @@ import hashlib
 import typing as t
 from dataclasses import replace
 
-from . import fencing
+from . import fencing, inquiry, verdict
 from .config import Config
 from .model import (
     ACTIVE,
@@ -22,33 +22,21 @@ from .model import (
     DRAINING,
     FAILED,
     HEALTHY,
-    PARTITIONED,
     ROUTE_ACTIVE,
     ROUTE_NO_TABLE,
     SICK,
-    SILENT,
-    SUSPECTED,
-    TAG_FLARE,
-    UNKNOWN,
     UNMANAGED,
     Claim,
     Evidence,
     FenceStep,
     Heard,
     Memory,
-    PeerMemory,
     Plan,
     RouteView,
     SetRoute,
     Verdict,
 )
 
-LATE = 1.5  # heartbeat intervals without a heartbeat that start a burst
-LEAST_UNANSWERED = 8  # probes (UDP and ICMP) that must have gone unanswered before silence means anything
-FLARE_VALID = 10.0  # seconds: a flare is rewritten every FLARE_INTERVAL and read every second while suspicion lasts
-FLARE_INTERVAL = 3.0
-BURST_LENGTH = 3  # times silent_after; a longer silence is probed at the heartbeat's pace
-SUSPICIOUS = (SUSPECTED, SILENT, FAILED, PARTITIONED, UNMANAGED)
 GONE = ("stopping", "stopped", "shutting-down", "terminated")  # EC2 instance states
 
 
@@ -57,7 +45,9 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
     memory = _wake(config, memory, evidence)
     owners = {view.interface_id: name for name, view in evidence.instances.items() if view.interface_id}
     memory = _notice_taken(config, memory, evidence, owners)
-    memory = replace(memory, peers={node.name: _judge(config, memory, evidence, node.name) for node in config.peers})
+    memory = replace(
+        memory, peers={node.name: verdict.judge(config, memory, evidence, node.name) for node in config.peers}
+    )
     fit, why_not = _fitness(config, memory, evidence)
     memory = _damp(config, memory, evidence, fit)
     routes, drift = _plan_claims(config, memory, evidence, owners, fit)
@@ -75,10 +65,10 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
         verdicts=tuple(Verdict(name, peer.verdict, peer.evidence) for name, peer in memory.peers.items()),
         routes=routes,
         fence=steps,
-        probe=_probes(config, memory, evidence),
-        flare=_must_flare(config, memory, evidence),
-        refresh=_must_refresh(memory, evidence),
-        watch=_watch(config, memory, evidence),
+        probe=inquiry.probes(config, memory, evidence),
+        flare=inquiry.must_flare(config, memory, evidence),
+        refresh=inquiry.must_refresh(memory, evidence),
+        watch=inquiry.watch(config, memory, evidence),
         withheld=withheld,
         forbidden=forbidden,
         drift=drift,
@@ -114,139 +104,6 @@ def _notice_taken(config: Config, memory: Memory, evidence: Evidence, owners: t.
         return memory
     lost_soon = memory.returned_at is not None and evidence.now - memory.returned_at < config.returns.maximum
     return replace(memory, lost_at=evidence.now, flaps=memory.flaps + 1 if lost_soon else memory.flaps)
-
-
-def _judge(config: Config, memory: Memory, evidence: Evidence, name: str) -> PeerMemory:
-    peer = memory.peers.get(name, PeerMemory(since=evidence.now))
-    heard = evidence.heard.get(name, Heard())
-    peer = _suspect(config, memory, evidence, peer, heard, name)
-    kind = _kind(config, memory, evidence, peer, heard, name)
-    if kind == peer.verdict:
-        return peer
-    words = explain(config, memory, evidence, peer, heard, name, kind)
-    peer = replace(peer, verdict=kind, since=evidence.now, evidence=words)
-    return replace(peer, seen_healthy=True) if kind == HEALTHY else peer
-
-
-def _suspect(
-    config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str
-) -> PeerMemory:
-    """Suspicion starts with the first late heartbeat and ends with the next one; flares are compared from its start on."""
-    if heard.heartbeat_at is None:
-        late = evidence.now - memory.awake_since > config.unseen_after / 2
-    else:
-        late = evidence.now - max(heard.heartbeat_at, memory.awake_since) > LATE * config.heartbeat.interval
-    if not late:
-        cleared = replace(peer, suspected_at=None, proven_at=None, flare_baseline=None, flare_at=None)
-        return cleared if peer.suspected_at is not None else peer
-    if peer.suspected_at is None:
-        peer = replace(peer, suspected_at=evidence.now)
-    unproven = _unproven(evidence, peer.suspected_at or evidence.now)
-    if bool(unproven) == (peer.proven_at is not None):
-        peer = replace(peer, proven_at=None if unproven else evidence.now)
-    view = evidence.instances.get(name)
-    if view is None:
-        return peer
-    flare = view.tags.get(TAG_FLARE, "")
-    if peer.flare_baseline is None:
-        return replace(peer, flare_baseline=flare)
-    if flare != peer.flare_baseline:
-        return replace(peer, flare_baseline=flare, flare_at=view.read_at)
-    return peer
-
-
-def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str) -> str:
-    """The verdict table, first match wins."""
-    silent_after = config.heartbeat.silent_after
-    udp, icmp = (_silence(memory, evidence, at) for at in (heard.heartbeat_at, heard.icmp_at))
-    if heard.heartbeat_at is None and evidence.now - memory.awake_since < config.unseen_after:
-        return UNKNOWN
-    if heard.heartbeat_at is not None and udp < silent_after:
-        # A freeze resets the count of silence, not what was known before it.
-        if evidence.now - heard.heartbeat_at >= silent_after:
-            return peer.verdict
-        return HEALTHY if heard.report is not None and heard.report.forwarding else SICK
-    if heard.icmp_at is not None and icmp < silent_after:
-        return UNMANAGED
-    if heard.unanswered < LEAST_UNANSWERED and udp < 2 * silent_after:
-        return peer.verdict  # the burst has not had its time yet
-    if _alive_elsewhere(evidence, peer, name):
-        return PARTITIONED
-    return FAILED if not _doubt(config, memory, evidence, peer, heard) else SILENT
-
-
-def _silence(memory: Memory, evidence: Evidence, heard_at: t.Optional[float]) -> float:
-    """Seconds for which silence can be held against a peer."""
-    return evidence.now - max(memory.awake_since, heard_at if heard_at is not None else memory.awake_since)
-
-
-def _alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
-    """The witnesses: its flare, my own claim just taken by it, another node's view. Returns what was seen, or nothing."""
-    for what, at in (("its flare changed", peer.flare_at), ("it has just taken my claim", peer.took_mine_at)):
-        if at is not None and evidence.now - at < FLARE_VALID:
-            return "%s %.1f s ago" % (what, evidence.now - at)
-    for other, heard in evidence.heard.items():
-        fresh = (
-            heard.heartbeat_at is not None and peer.suspected_at is not None and heard.heartbeat_at >= peer.suspected_at
-        )
-        if fresh and heard.report is not None and heard.report.views.get(name) in (HEALTHY, SICK, UNMANAGED):
-            return "%s hears it" % other
-    return ""
-
-
-def _unproven(evidence: Evidence, since: float) -> str:
-    """What this node has not proven about itself since a moment; evidence from before a suspicion says nothing about it."""
-    me = evidence.me
-    if not me.forwarding:
-        return me.fact
-    if not me.internet or me.internet_at is None or me.internet_at < since:
-        return "my own internet access is not proven since the silence began"
-    if not me.ec2 or me.ec2_at is None or me.ec2_at < since:
-        return "the EC2 API has not answered me since the silence began"
-    return ""
-
-
-def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard) -> str:
-    """Why I, not the peer, may be the suspect (L4). Evidence must be younger than the suspicion, so it is gathered during the burst."""
-    since = peer.suspected_at if peer.suspected_at is not None else evidence.now
-    unproven = _unproven(evidence, since)
-    if unproven:
-        return unproven
-    if heard.unanswered < LEAST_UNANSWERED:
-        return "only %d of my probes have left this node" % heard.unanswered
-    # If I was cut off until just now, the peer must have its chance to be heard again.
-    if peer.proven_at is None or evidence.now - peer.proven_at < 2 * config.heartbeat.interval:
-        return "my own internet access is proven only just now"
-    # All peers gone at the same time: rather I am. A dead one cannot flare, so after a long silence without flares it is they after all.
-    expected = [other for other, seen in memory.peers.items() if seen.verdict != FAILED]
-    late = [_silence(memory, evidence, evidence.heard.get(other, Heard()).heartbeat_at) for other in expected]
-    at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval
-    if at_once and evidence.now - since < config.fence.after:
-        return "I hear none of the other nodes"
-    return ""
-
-
-def explain(
-    config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str, kind: str
-) -> str:
-    """The evidence for a verdict in words: one line that an operator can act on (L11)."""
-    parts = [_ago("heartbeat", evidence.now, heard.heartbeat_at), _ago("ICMP", evidence.now, heard.icmp_at)]
-    if heard.unanswered:
-        parts.append("%d probes unanswered" % heard.unanswered)
-    if heard.report is not None and heard.report.fact:
-        parts.append("it says: %s" % heard.report.fact)
-    if kind in (SILENT, FAILED, PARTITIONED):
-        parts.append(_alive_elsewhere(evidence, peer, name) or "no flare")
-        parts.append(
-            _doubt(config, memory, evidence, peer, heard) or "own forwarding, internet and EC2 API proven meanwhile"
-        )
-    view = evidence.instances.get(name)
-    parts.append("EC2 said %s %.1f s ago" % (view.state, evidence.now - view.read_at) if view else "EC2 not read yet")
-    return ", ".join(parts)
-
-
-def _ago(what: str, now: float, at: t.Optional[float]) -> str:
-    return "no %s yet" % what if at is None else "%s %d ms ago" % (what, (now - at) * 1000)
 
 
 # --- this node -----------------------------------------------------------------------------------------------------------------
@@ -388,7 +245,7 @@ def _plan_claim(
         return ("mend", "the route is %s" % view.state) if heir(claim, eligible) == me else ("", "")
     loss = losses.get(owner or "", "")
     if loss:
-        fresh = view.read_at >= _doubted_at(memory.peers[owner or ""])
+        fresh = view.read_at >= verdict.doubted_at(memory.peers[owner or ""])
         return ("adopt", "%s %s" % (owner, loss)) if fresh and heir(claim, eligible) == me else ("", "")
     if claim.home == me and me in eligible and config.returns.policy == "auto":
         # A loss while I was fit (the peer could not hear me) counts like a failure: otherwise two nodes would tear at the claim.
@@ -398,55 +255,3 @@ def _plan_claim(
         if proven >= return_after(config, memory):
             return "return", "forwarding proven for %d s" % proven
     return "", ""
-
-
-def _doubted_at(peer: PeerMemory) -> float:
-    """Evidence older than this says nothing about the peer's present state."""
-    return peer.suspected_at if peer.suspected_at is not None else peer.since
-
-
-# --- what the shell must find out ----------------------------------------------------------------------------------------------
-
-
-def _probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, float]:
-    beat = config.heartbeat
-    return {
-        name: beat.burst_interval
-        if evidence.now - peer.suspected_at < BURST_LENGTH * beat.silent_after
-        else beat.interval
-        for name, peer in memory.peers.items()
-        if peer.suspected_at is not None
-    }
-
-
-def _watch(config: Config, memory: Memory, evidence: Evidence) -> t.Optional[float]:
-    """How often to read EC2: often while a flare may still come in time to spare a swap, then steadily, None without a suspicion."""
-    began = [peer.suspected_at for peer in memory.peers.values() if peer.suspected_at is not None]
-    if not began:
-        return None
-    return config.heartbeat.silent_after / 4 if evidence.now - max(began) < 2 * config.heartbeat.silent_after else 1.0
-
-
-def _must_flare(config: Config, memory: Memory, evidence: Evidence) -> bool:
-    """Flare while I suspect a peer, or a peer that I hear suspects me (one-way loss)."""
-    if any(peer.suspected_at is not None for peer in memory.peers.values()):
-        return True
-    return any(
-        heard.report is not None
-        and heard.report.views.get(config.self_name) in SUSPICIOUS
-        and memory.peers[name].verdict in (HEALTHY, SICK)
-        for name, heard in evidence.heard.items()
-        if name in memory.peers
-    )
-
-
-def _must_refresh(memory: Memory, evidence: Evidence) -> t.Optional[float]:
-    """When routes, my internet access or the API's health are known only from before a suspicion or a verdict: that time."""
-    needed = max(
-        (_doubted_at(peer) for peer in memory.peers.values() if peer.suspected_at is not None or peer.verdict == SICK),
-        default=None,
-    )
-    if needed is None:
-        return None
-    known = [evidence.me.internet_at, evidence.me.ec2_at, *(view.read_at for view in evidence.routes.values())]
-    return needed if any(at is None or at < needed for at in known) else None

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the shell must find out next: probes, flares, fresh readings. Pure. None of it changes anything but tags of this node."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .config import Config
+from .model import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNMANAGED, Evidence, Memory
+from .verdict import doubted_at
+
+FLARE_INTERVAL = 3.0
+BURST_LENGTH = 3  # times silent_after; a longer silence is probed at the heartbeat's pace
+SUSPICIOUS = (SUSPECTED, SILENT, FAILED, PARTITIONED, UNMANAGED)
+
+
+def probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, float]:
+    beat = config.heartbeat
+    return {
+        name: beat.burst_interval
+        if evidence.now - peer.suspected_at < BURST_LENGTH * beat.silent_after
+        else beat.interval
+        for name, peer in memory.peers.items()
+        if peer.suspected_at is not None
+    }
+
+
+def watch(config: Config, memory: Memory, evidence: Evidence) -> t.Optional[float]:
+    """How often to read EC2: often while a flare may still come in time to spare a swap, then steadily, None without a suspicion."""
+    began = [peer.suspected_at for peer in memory.peers.values() if peer.suspected_at is not None]
+    if not began:
+        return None
+    return config.heartbeat.silent_after / 4 if evidence.now - max(began) < 2 * config.heartbeat.silent_after else 1.0
+
+
+def must_flare(config: Config, memory: Memory, evidence: Evidence) -> bool:
+    """Flare while I suspect a peer, or a peer that I hear suspects me (one-way loss)."""
+    if any(peer.suspected_at is not None for peer in memory.peers.values()):
+        return True
+    return any(
+        heard.report is not None
+        and heard.report.views.get(config.self_name) in SUSPICIOUS
+        and memory.peers[name].verdict in (HEALTHY, SICK)
+        for name, heard in evidence.heard.items()
+        if name in memory.peers
+    )
+
+
+def must_refresh(memory: Memory, evidence: Evidence) -> t.Optional[float]:
+    """When routes, my internet access or the API's health are known only from before a suspicion or a verdict: that time."""
+    needed = max(
+        (doubted_at(peer) for peer in memory.peers.values() if peer.suspected_at is not None or peer.verdict == SICK),
+        default=None,
+    )
+    if needed is None:
+        return None
+    known = [evidence.me.internet_at, evidence.me.ec2_at, *(view.read_at for view in evidence.routes.values())]
+    return needed if any(at is None or at < needed for at in known) else None

@@ -1,0 +1,167 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a peer is, and why: the evidence table. Pure. Start with ``_kind``; ``_doubt`` is what protects a peer from my own blindness."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from .config import Config
+from .model import (
+    FAILED,
+    HEALTHY,
+    PARTITIONED,
+    SICK,
+    SILENT,
+    TAG_FLARE,
+    UNKNOWN,
+    UNMANAGED,
+    Evidence,
+    Heard,
+    Memory,
+    PeerMemory,
+)
+
+LATE = 1.5  # heartbeat intervals without a heartbeat that start a burst
+LEAST_UNANSWERED = 8  # probes (UDP and ICMP) that must have gone unanswered before silence means anything
+FLARE_VALID = 10.0  # seconds: a flare is rewritten every FLARE_INTERVAL and read every second while suspicion lasts
+
+
+def judge(config: Config, memory: Memory, evidence: Evidence, name: str) -> PeerMemory:
+    peer = memory.peers.get(name, PeerMemory(since=evidence.now))
+    heard = evidence.heard.get(name, Heard())
+    peer = _suspect(config, memory, evidence, peer, heard, name)
+    kind = _kind(config, memory, evidence, peer, heard, name)
+    if kind == peer.verdict:
+        return peer
+    words = explain(config, memory, evidence, peer, heard, name, kind)
+    peer = replace(peer, verdict=kind, since=evidence.now, evidence=words)
+    return replace(peer, seen_healthy=True) if kind == HEALTHY else peer
+
+
+def _suspect(
+    config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str
+) -> PeerMemory:
+    """Suspicion starts with the first late heartbeat and ends with the next one; flares are compared from its start on."""
+    if heard.heartbeat_at is None:
+        late = evidence.now - memory.awake_since > config.unseen_after / 2
+    else:
+        late = evidence.now - max(heard.heartbeat_at, memory.awake_since) > LATE * config.heartbeat.interval
+    if not late:
+        cleared = replace(peer, suspected_at=None, proven_at=None, flare_baseline=None, flare_at=None)
+        return cleared if peer.suspected_at is not None else peer
+    if peer.suspected_at is None:
+        peer = replace(peer, suspected_at=evidence.now)
+    unproven = _unproven(evidence, peer.suspected_at or evidence.now)
+    if bool(unproven) == (peer.proven_at is not None):
+        peer = replace(peer, proven_at=None if unproven else evidence.now)
+    view = evidence.instances.get(name)
+    if view is None:
+        return peer
+    flare = view.tags.get(TAG_FLARE, "")
+    if peer.flare_baseline is None:
+        return replace(peer, flare_baseline=flare)
+    if flare != peer.flare_baseline:
+        return replace(peer, flare_baseline=flare, flare_at=view.read_at)
+    return peer
+
+
+def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str) -> str:
+    """The verdict table, first match wins."""
+    silent_after = config.heartbeat.silent_after
+    udp, icmp = (silence(memory, evidence, at) for at in (heard.heartbeat_at, heard.icmp_at))
+    if heard.heartbeat_at is None and evidence.now - memory.awake_since < config.unseen_after:
+        return UNKNOWN
+    if heard.heartbeat_at is not None and udp < silent_after:
+        # A freeze resets the count of silence, not what was known before it.
+        if evidence.now - heard.heartbeat_at >= silent_after:
+            return peer.verdict
+        return HEALTHY if heard.report is not None and heard.report.forwarding else SICK
+    if heard.icmp_at is not None and icmp < silent_after:
+        return UNMANAGED
+    if heard.unanswered < LEAST_UNANSWERED and udp < 2 * silent_after:
+        return peer.verdict  # the burst has not had its time yet
+    if alive_elsewhere(evidence, peer, name):
+        return PARTITIONED
+    return FAILED if not _doubt(config, memory, evidence, peer, heard) else SILENT
+
+
+def silence(memory: Memory, evidence: Evidence, heard_at: t.Optional[float]) -> float:
+    """Seconds for which silence can be held against a peer."""
+    return evidence.now - max(memory.awake_since, heard_at if heard_at is not None else memory.awake_since)
+
+
+def alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
+    """The witnesses: its flare, my own claim just taken by it, another node's view. Returns what was seen, or nothing."""
+    for what, at in (("its flare changed", peer.flare_at), ("it has just taken my claim", peer.took_mine_at)):
+        if at is not None and evidence.now - at < FLARE_VALID:
+            return "%s %.1f s ago" % (what, evidence.now - at)
+    for other, heard in evidence.heard.items():
+        fresh = (
+            heard.heartbeat_at is not None and peer.suspected_at is not None and heard.heartbeat_at >= peer.suspected_at
+        )
+        if fresh and heard.report is not None and heard.report.views.get(name) in (HEALTHY, SICK, UNMANAGED):
+            return "%s hears it" % other
+    return ""
+
+
+def _unproven(evidence: Evidence, since: float) -> str:
+    """What this node has not proven about itself since a moment; evidence from before a suspicion says nothing about it."""
+    me = evidence.me
+    if not me.forwarding:
+        return me.fact
+    if not me.internet or me.internet_at is None or me.internet_at < since:
+        return "my own internet access is not proven since the silence began"
+    if not me.ec2 or me.ec2_at is None or me.ec2_at < since:
+        return "the EC2 API has not answered me since the silence began"
+    return ""
+
+
+def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard) -> str:
+    """Why I, not the peer, may be the suspect (L4). Evidence must be younger than the suspicion, so it is gathered during the burst."""
+    since = peer.suspected_at if peer.suspected_at is not None else evidence.now
+    unproven = _unproven(evidence, since)
+    if unproven:
+        return unproven
+    if heard.unanswered < LEAST_UNANSWERED:
+        return "only %d of my probes have left this node" % heard.unanswered
+    # If I was cut off until just now, the peer must have its chance to be heard again.
+    if peer.proven_at is None or evidence.now - peer.proven_at < 2 * config.heartbeat.interval:
+        return "my own internet access is proven only just now"
+    # All peers gone at the same time: rather I am. A dead one cannot flare, so after a long silence without flares it is they after all.
+    expected = [other for other, seen in memory.peers.items() if seen.verdict != FAILED]
+    late = [silence(memory, evidence, evidence.heard.get(other, Heard()).heartbeat_at) for other in expected]
+    at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval
+    if at_once and evidence.now - since < config.fence.after:
+        return "I hear none of the other nodes"
+    return ""
+
+
+def explain(
+    config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str, kind: str
+) -> str:
+    """The evidence for a verdict in words: one line that an operator can act on (L11)."""
+    parts = [_ago("heartbeat", evidence.now, heard.heartbeat_at), _ago("ICMP", evidence.now, heard.icmp_at)]
+    if heard.unanswered:
+        parts.append("%d probes unanswered" % heard.unanswered)
+    if heard.report is not None and heard.report.fact:
+        parts.append("it says: %s" % heard.report.fact)
+    if kind in (SILENT, FAILED, PARTITIONED):
+        parts.append(alive_elsewhere(evidence, peer, name) or "no flare")
+        parts.append(
+            _doubt(config, memory, evidence, peer, heard) or "own forwarding, internet and EC2 API proven meanwhile"
+        )
+    view = evidence.instances.get(name)
+    parts.append("EC2 said %s %.1f s ago" % (view.state, evidence.now - view.read_at) if view else "EC2 not read yet")
+    return ", ".join(parts)
+
+
+def _ago(what: str, now: float, at: t.Optional[float]) -> str:
+    return "no %s yet" % what if at is None else "%s %d ms ago" % (what, (now - at) * 1000)
+
+
+def doubted_at(peer: PeerMemory) -> float:
+    """Evidence older than this says nothing about the peer's present state."""
+    return peer.suspected_at if peer.suspected_at is not None else peer.since
