@@ -98,7 +98,9 @@ def _deb822_sources(etc: Path) -> Iterator[tuple[str, str | None]]:
     for file in sorted((etc / "sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", file.read_text(encoding="utf-8")):
             lines = [line for line in stanza.splitlines() if not line.startswith("#")]
-            fields = {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+            fields = {
+                key.strip().lower(): value.strip() for key, _colon, value in (line.partition(":") for line in lines)
+            }
             off = fields.get("enabled", "yes").lower() == "no"
             if not off and _is_debian(fields.get("suites", "").split(), fields.get("components", "").split()):
                 yield fields["uris"].split()[0], fields.get("signed-by")

@@ -170,7 +170,7 @@ def _udp(server: tuple[str, int], interval_s: float, out: TextIO) -> None:
                 pass  # no route, or refused: this one is lost
             due = max(due + interval_s, now - interval_s)
         watched = [sock, 0] if end == float("inf") else [sock]
-        ready, _, _ = select.select(watched, [], [], max(0.0, min(due - time.monotonic(), 0.05)))
+        ready, _writable, _failed = select.select(watched, [], [], max(0.0, min(due - time.monotonic(), 0.05)))
         if sock in ready:
             _take(sock, out)
         if 0 in ready:
@@ -203,13 +203,13 @@ def _tcp(server: tuple[str, int], interval_s: float, out: TextIO) -> None:
             pending[sock] = number, now
             due = max(due + interval_s, now - interval_s)
         wait = max(0.0, min(due - time.monotonic(), 0.05))
-        stopped, writable, _ = select.select([0], list(pending), [], wait)
+        stopped, writable, _failed = select.select([0], list(pending), [], wait)
         for sock in writable:
             if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                 out.write(f"r {pending[sock][0]} {time.monotonic():.6f}\n")
             sock.close()
             del pending[sock]
-        for sock in [each for each, (_, begun) in pending.items() if time.monotonic() - begun > TCP_TIMEOUT_S]:
+        for sock in [each for each, (_number, begun) in pending.items() if time.monotonic() - begun > TCP_TIMEOUT_S]:
             sock.close()
             del pending[sock]
         if stopped:

@@ -11,8 +11,8 @@ from typing import Any
 # moto reads some 900 machine images at the first EC2 call (over a second) unless told not to, and has to be told by environment.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
+import moto.core.common_models  # noqa: E402,F401  (for its side effect: models register themselves)
 from moto.core.base_backend import BackendDict  # noqa: E402  (after the environment)
-from moto.core.common_models import BaseModel  # noqa: E402,F401  (imported for its side effect: models register themselves)
 from moto.ec2.models import ec2_backends  # noqa: E402
 from moto.iam.models import iam_backends  # noqa: E402
 from moto.moto_api._internal import mock_random  # noqa: E402

@@ -38,7 +38,7 @@ DESTINATIONS = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "Destination
 def check(model: Any, request: ApiRequest) -> None:
     """Raise ``ApiError`` where AWS would refuse this EC2 call."""
     for parameter in request.params:
-        name, _, index = parameter.partition(".")
+        name, _dot, index = parameter.partition(".")
         if name in IDS and (not index or index.isdigit()):
             _well_formed(name, str(request.params[parameter]))
     if request.action in ("CreateRoute", "ReplaceRoute"):

@@ -44,7 +44,7 @@ class Control:
 
     def handle(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """One call, under the API's lock."""
-        name, _, rest = path.partition("/")
+        name, _slash, rest = path.partition("/")
         handler = getattr(self, f"_{method.lower()}_{name or 'status'}", None)
         if handler is None:
             raise ControlError(f"no such control: {method} /_lab/api/{path}", 404)

@@ -142,11 +142,11 @@ def status_line(status: int) -> str:
 
 def _headers(stream: io.BufferedReader) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for _ in range(HEADERS_MAX):
+    for _header in range(HEADERS_MAX):
         line = stream.readline(LINE_MAX).decode("latin-1").rstrip("\r\n")
         if not line:
             return headers
-        name, _, value = line.partition(":")
+        name, _colon, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
     raise ValueError("too many headers")
 
@@ -154,7 +154,7 @@ def _headers(stream: io.BufferedReader) -> dict[str, str]:
 def _environ(
     method: str, target: str, version: str, headers: dict[str, str], body: bytes, peer: Any, server: Any
 ) -> dict[str, Any]:
-    path, _, query = target.partition("?")
+    path, _mark, query = target.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",

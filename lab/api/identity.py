@@ -120,7 +120,7 @@ def _verify(request: ApiRequest, secret: str) -> None:
 
 def _signature(request: ApiRequest, parts: dict[str, str], secret: str) -> str:
     environ = request.environ
-    _, date, region, service, _ = parts["Credential"].split("/")
+    _key, date, region, service, _end = parts["Credential"].split("/")
     signed = parts["SignedHeaders"].split(";")
     headers = "".join(f"{name}:{' '.join(_header(environ, name).split())}\n" for name in signed)
     query = "&".join(

@@ -151,7 +151,7 @@ class Imds:
         return model, backend.find_instance(model, self.instance_id)
 
     def _document(self) -> dict[str, Any]:
-        _, instance = self._instance()
+        _model, instance = self._instance()
         return {
             "accountId": self._account,
             "architecture": instance.architecture,

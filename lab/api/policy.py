@@ -50,7 +50,7 @@ def _applies(statement: Mapping[str, Any], action: str, resource: str, context: 
 
 
 def _condition(operator: str, key: str, wanted: list[str], context: Values) -> bool:
-    quantifier, _, name = operator.rpartition(":")
+    quantifier, _colon, name = operator.rpartition(":")
     if_exists = name.endswith("IfExists")
     name = name.removesuffix("IfExists")
     values = context.get(key.lower())

@@ -86,7 +86,7 @@ class ApiRequest:
             for key, value in self.params.items()
             if key.startswith(prefix) and key[len(prefix) :].isdigit()
         ]
-        return [value for _, value in sorted(found)]
+        return [value for _name, value in sorted(found)]
 
     def tags(self, name: str = "Tag") -> dict[str, str | None]:
         """``Tag.1.Key``/``Tag.1.Value`` pairs; the value of a key given alone is None."""

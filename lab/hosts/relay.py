@@ -18,7 +18,7 @@ def main(host: str, port: int) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     watched: list[object] = [connection, STDIN]
     while True:
-        ready, _, _ = select.select(watched, [], [])
+        ready, _writable, _failed = select.select(watched, [], [])
         if connection in ready:
             data = connection.recv(SIZE)
             if not data:

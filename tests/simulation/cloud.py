@@ -40,7 +40,6 @@ class Cloud:
         self._past: t.Deque[t.Tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
         self.latency = 0.02
         self.up = True
-        self.blind: t.Optional[State] = None  # reads show the tags of this moment
         self.stale = 0.0  # seconds that reads may lag behind
         self.lost_answers = 0.0  # probability that a call is applied and its answer lost
         self.throttled = 0.0  # probability of RequestLimitExceeded
@@ -84,10 +83,11 @@ class Cloud:
     ) -> t.Tuple[t.Dict[Claim, RouteView], t.Dict[str, InstanceView]]:
         """What DescribeRouteTables and DescribeInstances say now, possibly of a moment ago."""
         state = self._seen()
-        tags = (self.blind or state).tags
         routes = {claim: self._view(state, claim, began) for claim in claims}
         instances = {
-            name: InstanceView(state.instances[name], interface(name), "10.0.0.%d" % index, tags[name], began, False)
+            name: InstanceView(
+                state.instances[name], interface(name), "10.0.0.%d" % index, state.tags[name], began, False
+            )
             for index, name in enumerate(self.names)
         }
         return routes, instances

@@ -348,7 +348,7 @@ class Host:
         self.flares += 1
         value = "%d:%d" % (self.epoch, self.flares)
         self._call(
-            "CreateTags",
+            "Flare",
             lambda: self.cloud.set_tag(self.name, self.name, TAG_FLARE, value),
             lambda result: None,
             lambda code: None,
@@ -399,7 +399,9 @@ class Host:
             self._merge({action.claim: view}, {})
             return view.target == action.interface_id and view.state == ROUTE_ACTIVE
 
-        apply = lambda: self.cloud.set_route(self.name, action.claim, action.interface_id)  # noqa: E731
+        def apply() -> RouteView:
+            return self.cloud.set_route(self.name, action.claim, action.interface_id)
+
         self._act(action.key, "ReplaceRoute", apply, done)
 
     def _fence(self, step: FenceStep) -> None:
@@ -438,5 +440,7 @@ class Host:
             self._tag_self(None)
 
     def _tag_self(self, value: t.Optional[str]) -> None:
-        apply = lambda: self.cloud.set_tag(self.name, self.name, TAG_DRAINED, value)  # noqa: E731
+        def apply() -> None:
+            self.cloud.set_tag(self.name, self.name, TAG_DRAINED, value)
+
         self._call("CreateTags" if value else "DeleteTags", apply, lambda result: None, lambda code: None)

@@ -123,10 +123,10 @@ def isolate(world: World, rng: random.Random, seconds: float) -> None:
 
 
 def dark_partition(world: World, rng: random.Random, seconds: float) -> None:
-    """A partition in which EC2 shows nobody any new tag: the worst case, in which flares cannot help."""
+    """A partition in which no node may write its own flare, but may stop others: the worst case, in which only the tie-break helps."""
     partition(world, rng, seconds + 20)
-    world.timeline.tell("FAULT: EC2 shows old tags")
-    world.cloud.blind = world.cloud.state
+    world.timeline.tell("FAULT: no node may write its own flare")
+    world.cloud.denied |= {(name, "Flare") for name in world.hosts}
 
 
 def no_icmp(world: World, rng: random.Random, seconds: float) -> None:
@@ -161,7 +161,7 @@ def api(world: World, rng: random.Random, seconds: float) -> None:
 
 def denied(world: World, rng: random.Random, seconds: float) -> None:
     """A node's role lacks a permission until the end of the faults."""
-    what = (one(rng, world), rng.choice(("CreateTags", "ReplaceRoute", "StopInstances", "Describe")))
+    what = (one(rng, world), rng.choice(("CreateTags", "Flare", "ReplaceRoute", "StopInstances", "Describe")))
     world.timeline.tell("FAULT: %s may not %s" % what)
     world.cloud.denied.add(what)
 

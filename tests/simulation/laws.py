@@ -70,8 +70,13 @@ class Laws:
             self.bad_for[name] = 0.0 if host.forwards else self.bad_for[name] + LOOK
             if self.bad_for[name] > KNOWN:
                 self.bad_at[name] = now
-            hindered = cloud.blind or cloud.stale or cloud.throttled or cloud.lost_answers or not cloud.up
-            if not host.running or not host.reaches_ec2() or hindered or (name, "CreateTags") in cloud.denied:
+            hindered = cloud.stale or cloud.throttled or cloud.lost_answers or not cloud.up
+            if (
+                not host.running
+                or not host.reaches_ec2()
+                or hindered
+                or cloud.denied & {(name, "CreateTags"), (name, "Flare")}
+            ):
                 self.mute_at[name] = now
             if not host.running or not host.forwards or host.state != ACTIVE or disturbed:
                 self.unfit_at[name] = now

@@ -72,7 +72,6 @@ class World:
         cloud = self.cloud
         cloud.up, cloud.stale, cloud.lost_answers, cloud.throttled, cloud.latency = True, 0.0, 0.0, 0.0, 0.02
         cloud.denied.clear()
-        cloud.blind = None
         for host in self.hosts.values():
             host.uplink = True
             if host.powered:

@@ -95,4 +95,5 @@ def _module(module: str, files: str, rest: list[str], *, with_lab: bool = True) 
     os.chdir(paths.ROOT)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(paths.PYTHON, [str(paths.PYTHON), "-m", module, *rest], environment.base())
+    env = {**environment.base(), "PYTHONPATH": str(paths.ROOT / "plugins" / "module_utils")}
+    os.execve(paths.PYTHON, [str(paths.PYTHON), "-m", module, *rest], env)

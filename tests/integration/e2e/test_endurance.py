@@ -37,7 +37,9 @@ def quiet(cluster: Cluster, pid: int) -> Footprint:
     for _look in range(10):
         time.sleep(0.1)
         looks.append(Footprint.of(pid))
-    return Footprint(*(min(values) for values in zip(*((f.resident_kb, f.threads, f.handles) for f in looks), strict=True)))
+    return Footprint(
+        *(min(values) for values in zip(*((f.resident_kb, f.threads, f.handles) for f in looks), strict=True))
+    )
 
 
 @pytest.mark.slow

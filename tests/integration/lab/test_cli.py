@@ -120,7 +120,7 @@ def test_an_interrupted_up_leaves_nothing(number: signal.Signals, after_s: float
     time.sleep(after_s)
     if process.poll() is None:
         process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _output, errors = process.communicate(timeout=30)
     assert process.returncode in (0, 130), errors
     assert "Traceback" not in errors
     if process.returncode == 130:

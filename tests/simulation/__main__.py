@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``./dev simulate``: one line of JSON on stdout, progress on stderr. Exit code 1 if a law was broken (or a broken policy went unnoticed)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from .broken import BROKEN
+from .campaign import campaign, hunts
+from .incidents import play, story
+from .laws import Violation
+
+TELL_EVERY = 5.0  # seconds
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="simulate", description=sys.modules[__package__ or ""].__doc__)
+    parser.add_argument("--incidents", type=int, default=2000, metavar="N", help="how many (default: 2000)")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="seed of the first one (default: 0)")
+    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one for each processor)")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="tell the story of one incident")
+    parser.add_argument(
+        "--broken", action="store_true", help="show how many incidents it takes to catch each broken policy"
+    )
+    arguments = parser.parse_args()
+    if arguments.replay is not None:
+        return _replay(arguments.replay)
+    if arguments.incidents < 1:
+        parser.error("--incidents: at least 1")
+    return _broken(arguments.incidents) if arguments.broken else _many(arguments)
+
+
+def _replay(seed: int) -> int:
+    try:
+        text, broken = story(play(seed)), 0
+    except Violation as violation:
+        text, broken = str(violation), 1
+    sys.stderr.write(text + "\n")
+    print(json.dumps({"seed": seed, "violations": broken}))
+    return broken
+
+
+def _many(arguments: argparse.Namespace) -> int:
+    began = told = time.monotonic()
+    done, violations, first = 0, 0, None
+    for played, found in campaign(arguments.first, arguments.incidents, arguments.jobs):
+        done += played
+        violations += len(found)
+        if found and first is None:
+            first = found[0].seed
+            sys.stderr.write("seed %d: %s\n" % found[0])
+        if time.monotonic() - told > TELL_EVERY:
+            told = time.monotonic()
+            rate = done / (told - began)
+            left = (arguments.incidents - done) / rate
+            sys.stderr.write(
+                "%d incidents, %d violations, %.0f a second, %.0f s left\n" % (done, violations, rate, left)
+            )
+    seconds = round(time.monotonic() - began, 1)
+    print(json.dumps({"incidents": done, "violations": violations, "seconds": seconds, "first_failing_seed": first}))
+    return 1 if violations else 0
+
+
+def _broken(most: int) -> int:
+    caught = hunts(sorted(BROKEN), most)
+    for name, (number, violation) in caught.items():
+        result = "caught after %d: %s" % (number, violation) if number else "NOT CAUGHT in %d" % most
+        sys.stderr.write("%-20s %s\n%20s %s\n" % (name, BROKEN[name][0], "", result))
+    missed = [name for name, (number, _violation) in caught.items() if number is None]
+    print(json.dumps({"broken": {name: number for name, (number, _violation) in caught.items()}, "missed": missed}))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
