@@ -1,0 +1,452 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decisions one by one: which evidence leads to which verdict, which verdict to which write. The simulation tries them together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from nat_failover import config as configuration
+from nat_failover import fencing, policy
+from nat_failover.model import (
+    ACTIVE,
+    DRAINED,
+    DRAINING,
+    STOPPING,
+    Claim,
+    Evidence,
+    Heard,
+    InstanceView,
+    Memory,
+    Node,
+    PeerMemory,
+    Report,
+    RouteView,
+    SelfCheck,
+)
+
+NOW = 1000.0
+FINE = Report(ACTIVE, True)
+ME, PEER, THIRD = "nat-a", "nat-b", "nat-c"
+TABLES = {ME: "rtb-0aaaaaaa", PEER: "rtb-0bbbbbbb", THIRD: "rtb-0ccccccc"}
+
+
+def make_config(names=(ME, PEER), **changes):
+    nodes = [{"name": n, "instance_id": "i-0000000%d" % i, "route_tables": [TABLES[n]]} for i, n in enumerate(names)]
+    raw = {
+        "cluster": "c",
+        "self": ME,
+        "region": "eu-west-1",
+        "nodes": nodes,
+        "interface": "ens5",
+        "key_file": "/k",
+        **changes,
+    }
+    return configuration.parse(raw)
+
+
+class Case:
+    """A settled cluster, and what differs from that."""
+
+    def __init__(self, names=(ME, PEER), **changes):
+        self.config = make_config(names, **changes)
+        self.me = SelfCheck(True, "", NOW, True, NOW, True)
+        self.heard = {n: Heard(NOW - 0.05, NOW - 0.5, FINE, "b") for n in names if n != ME}
+        self.routes = {claim: RouteView("active", "eni-" + claim.home, NOW) for claim in self.config.claims}
+        self.instances = {n: InstanceView("running", "eni-" + n, "10.0.0.1", {}, NOW, False) for n in names}
+        peers = {n: PeerMemory("healthy", NOW - 500, "", seen_healthy=True) for n in names if n != ME}
+        self.memory = Memory(NOW - 600, NOW - 0.05, peers, fit_since=NOW - 600)
+
+    def claim(self, home):
+        return next(claim for claim in self.config.claims if claim.home == home)
+
+    def point(self, home, target, state="active"):
+        self.routes[self.claim(home)] = RouteView(state, target, NOW)
+
+    def silent(self, peer=PEER, seconds=0.7, unanswered=40, **memory):
+        """The peer has been silent for so long, and I have proven myself meanwhile."""
+        began = NOW - seconds + 0.15
+        self.heard[peer] = Heard(NOW - seconds, NOW - seconds, FINE, "b", unanswered)
+        changes = {"suspected_at": began, "proven_at": began + 0.05, "flare_baseline": "", **memory}
+        self.memory = replace(
+            self.memory, peers={**self.memory.peers, peer: replace(self.memory.peers[peer], **changes)}
+        )
+
+    def tag(self, node, **tags):
+        named = {"nat-failover:" + key: value for key, value in tags.items()}
+        self.instances[node] = replace(self.instances[node], tags=named)
+
+    def decide(self):
+        evidence = Evidence(NOW, self.me, self.heard, self.routes, self.instances)
+        self.memory, plan = policy.decide(self.config, self.memory, evidence)
+        return plan
+
+    def verdict(self, peer=PEER):
+        return next(v.kind for v in self.decide().verdicts if v.peer == peer)
+
+
+def routes(plan):
+    return [(action.kind, action.claim.home) for action in plan.routes]
+
+
+def test_a_healthy_cluster_does_nothing():
+    plan = Case().decide()
+    assert (plan.routes, plan.fence, plan.withheld, plan.probe, plan.flare) == ((), (), (), {}, False)
+    assert plan.forbidden == ""
+
+
+# --- verdicts --------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_late_heartbeat_starts_probes_and_a_flare():
+    case = Case()
+    case.heard[PEER] = replace(case.heard[PEER], heartbeat_at=NOW - 0.2)
+    case.me = replace(case.me, internet_at=NOW - 1)
+    plan = case.decide()
+    assert plan.probe == {PEER: 0.02} and plan.flare and plan.refresh == NOW and plan.watch == 0.15
+    assert plan.verdicts[0].kind == "healthy" and plan.routes == ()
+
+
+def test_silence_with_all_evidence_is_a_failure():
+    case = Case()
+    case.silent()
+    plan = case.decide()
+    assert plan.verdicts[0].kind == "failed"
+    assert routes(plan) == [("adopt", PEER)]
+    assert plan.fence == (), "the route is taken long before anything is stopped"
+    assert "40 probes unanswered" in plan.verdicts[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"internet": False}, "internet access"),
+        ({"internet_at": NOW - 5}, "internet access"),
+        ({"ec2": False}, "EC2 API"),
+        ({"ec2_at": NOW - 5}, "EC2 API"),
+        ({"forwarding": False, "fact": "ip_forward=0"}, "ip_forward=0"),
+    ],
+)
+def test_without_proof_of_my_own_access_i_am_the_suspect(change, words):
+    case = Case()
+    case.silent(proven_at=None)
+    case.me = replace(case.me, **change)
+    plan = case.decide()
+    assert plan.verdicts[0].kind == "silent" and words in plan.verdicts[0].evidence
+    assert plan.routes == ()
+
+
+def test_an_access_that_is_proven_only_just_now_gives_the_peer_a_chance():
+    case = Case()
+    case.silent(seconds=3.0, proven_at=NOW - 0.1)
+    assert case.verdict() == "silent"
+
+
+def test_probes_that_did_not_leave_prove_nothing():
+    case = Case()
+    case.silent(seconds=3.0, unanswered=2)
+    assert case.verdict() == "silent"
+
+
+@pytest.mark.parametrize("memory", [{"flare_at": NOW - 2}, {"took_mine_at": NOW - 2}])
+def test_a_sign_of_life_elsewhere_makes_it_a_partition(memory):
+    case = Case()
+    case.silent(**memory)
+    plan = case.decide()
+    assert plan.verdicts[0].kind == "partitioned" and plan.routes == ()
+
+
+def test_a_flare_counts_when_it_changes_not_when_it_is_there():
+    case = Case()
+    case.tag(PEER, flare="old:1")
+    case.silent(flare_baseline="old:1")
+    assert case.verdict() == "failed"
+    case.tag(PEER, flare="old:2")
+    assert case.verdict() == "partitioned"
+
+
+def test_another_nodes_view_is_a_witness():
+    case = Case((ME, PEER, THIRD))
+    case.silent()
+    case.heard[THIRD] = replace(case.heard[THIRD], report=replace(FINE, views={PEER: "healthy"}))
+    assert case.verdict() == "partitioned"
+    case.heard[THIRD] = replace(case.heard[THIRD], report=replace(FINE, views={PEER: "suspected"}))
+    assert case.verdict() == "failed"
+
+
+def test_among_three_who_hears_nobody_waits():
+    case = Case((ME, PEER, THIRD))
+    case.silent(PEER)
+    case.silent(THIRD)
+    plan = case.decide()
+    assert {v.kind for v in plan.verdicts} == {"silent"} and plan.routes == ()
+
+
+def test_among_three_the_second_death_is_believed():
+    case = Case((ME, PEER, THIRD))
+    case.silent(THIRD, seconds=60, verdict="failed")
+    case.silent(PEER)
+    assert case.verdict() == "failed"
+
+
+def test_icmp_alone_is_unmanaged_and_moves_nothing():
+    case = Case()
+    case.heard[PEER] = replace(case.heard[PEER], heartbeat_at=NOW - 100, icmp_at=NOW - 0.1)
+    plan = case.decide()
+    assert plan.verdicts[0].kind == "unmanaged" and plan.routes == ()
+
+
+def test_after_a_freeze_silence_counts_anew():
+    case = Case()
+    case.silent(seconds=30)
+    case.memory = replace(case.memory, last_tick=NOW - 20)
+    plan = case.decide()
+    assert plan.verdicts[0].kind == "healthy" and plan.routes == ()
+
+
+def test_a_peer_never_heard_is_unknown_for_a_while():
+    case = Case()
+    case.heard[PEER] = Heard(unanswered=50)
+    case.memory = Memory(awake_since=NOW - 3)
+    assert case.verdict() == "unknown"
+
+
+# --- routes ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "report",
+    [Report(ACTIVE, False, "ip_forward=0"), Report(DRAINING, True), Report(DRAINED, True)],
+)
+def test_a_peer_that_says_so_is_relieved_without_a_fence(report):
+    case = Case()
+    case.heard[PEER] = replace(case.heard[PEER], report=report)
+    plan = case.decide()
+    assert routes(plan) == [("adopt", PEER)] and plan.fence == ()
+
+
+def test_nothing_is_taken_by_who_is_drained():
+    case = Case()
+    case.silent()
+    case.me = replace(case.me, state=DRAINED)
+    assert case.decide().routes == ()
+
+
+def test_orphans_spread_and_all_agree():
+    names = ["n%02d" % number for number in range(6)]
+    claims = [Claim("rtb-%d" % number, "0.0.0.0/0", "dead") for number in range(600)]
+    shares = Counter(policy.heir(claim, names) for claim in claims)
+    assert set(shares) == set(names) and max(shares.values()) < 2 * min(shares.values())
+    moved = [c for c in claims if policy.heir(c, names) != policy.heir(c, names[:-1])]
+    assert len(moved) == shares["n05"], "only what the missing one had moves"
+
+
+def test_old_readings_move_nothing():
+    case = Case()
+    case.silent()
+    case.routes[case.claim(PEER)] = RouteView("active", "eni-nat-b", NOW - 3)
+    assert case.decide().routes == ()
+
+
+@pytest.mark.parametrize(("state", "target"), [("blackhole", "eni-gone"), ("missing", None)])
+def test_a_broken_route_is_mended_by_its_home(state, target):
+    case = Case()
+    case.point(ME, target, state)
+    assert routes(case.decide()) == [("mend", ME)]
+    case.point(ME, "eni-" + ME)
+    case.point(PEER, target, state)
+    assert case.decide().routes == (), "its own home is well and will do it"
+
+
+def test_somebody_elses_route_and_a_missing_table_are_only_reported():
+    case = Case()
+    case.point(ME, "igw-1")
+    case.point(PEER, None, "no-table")
+    plan = case.decide()
+    assert plan.routes == ()
+    assert "no node of this cluster" in plan.drift[str(case.claim(ME))]
+    assert "does not exist" in plan.drift[str(case.claim(PEER))]
+
+
+@pytest.mark.parametrize(
+    ("memory", "returns"),
+    [
+        ({}, True),
+        ({"fit_since": NOW - 29}, False),
+        ({"lost_at": NOW - 29}, False),
+        ({"lost_at": NOW - 31}, True),
+        ({"fit_since": NOW - 59, "flaps": 1}, False),
+        ({"fit_since": NOW - 61, "flaps": 1}, True),
+    ],
+)
+def test_return_is_damped(memory, returns):
+    case = Case()
+    case.point(ME, "eni-" + PEER)
+    case.memory = replace(case.memory, **memory)
+    assert routes(case.decide()) == ([("return", ME)] if returns else [])
+
+
+def test_manual_return_waits_for_the_operator():
+    case = Case(**{"return": {"policy": "manual"}})
+    case.point(ME, "eni-" + PEER)
+    assert case.decide().routes == ()
+
+
+def test_a_claim_taken_from_me_counts_as_a_flap_if_it_had_just_come_home():
+    case = Case()
+    case.decide()
+    case.memory = replace(case.memory, returned_at=NOW - 60)
+    case.point(ME, "eni-" + PEER)
+    case.decide()
+    assert case.memory.flaps == 1 and case.memory.lost_at == NOW and case.memory.peers[PEER].took_mine_at == NOW
+    assert policy.return_after(case.config, case.memory) == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"forwarding": False, "fact": "ip_forward=0"}, "does not forward"),
+        ({"internet": False}, "internet"),
+        ({"ec2": False}, "EC2 API"),
+    ],
+)
+def test_an_unfit_node_writes_nothing(change, words):
+    case = Case()
+    case.point(ME, None, "missing")
+    case.me = replace(case.me, **change)
+    plan = case.decide()
+    assert plan.routes == () and words in plan.forbidden
+
+
+def test_observe_says_what_it_would_have_done():
+    case = Case(mode="observe")
+    case.silent()
+    plan = case.decide()
+    assert plan.routes == () and plan.forbidden == "mode is observe"
+    assert [str(action) for action in plan.withheld] == ["adopt rtb-0bbbbbbb 0.0.0.0/0"]
+
+
+# --- fences ----------------------------------------------------------------------------------------------------------------------
+
+
+def dead(**memory):
+    """The peer died long ago, and its route is with me."""
+    case = Case()
+    case.silent(seconds=100, verdict="failed", **memory)
+    case.point(PEER, "eni-" + ME)
+    return case
+
+
+def steps(case):
+    return [step.step for step in case.decide().fence]
+
+
+def test_a_fence_is_marked_read_back_stopped_started_and_forgotten():
+    case = dead()
+    assert steps(case) == ["mark"]
+    case.tag(PEER, fence="nat-a:stop")
+    assert steps(case) == ["stop"]
+    case.instances[PEER] = replace(case.instances[PEER], state="stopping")
+    assert steps(case) == []
+    case.instances[PEER] = replace(case.instances[PEER], state="stopped")
+    assert steps(case) == ["start"]
+    case.instances[PEER] = replace(case.instances[PEER], state="running")
+    case.tag(PEER, fence="nat-a:started")
+    assert steps(case) == [], "it boots: no second fence"
+    case.heard[PEER] = Heard(NOW, NOW, FINE, "new")
+    assert steps(case) == ["unmark"]
+    case.tag(PEER)
+    assert steps(case) == [] and case.memory.peers[PEER].fence_stage == ""
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda case: case.silent(seconds=20, verdict="failed"),
+        lambda case: case.silent(seconds=100, verdict="failed", flare_at=NOW - 25),
+        lambda case: case.silent(seconds=100, verdict="failed", took_mine_at=NOW - 25),
+        lambda case: case.silent(seconds=100, verdict="failed", seen_healthy=False),
+        lambda case: case.heard.update({PEER: replace(case.heard[PEER], report=Report(DRAINED, True))}),
+        lambda case: case.heard.update({PEER: replace(case.heard[PEER], report=Report(STOPPING, True))}),
+        lambda case: case.tag(PEER, maintenance="kernel"),
+        lambda case: case.tag(PEER, drained="operator"),
+        lambda case: case.tag(ME, fence="nat-b:stop"),
+        lambda case: case.tag(PEER, fence="nat-c:stop"),
+        lambda case: case.point(PEER, "eni-" + PEER),
+        lambda case: case.instances.update({PEER: replace(case.instances[PEER], state="stopping")}),
+        lambda case: case.instances.update({PEER: replace(case.instances[PEER], state="terminated")}),
+        lambda case: case.instances.update({PEER: replace(case.instances[PEER], read_at=NOW - 60)}),
+        lambda case: setattr(case, "memory", replace(case.memory, fences=(NOW - 100, NOW - 200))),
+        lambda case: setattr(case, "memory", replace(case.memory, awake_since=NOW - 20)),
+        lambda case: setattr(case, "me", replace(case.me, internet=False)),
+        lambda case: setattr(case, "config", make_config(mode="route")),
+        lambda case: setattr(case, "config", make_config(fence={"policy": "none"})),
+    ],
+)
+def test_each_objection_alone_prevents_a_fence(spoil):
+    case = dead()
+    spoil(case)
+    assert steps(case) == []
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(40, []), (50, ["mark"])])
+def test_the_lower_rank_waits_longer(seconds, expected):
+    case = dead()
+    first = Node("a-first", "i-00000009", ())
+    case.config = replace(case.config, nodes=(*case.config.nodes, first))
+    case.heard["a-first"] = Heard(NOW, NOW, FINE, "b")
+    case.silent(seconds=seconds, verdict="failed")
+    assert (case.config.rank(ME), steps(case)) == (1, expected)
+
+
+def test_who_comes_back_before_the_stop_is_spared():
+    case = dead()
+    case.tag(PEER, fence="nat-a:stop")
+    case.heard[PEER] = Heard(NOW, NOW, FINE, "b")
+    assert steps(case) == [], "a stop may be under way already: wait until EC2 surely shows it"
+    case.memory = replace(case.memory, peers={PEER: replace(case.memory.peers[PEER], since=NOW - 11)})
+    assert steps(case) == ["unmark"]
+
+
+def test_a_restarted_fencer_starts_what_it_stopped():
+    case = Case()
+    case.memory = Memory(awake_since=NOW - 5, last_tick=NOW - 0.05)
+    case.heard[PEER] = Heard(unanswered=20)
+    case.tag(PEER, fence="nat-a:stop")
+    case.instances[PEER] = replace(case.instances[PEER], state="stopped")
+    assert steps(case) == ["start"]
+
+
+def test_what_a_failed_fencer_left_stopped_is_started_by_the_next():
+    case = Case((ME, PEER, THIRD))
+    case.silent(PEER, seconds=100, verdict="failed")
+    case.silent(THIRD, seconds=50, verdict="failed")
+    case.point(PEER, "eni-" + ME)
+    case.point(THIRD, "eni-" + ME)
+    case.tag(PEER, fence="nat-c:stop")
+    case.instances[PEER] = replace(case.instances[PEER], state="stopped")
+    assert ("start", PEER) in [(step.step, step.peer) for step in case.decide().fence]
+
+
+def test_a_hanging_stop_is_forced_in_the_end():
+    case = dead(fence_stage="stop", fence_at=NOW - 200)
+    case.tag(PEER, fence="nat-a:stop")
+    case.instances[PEER] = replace(case.instances[PEER], state="stopping")
+    assert steps(case) == [], "its stopping is seen for the first time"
+    case.memory = replace(case.memory, peers={PEER: replace(case.memory.peers[PEER], fence_at=NOW - 121)})
+    assert steps(case) == ["force_stop"]
+
+
+def test_reboot_is_another_way():
+    case = dead()
+    case.config = make_config(fence={"policy": "reboot"})
+    case.tag(PEER, fence="nat-a:stop")
+    assert steps(case) == ["reboot"]
+
+
+def test_holder_reads_the_tag():
+    view = Case().instances[ME]
+    assert fencing.holder(view) == ("", "")
+    assert fencing.holder(replace(view, tags={"nat-failover:fence": "nat-a:stop"})) == ("nat-a", "stop")
