@@ -8,6 +8,7 @@ import threading
 import time
 
 WIDTH = 150
+LAG = 0.4  # seconds that an event waits, so that what others saw before it, and tell later, comes first
 
 
 class Show:
@@ -17,9 +18,12 @@ class Show:
         self.began = time.monotonic()
         self._guard = threading.Lock()
         self._zero: float | None = None
+        self._waiting: list[tuple[float, str, str]] = []
+        threading.Thread(target=self._keep_telling, daemon=True).start()
 
     def head(self, text: str) -> None:
         """A new part begins."""
+        self._tell_until(float("inf"))
         self._write(f"\n== {text}")
 
     def line(self, text: str) -> None:
@@ -31,9 +35,22 @@ class Show:
         self._zero = at
 
     def event(self, at: float, who: str, text: str) -> None:
-        """Something happened at a known moment: milliseconds since zero."""
-        since = (at - self._zero) * 1000 if self._zero is not None else 0.0
-        self._write(f"{since:+9.0f} ms  {who:<9}{text[:WIDTH]}")
+        """Something happened at a known moment; shown in the order of these moments, in milliseconds since zero."""
+        with self._guard:
+            self._waiting.append((at, who, text))
+
+    def _keep_telling(self) -> None:
+        while True:
+            time.sleep(LAG / 4)
+            self._tell_until(time.monotonic() - LAG)
+
+    def _tell_until(self, moment: float) -> None:
+        with self._guard:
+            due = sorted(event for event in self._waiting if event[0] <= moment)
+            self._waiting = [event for event in self._waiting if event[0] > moment]
+            for at, who, text in due:
+                since = (at - (self._zero or at)) * 1000
+                print(f"{since:+9.0f} ms  {who:<9}{text[:WIDTH]}", file=sys.stderr, flush=True)
 
     def plain(self, text: str) -> None:
         """Text as it is."""

@@ -97,7 +97,8 @@ def _alone(config: configuration.Config, state: str, runner: Runner, check_mode:
     after = _observe(replace(config, mode="observe") if check_mode else config, runner, wait_timeout, seen)
     before = seen[0] if seen else after
     if check_mode:
-        after = dict(after, claims=[dict(claim, **after["proposed"].get(_key(claim), {})) for claim in after["claims"]])
+        proposed = {_key(row): row for row in after["proposed"]}
+        after = dict(after, claims=[dict(claim, **proposed.get(_key(claim), {})) for claim in after["claims"]])
     return _result(before, after, _owners(before) != _owners(after))
 
 

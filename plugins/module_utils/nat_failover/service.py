@@ -10,11 +10,11 @@ import logging
 import signal
 import time
 import typing as t
-from collections import deque
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from . import config as configuration
-from . import policy
+from . import policy, status
+from .chronicle import Chronicle
 from .config import Config
 from .control import Control
 from .ec2 import Ec2
@@ -27,20 +27,15 @@ from .model import (
     DRAINED,
     DRAINING,
     STOPPING,
-    SUSPECTED,
     TAG_DRAINED,
-    Claim,
     Evidence,
     Memory,
     Plan,
-    Report,
-    SetRoute,
 )
 from .system import sd_notify
 
 LOG = logging.getLogger("nat-failover")
 QUIET_TICK = 0.05  # seconds between decisions when all is well; a burst decides at its own pace
-HISTORY = 200  # events kept in memory for `nat-failover status`
 PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
 
 
@@ -58,6 +53,8 @@ class Service:
         self.config_path = config_path
         self.clock = time.monotonic
         self.boot_id = new_boot_id()
+        self.chronicle = Chronicle(self.clock)
+        self.record = self.chronicle.record
         self.ec2 = self.connect(config)
         self.radio = Radio(
             Codec(keys, config.cluster, config.self_name),
@@ -74,9 +71,6 @@ class Service:
         self.plan = Plan()
         self.state = ACTIVE
         self.state_set_at = float("-inf")
-        self.events: t.Deque[t.Dict[str, t.Any]] = deque(maxlen=HISTORY)
-        self.drift: t.Mapping[str, str] = {}
-        self.withheld: t.Mapping[str, str] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._probed: t.Dict[str, float] = {}
@@ -126,7 +120,7 @@ class Service:
             for work in (self._beat(), self._tick(), *self.gatherer.work(), self.hands.flare_work())
         ]
         try:
-            sd_notify("READY=1\nSTATUS=%s" % self.summary())
+            sd_notify("READY=1\nSTATUS=%s" % status.summary(self))
             done, _pending = await asyncio.wait([end, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # a worker never ends on its own: let its error reach the journal and systemd restart us
@@ -137,7 +131,7 @@ class Service:
     async def _leave(self, tasks: t.Sequence["asyncio.Future[t.Any]"]) -> None:
         """Say good-bye, so that an orderly stop is not taken for a death, then close everything."""
         self.state = STOPPING
-        self.radio.set_report(self.report())
+        self.radio.set_report(status.report(self))
         for _repeat in range(3):
             for peer in self.config.peers:
                 self.radio.beat(peer.name)
@@ -199,7 +193,7 @@ class Service:
         while True:
             now = self.clock()
             if self.gatherer.judged:  # until then silence: a node that does not know yet is not one that cannot forward
-                self.radio.set_report(self.report())
+                self.radio.set_report(status.report(self))
             ping = now - pinged >= PING_EVERY
             pinged = now if ping else pinged
             for peer in self.config.peers:
@@ -219,7 +213,7 @@ class Service:
             self._probe(now)
             if now - watchdog >= 1.0:
                 watchdog = now
-                sd_notify("WATCHDOG=1\nSTATUS=%s" % self.summary())
+                sd_notify("WATCHDOG=1\nSTATUS=%s" % status.summary(self))
             self._wake.clear()
             pause = min((QUIET_TICK, *self.plan.probe.values()))
             try:
@@ -241,11 +235,11 @@ class Service:
             busy=self.hands.busy(now),
         )
         self.memory, self.plan = policy.decide(self.config, before, evidence)
-        self._publish(before)
+        self.chronicle.follow(before, self.memory, self.plan, now, self.config.heartbeat.silent_after / 3)
         self.gatherer.demand(self.plan.refresh, self.plan.watch)
         self.hands.flare(self.plan.flare)
         self.hands.carry_out(self.plan)
-        if self.state == DRAINING and self.owned() == []:
+        if self.state == DRAINING and status.owned(self) == []:
             self.state = DRAINED
             self.record("drained", "no route points to this node any more")
 
@@ -254,26 +248,6 @@ class Service:
             if now - self._probed.get(name, float("-inf")) >= every * 0.9:
                 self._probed[name] = now
                 self.radio.probe(name)
-
-    def _publish(self, before: Memory) -> None:
-        for name, peer in self.memory.peers.items():
-            old = before.peers.get(name)
-            if old is None or old.verdict != peer.verdict:
-                level = logging.INFO if peer.verdict in ("healthy", "unknown") else logging.WARNING
-                self.record(
-                    "verdict",
-                    "%s is %s: %s" % (name, peer.verdict, peer.evidence or "not heard yet"),
-                    level,
-                    peer=name,
-                    verdict=peer.verdict,
-                )
-        withheld = {
-            str(action): "%s; withheld: %s" % (action.reason, self.plan.forbidden) for action in self.plan.withheld
-        }
-        for kind, new, old_lines in (("drift", self.plan.drift, self.drift), ("withheld", withheld, self.withheld)):
-            for key in new.keys() - old_lines.keys():
-                self.record(kind, new[key], logging.WARNING)
-        self.drift, self.withheld = self.plan.drift, withheld
 
     def _follow_own_tag(self) -> None:
         """The drained tag on my own instance is the truth, also after a restart; my own change counts until it is read back."""
@@ -296,7 +270,7 @@ class Service:
         if changed:
             self.state, self.state_set_at = DRAINING, self.clock()
             self.record("draining", reason)
-            self.radio.set_report(self.report())
+            self.radio.set_report(status.report(self))
             await self.hands.tag_self(TAG_DRAINED, reason)
             self.state_set_at = self.clock()
             self.wake()
@@ -304,7 +278,7 @@ class Service:
         while self.state != DRAINED and self.clock() < deadline:
             self.gatherer.read_soon()
             await asyncio.sleep(0.1)
-        left = [str(claim) for claim in self.owned()]
+        left = [str(claim) for claim in status.owned(self)]
         if self.state != DRAINED:
             raise NatFailoverError(
                 "still the owner of %s after %d s: %s; look at `nat-failover status` on the peers, or `nat-failover resume` here"
@@ -327,22 +301,9 @@ class Service:
 
     # --- what others see -----------------------------------------------------------------------------------------------------------
 
-    def report(self) -> Report:
-        me = self.gatherer.me
-        fact = me.fact or ("" if me.internet else "the internet is not reachable")
-        views = {
-            name: SUSPECTED if peer.suspected_at is not None and peer.verdict == "healthy" else peer.verdict
-            for name, peer in self.memory.peers.items()
-        }
-        return Report(state=self.state, forwarding=not fact, fact=fact, views=views)
-
-    def owned(self) -> t.List[Claim]:
-        mine = self.gatherer.instances.get(self.config.self_name)
-        return [
-            claim
-            for claim, view in self.gatherer.routes.items()
-            if mine is not None and view.target == mine.interface_id
-        ]
+    def status(self) -> t.Dict[str, t.Any]:
+        """For the control socket and the modules; see status.py."""
+        return status.status(self)
 
     def settled(self) -> bool:
         """Is everything known, and nothing left to do now? (The modules' end.)"""
@@ -357,69 +318,3 @@ class Service:
             homeless and self.config.mode != "observe" and self.config.returns.policy == "auto" and self.state == ACTIVE
         )
         return bool(known and len(self.memory.peers) == len(self.config.peers) and not pending and not waiting)
-
-    def summary(self) -> str:
-        """One line that a human reads at 3 am."""
-        me = self.report()
-        peers = ", ".join("%s %s" % (name, peer.verdict) for name, peer in self.memory.peers.items())
-        return "%s, %s, owns %d of %d claims; %s" % (
-            self.state,
-            "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
-            len(self.owned()),
-            len(self.config.claims),
-            peers or "no peers",
-        )
-
-    def status(self) -> t.Dict[str, t.Any]:
-        now = self.clock()
-        owners = {view.interface_id: name for name, view in self.gatherer.instances.items()}
-        heard = self.radio.heard()
-        return {
-            "cluster": self.config.cluster,
-            "node": self.config.self_name,
-            "mode": self.config.mode,
-            "state": self.state,
-            "boot_id": self.boot_id,
-            "summary": self.summary(),
-            "self": {**asdict(self.report()), "internet": self.gatherer.me.internet, "ec2": self.gatherer.me.ec2},
-            "claims": [
-                {
-                    "route_table": c.route_table,
-                    "destination": c.destination,
-                    "home": c.home,
-                    "owner": owners.get(v.target),
-                    "target": v.target,
-                    "state": v.state,
-                    "read_s_ago": round(now - v.read_at, 3),
-                }
-                for c, v in self.gatherer.routes.items()
-            ],
-            "verdicts": [
-                {
-                    "peer": name,
-                    "verdict": peer.verdict,
-                    "evidence": peer.evidence,
-                    "since_s": round(now - peer.since, 1),
-                    "heartbeat_ms_ago": None
-                    if name not in heard or heard[name].heartbeat_at is None
-                    else round((now - (heard[name].heartbeat_at or 0)) * 1000),
-                    "fence": peer.fence_stage,
-                }
-                for name, peer in self.memory.peers.items()
-            ],
-            "proposed": {
-                (a.claim.route_table, a.claim.destination): {"owner": a.owner, "target": a.interface_id}
-                for a in self.plan.withheld
-                if isinstance(a, SetRoute)
-            },
-            "drift": list(self.drift.values()),
-            "withheld": list(self.withheld.values()),
-            "counters": dict(self.radio.counters),
-            "events": list(self.events),
-        }
-
-    def record(self, kind: str, text: str, level: int = logging.INFO, **more: t.Any) -> None:
-        """One event, one line: in the journal, in the history file (the log's second handler) and in `status`."""
-        event = {"at": round(time.time(), 3), "monotonic": round(self.clock(), 3), "kind": kind, "text": text, **more}
-        self.events.append(event)
-        LOG.log(level, "%s: %s", kind, text, extra={"event": event})

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a running service says of itself: to its peers (report), to systemd (summary), to operators and modules (status). Reads only."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import asdict
+
+from .model import HEALTHY, SUSPECTED, Claim, PeerMemory, Report, SetRoute
+
+if t.TYPE_CHECKING:
+    from .service import Service
+
+
+def report(service: "Service") -> Report:
+    """What goes into every heartbeat."""
+    me = service.gatherer.me
+    fact = me.fact or ("" if me.internet else "the internet is not reachable")
+    return Report(
+        state=service.state,
+        forwarding=not fact,
+        fact=fact,
+        views={name: _view(peer) for name, peer in service.memory.peers.items()},
+    )
+
+
+def _view(peer: PeerMemory) -> str:
+    """A late peer is not vouched for: others may be about to judge it."""
+    return SUSPECTED if peer.suspected_at is not None and peer.verdict == HEALTHY else peer.verdict
+
+
+def owned(service: "Service") -> t.List[Claim]:
+    """The claims whose routes point to this node."""
+    mine = service.gatherer.instances.get(service.config.self_name)
+    views = service.gatherer.routes.items()
+    return [claim for claim, view in views if mine is not None and view.target == mine.interface_id]
+
+
+def summary(service: "Service") -> str:
+    """One line that a human reads at 3 am."""
+    me = report(service)
+    peers = ", ".join("%s %s" % (name, peer.verdict) for name, peer in service.memory.peers.items())
+    return "%s, %s, owns %d of %d claims; %s" % (
+        service.state,
+        "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
+        len(owned(service)),
+        len(service.config.claims),
+        peers or "no peers",
+    )
+
+
+def status(service: "Service") -> t.Dict[str, t.Any]:
+    """Everything, as JSON can hold it."""
+    me = service.gatherer.me
+    return {
+        "cluster": service.config.cluster,
+        "node": service.config.self_name,
+        "mode": service.config.mode,
+        "state": service.state,
+        "boot_id": service.boot_id,
+        "summary": summary(service),
+        "self": {**asdict(report(service)), "internet": me.internet, "ec2": me.ec2},
+        "claims": _claims(service),
+        "verdicts": _verdicts(service),
+        "proposed": [_place(action) for action in service.plan.withheld if isinstance(action, SetRoute)],
+        "drift": list(service.chronicle.drift.values()),
+        "withheld": list(service.chronicle.withheld.values()),
+        "counters": dict(service.radio.counters),
+        "events": list(service.chronicle.events),
+    }
+
+
+def _claims(service: "Service") -> t.List[t.Dict[str, t.Any]]:
+    now = service.clock()
+    owners = {view.interface_id: name for name, view in service.gatherer.instances.items()}
+    return [
+        {
+            "route_table": claim.route_table,
+            "destination": claim.destination,
+            "home": claim.home,
+            "owner": owners.get(view.target),
+            "target": view.target,
+            "state": view.state,
+            "read_s_ago": round(now - view.read_at, 3),
+        }
+        for claim, view in service.gatherer.routes.items()
+    ]
+
+
+def _verdicts(service: "Service") -> t.List[t.Dict[str, t.Any]]:
+    now, heard = service.clock(), service.radio.heard()
+    rows = []
+    for name, peer in service.memory.peers.items():
+        at = heard[name].heartbeat_at if name in heard else None
+        rows.append(
+            {
+                "peer": name,
+                "verdict": peer.verdict,
+                "evidence": peer.evidence,
+                "since_s": round(now - peer.since, 1),
+                "heartbeat_ms_ago": None if at is None else round((now - at) * 1000),
+                "fence": peer.fence_stage,
+            }
+        )
+    return rows
+
+
+def _place(action: SetRoute) -> t.Dict[str, str]:
+    """Where a withheld write would have put a claim."""
+    claim = action.claim
+    return {
+        "route_table": claim.route_table,
+        "destination": claim.destination,
+        "owner": action.owner,
+        "target": action.interface_id,
+    }

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules as Ansible runs them, on a node beside the real service and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.e2e.cluster import ROOT, Cluster, running_cluster
+
+ANSIBLE = Path(sys.executable).with_name("ansible")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One cluster for all: each test leaves everything at home."""
+    with running_cluster(tmp_path_factory.mktemp("modules")) as running:
+        yield running
+
+
+def module(cluster: Cluster, node: str, name: str, *flags: str, **arguments: Any) -> dict[str, Any]:
+    """Run a module on a node; its result, failed or not."""
+    folder = cluster.folder / "collections" / "ansible_collections" / "aws_ha"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "egress").exists():
+        (folder / "egress").symlink_to(ROOT)
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(cluster.folder / "collections"),
+        "ANSIBLE_LOCAL_TEMP": str(cluster.folder / "ansible"),
+        "ANSIBLE_REMOTE_TEMP": str(cluster.folder / "ansible"),
+        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+        "ANSIBLE_DEPRECATION_WARNINGS": "0",
+    }
+    arguments = {"config": str(cluster.folder / node / "config.json"), **arguments}
+    options = ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *flags]
+    command = [str(ANSIBLE), "localhost", "-m", f"aws_ha.egress.{name}", "-a", json.dumps(arguments), *options]
+    done = cluster.lab.exec(node, command, check=False, env=environment, timeout=90)
+    text = done.stdout[done.stdout.index("{") :] if "{" in done.stdout else ""
+    assert text, done.stdout + done.stderr
+    result: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
+    return result
+
+
+def owners(result: dict[str, Any]) -> dict[str, str]:
+    return {claim["home"]: claim["owner"] for claim in result["claims"]}
+
+
+def test_info_reads(cluster: Cluster) -> None:
+    result = module(cluster, "nat-a", "nat_failover_info")
+    assert owners(result) == {"nat-a": "nat-a", "nat-b": "nat-b"}
+    assert [(row["peer"], row["verdict"]) for row in result["verdicts"]] == [("nat-b", "healthy")]
+    assert "changed" not in result or result["changed"] is False
+
+
+def test_drained_predicts_then_does_and_is_idempotent(cluster: Cluster) -> None:
+    before = len(cluster.writes())
+    predicted = module(cluster, "nat-a", "nat_failover", "--check", "--diff", state="drained")
+    assert predicted["changed"] and owners(predicted)["nat-a"] == "nat-b"
+    assert len(cluster.writes()) == before, "check mode changes nothing"
+    assert module(cluster, "nat-a", "nat_failover", state="drained")["changed"]
+    assert cluster.lab.owner("a") == "nat-b"
+    assert not module(cluster, "nat-a", "nat_failover", state="drained")["changed"]
+    assert module(cluster, "nat-a", "nat_failover", state="resumed")["changed"]
+    cluster.settle()
+    assert not module(cluster, "nat-a", "nat_failover", state="converged")["changed"]
+
+
+def test_named_tables_are_taken(cluster: Cluster) -> None:
+    table = cluster.lab.ids.zones["a"].route_table
+    predicted = module(cluster, "nat-b", "nat_failover", "--check", route_tables=[table])
+    assert predicted["changed"] and cluster.lab.owner("a") == "nat-a"
+    taken = module(cluster, "nat-b", "nat_failover", route_tables=[table])
+    assert taken["changed"] and owners(taken)["nat-a"] == "nat-b"
+    assert [row["after"] for row in taken["actions"]] == ["nat-b"]
+    cluster.settle()
+
+
+def test_an_unknown_table_is_refused(cluster: Cluster) -> None:
+    result = module(cluster, "nat-b", "nat_failover", route_tables=["rtb-00000000000000000"])
+    assert result["failed"] and "no node claims rtb-00000000000000000" in result["msg"]
+
+
+def test_without_the_service_the_module_is_the_service_for_a_moment(cluster: Cluster) -> None:
+    lab = cluster.lab
+    service = cluster.service("nat-a")
+    service.terminate()
+    service.wait(timeout=5)
+    table = lab.ids.zones["a"].route_table
+    lab.client().delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
+    predicted = module(cluster, "nat-a", "nat_failover", "--check", wait_timeout=10)
+    assert predicted["changed"] and owners(predicted)["nat-a"] == "nat-a" and lab.owner("a") is None
+    done = module(cluster, "nat-a", "nat_failover", wait_timeout=20)
+    assert done["changed"] and lab.owner("a") == "nat-a"
+    assert not module(cluster, "nat-a", "nat_failover", wait_timeout=10)["changed"]
+    refused = module(cluster, "nat-a", "nat_failover", state="drained")
+    assert refused["failed"] and "systemctl start nat-failover" in refused["msg"]
+    cluster.start(lab.host("nat-a"))
+    cluster.settle()
