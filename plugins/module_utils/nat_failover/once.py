@@ -115,7 +115,7 @@ def _observe(
             await asyncio.sleep(0.1)
             if service.gatherer.routes and seen is not None and not seen:
                 seen.append(service.status())
-            if service.settled():
+            if service.settled(patient=seen is not None):
                 break
         found.update(service.status())
 

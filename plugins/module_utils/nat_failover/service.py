@@ -26,11 +26,14 @@ from .model import (
     ACTIVE,
     DRAINED,
     DRAINING,
+    SILENT,
     STOPPING,
     TAG_DRAINED,
+    UNKNOWN,
     Evidence,
     Memory,
     Plan,
+    SetRoute,
 )
 from .system import sd_notify
 
@@ -305,16 +308,22 @@ class Service:
         """For the control socket and the modules; see status.py."""
         return status.status(self)
 
-    def settled(self) -> bool:
-        """Is everything known, and nothing left to do now? (The modules' end.)"""
-        known = self.gatherer.routes and all(
-            peer.verdict not in ("unknown", "silent") for peer in self.memory.peers.values()
-        )
-        pending = self.plan.routes or self.hands.busy(self.clock())
-        homeless = any(
-            claim not in self.memory.mine and claim.home == self.config.self_name for claim in self.gatherer.routes
-        )
-        waiting = (
-            homeless and self.config.mode != "observe" and self.config.returns.policy == "auto" and self.state == ACTIVE
-        )
-        return bool(known and len(self.memory.peers) == len(self.config.peers) and not pending and not waiting)
+    def settled(self, patient: bool = True) -> bool:
+        """Is everything known, and nothing left to do now? (The modules' end.) ``patient``: also wait for claims that are to come home."""
+        peers = self.memory.peers.values()
+        judged = len(peers) == len(self.config.peers) and all(peer.verdict not in (UNKNOWN, SILENT) for peer in peers)
+        if not (self.gatherer.routes and self.gatherer.judged and judged):
+            return False
+        if self.plan.routes or self.hands.busy(self.clock()):
+            return False
+        return not (patient and self._expects())
+
+    def _expects(self) -> bool:
+        """Will a claim of mine come home by itself, if one waits?"""
+        if self.config.returns.policy != "auto" or self.state != ACTIVE:
+            return False
+        planned = {action.claim for action in self.plan.withheld if isinstance(action, SetRoute)}
+        if self.plan.withheld and self.config.mode != "observe":
+            return False  # it must not write, and says why
+        homes = (claim for claim in self.gatherer.routes if claim.home == self.config.self_name)
+        return any(claim not in self.memory.mine | planned and str(claim) not in self.plan.drift for claim in homes)

@@ -43,9 +43,10 @@ def module(cluster: Cluster, node: str, name: str, *flags: str, **arguments: Any
     options = ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *flags]
     command = [str(ANSIBLE), "localhost", "-m", f"aws_ha.egress.{name}", "-a", json.dumps(arguments), *options]
     done = cluster.lab.exec(node, command, check=False, env=environment, timeout=90)
-    _line, arrow, text = done.stdout.partition("=> ")  # a diff comes before it
+    line, arrow, text = done.stdout.partition("=> ")  # a diff comes before it
     assert arrow, done.stdout + done.stderr
     result: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
+    result["failed"] = "FAILED!" in line
     return result
 
 
