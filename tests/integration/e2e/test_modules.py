@@ -91,9 +91,9 @@ def test_an_unknown_table_is_refused(cluster: Cluster) -> None:
 
 def test_without_the_service_the_module_is_the_service_for_a_moment(cluster: Cluster) -> None:
     lab = cluster.lab
-    service = cluster.service("nat-a")
-    service.terminate()
-    service.wait(timeout=5)
+    for node in ("nat-a", "nat-b"):
+        cluster.service(node).terminate()
+        assert cluster.service(node).wait(timeout=5) == 0
     table = lab.ids.zones["a"].route_table
     lab.client().delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
     predicted = module(cluster, "nat-a", "nat_failover", "--check", wait_timeout=10)
@@ -103,5 +103,6 @@ def test_without_the_service_the_module_is_the_service_for_a_moment(cluster: Clu
     assert not module(cluster, "nat-a", "nat_failover", wait_timeout=10)["changed"]
     refused = module(cluster, "nat-a", "nat_failover", state="drained")
     assert refused["failed"] and "systemctl start nat-failover" in refused["msg"]
-    cluster.start(lab.host("nat-a"))
+    for node in ("nat-a", "nat-b"):
+        cluster.start(lab.host(node))
     cluster.settle()
