@@ -16,7 +16,7 @@ from .config import Config
 from .ec2 import Ec2
 from .errors import Ec2Error
 from .gather import Gatherer
-from .model import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, FenceStep, Plan, SetRoute
+from .model import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
 
 BACKOFF_FIRST, BACKOFF_MOST = (
     0.2,
@@ -46,6 +46,7 @@ class Hands:
         self.clock = clock
         self.record = record
         self.tagging = False
+        self.replaced: t.Dict[Claim, RouteView] = {}  # each claim that was written, as it was before the first write
         self._pool = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="write")
         self._in_flight: t.Set[Key] = set()
         self._not_before: t.Dict[Key, float] = {}
@@ -102,6 +103,7 @@ class Hands:
         took = (self.clock() - began) * 1000
         done = view.target == action.interface_id and view.state == ROUTE_ACTIVE
         if done:
+            self.replaced.setdefault(action.claim, action.before)
             self.record(
                 "route",
                 "%s; done in %d ms" % (action.reason, took),

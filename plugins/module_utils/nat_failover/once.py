@@ -105,7 +105,7 @@ def _alone(config: configuration.Config, state: str, runner: Runner, check_mode:
 def _observe(
     config: configuration.Config, runner: Runner, longest: float, seen: t.Optional[t.List[Result]] = None
 ) -> Result:
-    """Run the service's own code in this process until it is settled; returns its status, with the routes first read in ``seen``."""
+    """Run the service's own code in this process until it is settled; returns its status, and in ``seen`` that of before its writes."""
     service = Service(config, configuration.load_keys(config.key_file), runner)
     found: t.Dict[str, t.Any] = {}
 
@@ -113,11 +113,11 @@ def _observe(
         deadline = service.clock() + longest
         while service.clock() < deadline:
             await asyncio.sleep(0.1)
-            if service.gatherer.routes and seen is not None and not seen:
-                seen.append(service.status())
             if service.settled(patient=seen is not None):
                 break
         found.update(service.status())
+        if seen is not None:
+            seen.append(_before(service, found))
 
     asyncio.run(service.work(settled()))
     if not found.get("claims"):
@@ -125,6 +125,20 @@ def _observe(
             "EC2 could not be read within %d s: %s" % (longest, service.gatherer.problem or "no answer")
         )
     return found
+
+
+def _before(service: Service, after: Result) -> Result:
+    """The status with the routes as they were before this process wrote any."""
+    owners = {view.interface_id: name for name, view in service.gatherer.instances.items()}
+    old = {
+        (claim.route_table, claim.destination): {
+            "owner": owners.get(view.target),
+            "target": view.target,
+            "state": view.state,
+        }
+        for claim, view in service.hands.replaced.items()
+    }
+    return dict(after, claims=[dict(row, **old.get(_key(row), {})) for row in after["claims"]])
 
 
 def _take(
