@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 from unittest import mock
 
-from nat_failover import fencing, policy, verdict
+from nat_failover import fencing, pause, policy, verdict
 from nat_failover.config import Config
 from nat_failover.model import ROUTE_MISSING, Memory
 
@@ -141,6 +141,10 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "immediate return": (
         "takes its routes back at once (L7)",
         lambda: [_patched(policy, "return_after", _at_once)],
+    ),
+    "ignores a pause": (
+        "writes while an operator has paused the cluster",
+        lambda: [_patched(pause, "paused", lambda instances, now: "")],
     ),
     "fights drift": ("takes back what somebody pointed elsewhere (L8)", lambda: [_fight()]),
     "believes its freeze": (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from nat_failover import inquiry, policy
+from nat_failover import inquiry, pause, policy
 from nat_failover.config import Config
 from nat_failover.hands import BACKOFF_FIRST, BACKOFF_MOST
 from nat_failover.model import (
@@ -40,6 +40,7 @@ from .timeline import Timeline
 
 TICK = 0.25  # seconds; the service's is 0.05, but what matters wakes the decision anyway
 FACTS_EVERY, PING_EVERY, CHECK_EVERY = 1.0, 1.0, 2.0
+EPOCH = 1_800_000_000.0  # time of day at the beginning of an incident
 BOOT_SERVICE = 0.5  # seconds from power-on to the service's first heartbeat
 
 Key = t.Tuple[str, ...]
@@ -308,7 +309,8 @@ class Host:
         self._follow_own_tag()
         busy = frozenset(self.in_flight | {key for key, at in self.not_before.items() if at > now})
         me = replace(self.me, state=self.state) if self.me.state != self.state else self.me
-        evidence = Evidence(now, me, self.heard, self.routes, self.instances, busy)
+        paused = pause.paused(self.instances, EPOCH + now)
+        evidence = Evidence(now, me, self.heard, self.routes, self.instances, busy, paused)
         before = self.memory
         self.memory, self.plan = policy.decide(self.config, before, evidence)
         self._tell(before)

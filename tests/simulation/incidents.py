@@ -6,8 +6,10 @@ from __future__ import annotations
 import random
 import typing as t
 
-from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE
+from nat_failover import pause
+from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
+from .host import EPOCH
 from .laws import Violation
 from .world import World
 
@@ -182,6 +184,14 @@ def maintenance(world: World, rng: random.Random, seconds: float) -> None:
     world.timeline.after(seconds, lambda: world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None))
 
 
+def pausing(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator pauses the whole cluster, which ends by itself."""
+    name, until = one(rng, world), world.timeline.now + seconds
+    world.timeline.tell("OPERATOR: pauses the cluster for %.1f s" % seconds)
+    world.cloud.set_tag("operator", name, TAG_PAUSE, pause.value(EPOCH + until))
+    world.laws.paused_until = max(world.laws.paused_until, until - 1.0)  # the tag has whole seconds
+
+
 def planned_work(world: World, rng: random.Random, seconds: float) -> None:
     """An operator drains a node, switches it off, and comes back much later."""
     name = one(rng, world)
@@ -211,7 +221,7 @@ def edit(world: World, rng: random.Random, seconds: float) -> None:
 
 FAULTS: t.Tuple[Fault, ...] = (
     crash, crash, reboot, freeze, freeze, pause_service, crash_service, nat_off, uplink, uplink, partition, one_way, isolate, loss, no_icmp,
-    api, api, denied, drain, maintenance, planned_work, ruin, edit,
+    api, api, denied, drain, pausing, maintenance, planned_work, ruin, edit,
 )  # fmt: skip
 
 
@@ -265,7 +275,7 @@ def restore(world: World) -> None:
         if target == "eni-elsewhere":
             world.cloud.replace(routes={**world.cloud.state.routes, claim: "eni-" + claim.home})
     for name in sorted(set(world.hosts) - world.planned):
-        for tag in (TAG_MAINTENANCE, TAG_DRAINED):
+        for tag in (TAG_MAINTENANCE, TAG_DRAINED, TAG_PAUSE):
             if tag in world.cloud.state.tags[name]:
                 world.cloud.set_tag("operator", name, tag, None)
         world.hosts[name].resume()

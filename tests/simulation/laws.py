@@ -26,6 +26,7 @@ SEEN = 1.3  # seconds until a node knows its own broken NAT: one round of facts,
 KNOWN = 2.0  # seconds until it knows that its uplink is gone: three internet checks
 TAGGED = 7.0  # seconds until a node knows an operator's tag
 LOOK = 0.25  # seconds between looks at the truth
+MOMENT = 1.5  # seconds between two readings of EC2 under suspicion, with their latency
 WRITES = 12  # per claim and incident
 
 
@@ -51,8 +52,11 @@ class Laws:
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
         self.cuts = 0
         self.cut_at = past  # when a link was last cut
+        self.paused_until = past
+        self.paused_at: t.Optional[float] = None  # since when the pause is to be known
         self.stops: t.List[t.Tuple[float, str, str]] = []
         self.writes: t.Dict[Claim, int] = {}
+        self.written_at: t.Dict[Claim, float] = {}
         for host in hosts.values():
             host.decided = self.decided
         cloud.watch = self.called
@@ -87,6 +91,10 @@ class Laws:
                 self.spared_since.setdefault(name, now)
             else:
                 self.spared_since.pop(name, None)
+        if now >= self.paused_until or cloud.stale:
+            self.paused_at = None
+        elif self.paused_at is None:
+            self.paused_at = now
         if len(network.cut) > self.cuts:
             self.cut_at = now
         self.cuts = len(network.cut)
@@ -125,15 +133,19 @@ class Laws:
         return len(others) > 1 and silent and self.timeline.now - self.cut_at < self.fence_after
 
     def _fine(self, host: Host) -> bool:
-        return host.running and host.forwards and host.state == ACTIVE
+        return host.running and host.forwards and host.state == ACTIVE and not host.me.fact  # nor said otherwise a moment ago
 
     # --- calls that took effect ----------------------------------------------------------------------------------------------------
 
     def called(self, caller: str, action: str, subject: str) -> None:
         """A write was applied by EC2."""
+        known = self.paused_at is not None and self.timeline.now - self.paused_at > TAGGED
+        if known and caller != "operator" and self.timeline.now < self.paused_until:
+            self.break_("pause", "%s calls %s on %s while the cluster is paused" % (caller, action, subject))
         if action == "ReplaceRoute":
             claim = next(claim for claim in self.cloud.state.routes if str(claim) == subject)
             self.writes[claim] = self.writes.get(claim, 0) + 1
+            self.written_at[claim] = self.timeline.now
             if self.writes[claim] > WRITES:
                 self.break_("L9", "%s was written %d times" % (claim, self.writes[claim]))
         if action == "StopInstances":
@@ -152,7 +164,11 @@ class Laws:
             self.break_("L3", "%s stops %s, which lived and reached EC2 all the time" % (caller, target))
         if now - self.spared_since.get(target, now) > TAGGED:
             self.break_("L6", "%s stops %s, which is drained or under maintenance" % (caller, target))
-        pointing = [str(claim) for claim, at in self.cloud.state.routes.items() if at == interface(target)]
+        # A route that moved in the same moment could not be known: EC2 has no compare-and-swap.
+        routes = self.cloud.state.routes.items()
+        pointing = [
+            str(c) for c, at in routes if at == interface(target) and now - self.written_at.get(c, 0.0) > MOMENT
+        ]
         if pointing and not self.cloud.stale:
             self.break_("L2", "%s stops %s while %s still points to it" % (caller, target, ", ".join(pointing)))
         self.stops.append((now, caller, target))

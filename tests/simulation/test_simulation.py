@@ -34,4 +34,4 @@ def caught():
 def test_a_broken_policy_is_caught(name, caught):
     number, violation = caught[name]
     assert number is not None, "%d incidents did not show that it %s" % (ENOUGH, BROKEN[name][0])
-    assert violation.split(":")[0] in ("L1", "L2", "L3", "L4", "L6", "L7", "L8", "L9", "egress", "home")
+    assert violation.split(":")[0] in ("pause", "L1", "L2", "L3", "L4", "L6", "L7", "L8", "L9", "egress", "home")

@@ -12,7 +12,7 @@ import json
 import sys
 import typing as t
 
-from . import __version__, system
+from . import __version__, pause, system
 from . import config as configuration
 from .control import ask
 from .errors import ConfigError, NatFailoverError
@@ -62,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         "--reason", default="asked for by the operator", help="kept in the drained tag and in the history"
     )
     add("resume", _resume, "be eligible again after a drain")
+    pausing = add("pause", _pause, "let no node of the cluster write anything for a time")
+    pausing.add_argument(
+        "--for", dest="length", default="1h", metavar="TIME", help="e.g. 30m or 2h (default: %(default)s)"
+    )
+    add("unpause", _unpause, "end a pause before its time")
     rules = add("rules", _rules, "the iptables rules that this node owns")
     rules.add_argument("what", choices=("apply", "check", "remove"))
     add("version", _version, "print the version")
@@ -108,6 +113,8 @@ def _status(arguments: argparse.Namespace, runner: Runner) -> int:
         sys.stdout.write(json.dumps(status, indent=2) + "\n")
         return 0
     lines = ["%s (%s, mode %s): %s" % (status["node"], status["cluster"], status["mode"], status["summary"])]
+    if status["forbidden"]:
+        lines.append("  nothing is written now: %s" % status["forbidden"])
     for verdict in status["verdicts"]:
         lines.append(
             "  peer %s is %s for %s s: %s"
@@ -137,6 +144,15 @@ def _drain(arguments: argparse.Namespace, runner: Runner) -> int:
 
 def _resume(arguments: argparse.Namespace, runner: Runner) -> int:
     return _ask(arguments, {"do": "resume"}, 30)
+
+
+def _pause(arguments: argparse.Namespace, runner: Runner) -> int:
+    pause.seconds(arguments.length)  # refused here, before anybody is asked
+    return _ask(arguments, {"do": "pause", "for": arguments.length}, 30)
+
+
+def _unpause(arguments: argparse.Namespace, runner: Runner) -> int:
+    return _ask(arguments, {"do": "unpause"}, 60)
 
 
 def _ask(arguments: argparse.Namespace, request: t.Mapping[str, t.Any], timeout: float) -> int:

@@ -12,6 +12,7 @@ import os
 import socket
 import typing as t
 
+from . import pause
 from .errors import NatFailoverError
 
 LONGEST = 65536  # bytes of a request
@@ -67,7 +68,11 @@ class Control:
             )
         if verb == "resume":
             return t.cast(t.Dict[str, t.Any], await self._service.resume())
-        return {"error": "unknown request %r; known: status, drain, resume" % (verb,)}
+        if verb == "pause":
+            return t.cast(t.Dict[str, t.Any], await self._service.pause(pause.seconds(str(request.get("for", "1h")))))
+        if verb == "unpause":
+            return t.cast(t.Dict[str, t.Any], await self._service.unpause())
+        return {"error": "unknown request %r; known: status, drain, resume, pause, unpause" % (verb,)}
 
 
 def ask(directory: str, request: t.Mapping[str, t.Any], timeout: float = 10.0) -> t.Optional[t.Dict[str, t.Any]]:

@@ -146,14 +146,17 @@ class Hands:
         """Write (or, with None, remove) a tag on this node's own instance; raises ``Ec2Error``."""
         self.tagging = True
         try:
-            instance = self.config.me.instance_id
-            await (
-                self._call(self.ec2.delete_tag, instance, key)
-                if value is None
-                else self._call(self.ec2.set_tag, instance, key, value)
-            )
+            await self.tag(self.config.self_name, key, value)
         finally:
             self.tagging = False
+
+    async def tag(self, name: str, key: str, value: t.Optional[str]) -> None:
+        """Write (or, with None, remove) a tag on a node's instance; raises ``Ec2Error``."""
+        instance = next(node.instance_id for node in self.config.nodes if node.name == name)
+        if value is None:
+            await self._call(self.ec2.delete_tag, instance, key)
+        else:
+            await self._call(self.ec2.set_tag, instance, key, value)
 
     def flare(self, wanted: bool) -> None:
         if wanted != self._flare.is_set():

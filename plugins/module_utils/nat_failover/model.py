@@ -35,6 +35,7 @@ TAG_CLUSTER = "nat-failover:cluster"
 TAG_FLARE = "nat-failover:flare"
 TAG_FENCE = "nat-failover:fence"
 TAG_DRAINED = "nat-failover:drained"
+TAG_PAUSE = "nat-failover:pause"
 TAG_MAINTENANCE = "nat-failover:maintenance"
 
 
@@ -128,7 +129,7 @@ class Evidence:
     routes: t.Mapping[Claim, RouteView]
     instances: t.Mapping[str, InstanceView]
     busy: t.FrozenSet[t.Tuple[str, ...]] = frozenset()  # keys of actions in flight or backing off
-    paused: bool = False
+    paused: str = ""  # why nothing may be written in the whole cluster, in words
 
 
 @dataclass(frozen=True)

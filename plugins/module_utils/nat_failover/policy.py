@@ -14,7 +14,7 @@ import hashlib
 import typing as t
 from dataclasses import replace
 
-from . import fencing, inquiry, verdict
+from . import fencing, inquiry, pause, verdict
 from .config import Config
 from .model import (
     ACTIVE,
@@ -66,12 +66,12 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
         routes=routes,
         fence=steps,
         probe=inquiry.probes(config, memory, evidence),
-        flare=inquiry.must_flare(config, memory, evidence),
+        flare=not evidence.paused and inquiry.must_flare(config, memory, evidence),
         refresh=inquiry.must_refresh(memory, evidence),
         watch=inquiry.watch(config, memory, evidence),
         withheld=withheld,
         forbidden=forbidden,
-        drift=drift,
+        drift={**drift, **pause.unreadable(evidence.instances)},
     )
 
 
@@ -139,7 +139,7 @@ def _forbidden(config: Config, evidence: Evidence, why_not: str) -> str:
     if config.mode == "observe":
         return "mode is observe"
     if evidence.paused:
-        return "the cluster is paused"
+        return evidence.paused
     return why_not
 
 
@@ -150,6 +150,8 @@ def _loss(config: Config, memory: Memory, evidence: Evidence, name: str) -> str:
     """Why this peer's claims need an heir, or nothing."""
     peer = memory.peers[name]
     report = evidence.heard.get(name, Heard()).report
+    if evidence.now - memory.awake_since < config.heartbeat.silent_after:
+        return ""  # I slept until just now: what I knew of the peer is as old as my sleep was long (L10)
     if peer.verdict == FAILED:
         return "failed"
     if peer.verdict == SICK:

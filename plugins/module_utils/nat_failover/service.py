@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import replace
 
 from . import config as configuration
-from . import policy, status
+from . import pause, policy, status
 from .chronicle import Chronicle
 from .config import Config
 from .control import Control
@@ -29,6 +29,7 @@ from .model import (
     SILENT,
     STOPPING,
     TAG_DRAINED,
+    TAG_PAUSE,
     UNKNOWN,
     Evidence,
     Memory,
@@ -236,6 +237,7 @@ class Service:
             routes=self.gatherer.routes,
             instances=self.gatherer.instances,
             busy=self.hands.busy(now),
+            paused=pause.paused(self.gatherer.instances, time.time()),
         )
         self.memory, self.plan = policy.decide(self.config, before, evidence)
         self.chronicle.follow(before, self.memory, self.plan, now, self.config.heartbeat.silent_after / 3)
@@ -299,8 +301,28 @@ class Service:
             self.wake()
         return {"changed": changed, "state": self.state}
 
+    async def pause(self, length: float) -> t.Dict[str, t.Any]:
+        """Let no node of the cluster write anything for ``length`` seconds; the peers see it within ``ec2.poll_s``."""
+        value = pause.value(time.time() + length)
+        await self.hands.tag(self.config.self_name, TAG_PAUSE, value)
+        self.record("paused", "until %s, asked for by the operator" % value, logging.WARNING)
+        self.gatherer.read_soon()
+        return {"changed": True, "state": "paused until %s" % value}
+
+    async def unpause(self) -> t.Dict[str, t.Any]:
+        """End the pause, on whichever node its tag is."""
+        await self.gatherer.read_since(self.clock())
+        tagged = [name for name, view in self.gatherer.instances.items() if TAG_PAUSE in view.tags]
+        for name in tagged:
+            await self.hands.tag(name, TAG_PAUSE, None)
+        if tagged:
+            self.record("unpaused", "asked for by the operator")
+            self.gatherer.read_soon()
+        return {"changed": bool(tagged), "state": "not paused"}
+
     def _why_nobody(self) -> str:
-        return "; ".join("%s is %s" % (name, peer.verdict) for name, peer in self.memory.peers.items())
+        peers = ["%s is %s" % (name, peer.verdict) for name, peer in self.memory.peers.items()]
+        return "; ".join([*peers, pause.paused(self.gatherer.instances, time.time())]).rstrip("; ")
 
     # --- what others see -----------------------------------------------------------------------------------------------------------
 

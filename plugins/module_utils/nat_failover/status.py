@@ -42,7 +42,8 @@ def summary(service: "Service") -> str:
     """One line that a human reads at 3 am."""
     me = report(service)
     peers = ", ".join("%s %s" % (name, peer.verdict) for name, peer in service.memory.peers.items())
-    return "%s, %s, owns %d of %d claims; %s" % (
+    return "%s%s, %s, owns %d of %d claims; %s" % (
+        "PAUSED, " if "is paused" in service.plan.forbidden else "",
         service.state,
         "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
         len(owned(service)),
@@ -58,6 +59,7 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
         "cluster": service.config.cluster,
         "node": service.config.self_name,
         "mode": service.config.mode,
+        "forbidden": service.plan.forbidden,
         "state": service.state,
         "boot_id": service.boot_id,
         "summary": summary(service),
