@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: nat_failover
-short_description: Converge, drain or resume a NAT node
+short_description: Converge, drain, resume or pause a NAT node
 version_added: 1.0.0
 description:
   - Runs on a NAT node that the role P(aws_ha.egress.nat_instance#role) has set up.
@@ -35,8 +35,10 @@ options:
         where it runs; without the service it is done once.
       - V(drained) hands all claims of this node over to its peers and keeps it out of service, also over reboots, until it is resumed. It needs the service.
       - V(resumed) makes the node eligible again; its claims come home once it has proven that it forwards. It needs the service.
+      - V(paused) keeps all nodes of the cluster from writing anything for the time of O(pause_for); they observe and report. V(unpaused) ends that before its
+        time. Both need the service. A pause that is there already is left as it is.
     type: str
-    choices: [converged, drained, resumed]
+    choices: [converged, drained, resumed, paused, unpaused]
     default: converged
   route_tables:
     description:
@@ -46,6 +48,10 @@ options:
         C(nat_instance_return.policy=manual).
     type: list
     elements: str
+  pause_for:
+    description: How long V(paused) lasts, for example V(30m) or V(2h), at most V(7d).
+    type: str
+    default: 1h
   wait_timeout:
     description: Seconds to wait until the peers have taken over, or without the service until everything is known and done.
     type: float
@@ -75,6 +81,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+paused:
+  description: Who has paused the cluster until when; empty when nobody has.
+  returned: success
+  type: str
+  sample: ""
 state:
   description: The node's state afterwards, in check mode the predicted one.
   returned: success
@@ -180,6 +191,7 @@ def main() -> None:
             "config": {"type": "path", "default": "/etc/nat-failover/config.json"},
             "route_tables": {"type": "list", "elements": "str"},
             "wait_timeout": {"type": "float", "default": 60},
+            "pause_for": {"type": "str", "default": "1h"},
         },
         supports_check_mode=True,
     )
@@ -197,6 +209,7 @@ def main() -> None:
             check_mode=module.check_mode,
             wait_timeout=given["wait_timeout"],
             route_tables=given["route_tables"],
+            pause_for=given["pause_for"],
         ),
     )
 

@@ -51,6 +51,11 @@ summary:
   returned: success
   type: str
   sample: active, forwarding, owns 1 of 2 claims; nat-b healthy
+paused:
+  description: Who has paused the cluster until when; empty when nobody has.
+  returned: success
+  type: str
+  sample: ""
 claims:
   description: All claims of the cluster.
   returned: success
@@ -128,7 +133,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer, runner
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover import once
 
-KEYS = ("state", "summary", "claims", "verdicts", "withheld", "drift")
+KEYS = ("state", "summary", "paused", "claims", "verdicts", "withheld", "drift")
 
 
 def main() -> None:

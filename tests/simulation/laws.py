@@ -128,7 +128,7 @@ class Laws:
 
     def _isolated(self, name: str) -> bool:
         """Cut off from two living nodes or more, not for long yet."""
-        others = [other for other, host in self.hosts.items() if other != name and host.running]
+        others = [other for other, host in self.hosts.items() if other != name and host.running and host.uplink]
         silent = all({(name, other), (other, name)} & self.network.cut for other in others)
         return len(others) > 1 and silent and self.timeline.now - self.cut_at < self.fence_after
 

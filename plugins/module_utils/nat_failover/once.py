@@ -14,12 +14,14 @@ import typing as t
 from dataclasses import replace
 
 from . import config as configuration
+from . import pause
 from .control import ask
 from .errors import NatFailoverError
 from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN
 from .service import Service
 
-STATES = ("converged", "drained", "resumed")
+PAUSED, UNPAUSED = "paused", "unpaused"
+STATES = ("converged", "drained", "resumed", PAUSED, UNPAUSED)
 Runner = t.Callable[..., t.Tuple[int, str, str]]
 Result = t.Dict[str, t.Any]
 
@@ -39,6 +41,7 @@ def run(
     check_mode: bool = False,
     wait_timeout: float = 60.0,
     route_tables: t.Optional[t.Sequence[str]] = None,
+    pause_for: str = "1h",
 ) -> Result:
     """Bring this node to ``state``; raises ``NatFailoverError``. Shape of the result: docs of the module ``nat_failover``."""
     config = configuration.load(config_path)
@@ -54,13 +57,15 @@ def run(
     if route_tables:
         return _take(config, runner, before, set(route_tables), check_mode)
     if before is not None:
-        return _through_service(config, state, before, check_mode, wait_timeout)
+        return _through_service(config, state, before, check_mode, wait_timeout, pause_for)
     return _alone(config, state, runner, check_mode, wait_timeout)
 
 
 def _through_service(
-    config: configuration.Config, state: str, before: Result, check_mode: bool, wait_timeout: float
+    config: configuration.Config, state: str, before: Result, check_mode: bool, wait_timeout: float, pause_for: str
 ) -> Result:
+    if state in (PAUSED, UNPAUSED):
+        return _pause(config, state, before, check_mode, pause_for)
     wanted = {"converged": before["state"], "drained": DRAINED, "resumed": ACTIVE}[state]
     changed = before["state"] != wanted
     if check_mode or not changed:
@@ -76,6 +81,20 @@ def _through_service(
     ask(config.runtime_directory, request, timeout=wait_timeout + 10)
     after = ask(config.runtime_directory, {"do": "status"}) or before
     return _result(before, after, True)
+
+
+def _pause(config: configuration.Config, state: str, before: Result, check_mode: bool, pause_for: str) -> Result:
+    """A pause that is there is left as it is, whatever its end: a second run changes nothing."""
+    pause.seconds(pause_for)
+    changed = bool(before["paused"]) != (state == PAUSED)
+    if changed and not check_mode:
+        request = {"do": "pause", "for": pause_for} if state == PAUSED else {"do": "unpause"}
+        ask(config.runtime_directory, request, timeout=60)
+    return _result(before, dict(before, paused=_paused_text(state, before)), changed)
+
+
+def _paused_text(state: str, before: Result) -> str:
+    return (before["paused"] or "the cluster is paused") if state == PAUSED else ""
 
 
 def _next_owner(status: Result, claim: Result) -> t.Optional[str]:
@@ -175,6 +194,7 @@ def _render(status: Result) -> Result:
     """What diff mode shows: the node's state, and each claim's owner."""
     return {
         "state": status["state"],
+        "paused": bool(status["paused"]),
         "claims": {"%s %s" % key: owner for key, owner in sorted(_owners(status).items())},
     }
 
@@ -186,6 +206,7 @@ def _result(before: Result, after: t.Optional[Result] = None, changed: bool = Fa
         "changed": changed,
         "state": after["state"],
         "summary": after["summary"],
+        "paused": after["paused"],
         "claims": [
             {name: claim[name] for name in ("route_table", "destination", "home", "owner", "target", "state")}
             for claim in after["claims"]

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from dataclasses import asdict
 
+from . import pause
 from .model import HEALTHY, SUSPECTED, Claim, PeerMemory, Report, SetRoute
 
 if t.TYPE_CHECKING:
@@ -43,7 +45,7 @@ def summary(service: "Service") -> str:
     me = report(service)
     peers = ", ".join("%s %s" % (name, peer.verdict) for name, peer in service.memory.peers.items())
     return "%s%s, %s, owns %d of %d claims; %s" % (
-        "PAUSED, " if "is paused" in service.plan.forbidden else "",
+        "PAUSED, " if pause.paused(service.gatherer.instances, time.time()) else "",
         service.state,
         "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
         len(owned(service)),
@@ -60,6 +62,7 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
         "node": service.config.self_name,
         "mode": service.config.mode,
         "forbidden": service.plan.forbidden,
+        "paused": pause.paused(service.gatherer.instances, time.time()),
         "state": service.state,
         "boot_id": service.boot_id,
         "summary": summary(service),

@@ -84,6 +84,17 @@ def test_named_tables_are_taken(cluster: Cluster) -> None:
     cluster.settle()
 
 
+def test_a_pause_is_for_the_whole_cluster_and_a_second_one_changes_nothing(cluster: Cluster) -> None:
+    assert module(cluster, "nat-a", "nat_failover", "--check", state="paused")["changed"]
+    assert module(cluster, "nat-a", "nat_failover", state="paused", pause_for="10m")["changed"]
+    assert not module(cluster, "nat-a", "nat_failover", state="paused", pause_for="10m")["changed"]
+    cluster.wait("nat-b knows", lambda: "PAUSED" in cluster.status("nat-b")["summary"])
+    assert module(cluster, "nat-b", "nat_failover", state="unpaused")["changed"]
+    assert not module(cluster, "nat-b", "nat_failover", state="unpaused")["changed"]
+    cluster.wait("nat-a knows", lambda: "PAUSED" not in cluster.status("nat-a")["summary"])
+    assert "7 days" in module(cluster, "nat-a", "nat_failover", state="paused", pause_for="9d")["msg"]
+
+
 def test_an_unknown_table_is_refused(cluster: Cluster) -> None:
     result = module(cluster, "nat-b", "nat_failover", route_tables=["rtb-00000000000000000"])
     assert result["failed"] and "no node claims rtb-00000000000000000" in result["msg"]

@@ -52,6 +52,20 @@ def test_a_node_without_internet_does_nothing(cluster: Cluster) -> None:
     assert cluster.writes("StopInstances") == [], "it said itself what was wrong: no reason to stop it"
 
 
+def test_a_paused_cluster_writes_nothing_and_goes_on_afterwards(cluster: Cluster) -> None:
+    lab = cluster.lab
+    assert cluster.run("nat-b", "pause", "--for", "1h").returncode == 0
+    cluster.wait("nat-a knows", lambda: "is paused" in cluster.status("nat-a")["forbidden"])
+    before = len([call for call in lab.calls() if not call.action.startswith("Describe")])
+    lab.fault("kill", "nat-a")
+    cluster.wait("nat-b sees it", lambda: cluster.verdict("nat-b", "nat-a") == "failed", 5)
+    time.sleep(2)
+    assert len([call for call in lab.calls() if not call.action.startswith("Describe")]) == before
+    assert "withheld" in cluster.run("nat-b", "status").stdout
+    assert cluster.run("nat-b", "unpause").stdout == "not paused\n"
+    cluster.wait("nat-b owns zone a", lambda: lab.owner("a") == "nat-b", 5)
+
+
 def test_an_api_outage_changes_nothing_and_the_takeover_follows(cluster: Cluster) -> None:
     lab = cluster.lab
     lab.fault("api", action="*", error="ServiceUnavailable")

@@ -42,6 +42,7 @@ def status(state="active", owner="nat-a"):
         "claims": [claim(TABLE_A, "nat-a", owner), claim(TABLE_B, "nat-b", "nat-b")],
         "verdicts": [{"peer": "nat-b", "verdict": "healthy", "evidence": "heartbeat 40 ms ago"}],
         "withheld": [],
+        "paused": "",
         "drift": [],
     }
 
@@ -118,6 +119,7 @@ def test_everything_is_handed_to_the_engine(run, load, monkeypatch):
     run("nat_failover", check=True, config="/c.json", wait_timeout=7, route_tables=[TABLE_B])
     assert callable(seen.pop("runner"))
     assert seen == {
+        "pause_for": "1h",
         "state": "converged",
         "config": "/c.json",
         "check_mode": True,
@@ -153,6 +155,6 @@ def test_info_reads_only(run, service, config):
     result = run("nat_failover_info", config=config)
     result.pop("invocation")
     assert not result.pop("changed")
-    assert set(result) == {"state", "summary", "claims", "verdicts", "withheld", "drift"}
+    assert set(result) == {"state", "summary", "claims", "verdicts", "withheld", "drift", "paused"}
     assert [row["owner"] for row in result["claims"]] == ["nat-a", "nat-b"]
     assert service.asked == ["status"]

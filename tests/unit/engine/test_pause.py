@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pause's tag: who may not write, and until when."""
+
+from __future__ import annotations
+
+import pytest
+
+from nat_failover import pause
+from nat_failover.errors import NatFailoverError
+from nat_failover.model import TAG_PAUSE, InstanceView
+
+NOON = 1769860800.0  # 2026-01-31T12:00:00Z
+
+
+def tagged(text):
+    return {
+        "nat-a": InstanceView("running", "eni-a", "10.0.0.10", {}, 0.0),
+        "nat-b": InstanceView("running", "eni-b", "10.0.1.10", {TAG_PAUSE: text}, 0.0),
+    }
+
+
+@pytest.mark.parametrize(("text", "length"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("7d", 604800)])
+def test_lengths(text, length):
+    assert pause.seconds(text) == length
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5m", "8d", "1w", "soon", "1h30m"])
+def test_an_impossible_length_is_refused_with_the_remedy(text):
+    with pytest.raises(NatFailoverError, match="up to 7 days, e.g. 30m or 2h"):
+        pause.seconds(text)
+
+
+def test_a_value_is_read_back():
+    assert pause.value(NOON) == "2026-01-31T12:00:00Z"
+    assert pause.end(pause.value(NOON)) == NOON
+
+
+def test_a_tag_on_any_node_pauses_all_until_its_time():
+    instances = tagged("2026-01-31T12:00:00Z")
+    assert pause.paused(instances, NOON - 1) == "the cluster is paused until 2026-01-31T12:00:00Z (tag on nat-b)"
+    assert pause.paused(instances, NOON) == ""
+    assert pause.unreadable(instances) == {}
+
+
+def test_a_slip_pauses_nothing_and_is_reported():
+    instances = tagged("tomorrow")
+    assert pause.paused(instances, NOON) == ""
+    (text,) = pause.unreadable(instances).values()
+    assert "'tomorrow' on nat-b is no time" in text and "write e.g." in text
