@@ -131,7 +131,7 @@ def test_everything_is_handed_to_the_engine(run, load, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"state": "paused"}, "value of state must be one of: converged, drained, resumed, paused, unpaused"),
+        ({"state": "asleep"}, "value of state must be one of: converged, drained, resumed, paused, unpaused"),
         ({"state": "drained", "route_tables": [TABLE_A]}, "route_tables goes with state=converged only"),
         ({"route_tables": ["rtb-0cccccccccccccccc"]}, "no node claims rtb-0cccccccccccccccc"),
         ({"state": "drained"}, "systemctl start nat-failover"),
