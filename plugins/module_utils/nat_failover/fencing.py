@@ -36,7 +36,7 @@ def plan(
     config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str]
 ) -> t.Tuple[Memory, t.Tuple[FenceStep, ...]]:
     """The next step of each fence, if any. Fences that are over are forgotten."""
-    memory = replace(memory, fences=tuple(at for at in memory.fences if evidence.now - at < HOUR))
+    memory = memory.updated(fences=tuple(at for at in memory.fences if evidence.now - at < HOUR))
     if config.fence.policy == "none" or config.mode == "route":
         return memory, ()
     peers, steps = dict(memory.peers), []
@@ -49,7 +49,7 @@ def plan(
         if step:
             node = next(node for node in config.peers if node.name == name)
             steps.append(FenceStep(step, name, node.instance_id, "%s %s: %s" % (step, name, reason)))
-    return replace(memory, peers=peers), tuple(steps)
+    return memory.updated(peers=peers), tuple(steps)
 
 
 def remember(memory: Memory, steps: t.Sequence[FenceStep], now: float) -> Memory:
@@ -63,7 +63,7 @@ def remember(memory: Memory, steps: t.Sequence[FenceStep], now: float) -> Memory
         stage = {"stop": "stop", "reboot": "started", "start": "started"}.get(step.step, peer.fence_stage)
         if stage != peer.fence_stage:
             peers[step.peer] = replace(peer, fence_stage=stage, fence_at=now)
-    return replace(memory, peers=peers, fences=fences)
+    return memory.updated(peers=peers, fences=fences)
 
 
 def holder(view: InstanceView) -> t.Tuple[str, str]:
@@ -93,6 +93,8 @@ def _step(
     fencer, stage = holder(view)
     if fencer == config.self_name:
         return _go_on(config, memory, evidence, owners, name, peer, view)
+    if not fencer and peer.verdict != FAILED:
+        return "", ""
     if not fencer:
         forbidden = objection(config, memory, evidence, owners, name, peer, view)
         return ("", "") if forbidden or peer.fence_stage else ("mark", "about to fence it")

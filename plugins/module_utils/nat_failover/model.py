@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 # Verdicts on a peer.
 UNKNOWN = "unknown"  # not heard yet since this service started
@@ -166,6 +166,12 @@ class Memory:
     flaps: int = 0
     mine: t.FrozenSet[Claim] = frozenset()  # my home claims that pointed to me at the last tick
     fences: t.Tuple[float, ...] = ()  # when fences were begun, within the last hour
+
+    def updated(self, **changes: t.Any) -> "Memory":
+        """A copy with changes; itself when nothing changes, which is the case nearly always and costs less."""
+        return (
+            self if all(getattr(self, name) == value for name, value in changes.items()) else replace(self, **changes)
+        )
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,8 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
     memory = _wake(config, memory, evidence)
     owners = {view.interface_id: name for name, view in evidence.instances.items() if view.interface_id}
     memory = _notice_taken(config, memory, evidence, owners)
-    memory = replace(
-        memory, peers={node.name: verdict.judge(config, memory, evidence, node.name) for node in config.peers}
+    memory = memory.updated(
+        peers={node.name: verdict.judge(config, memory, evidence, node.name) for node in config.peers}
     )
     fit, why_not = _fitness(config, memory, evidence)
     memory = _damp(config, memory, evidence, fit)
@@ -99,7 +99,7 @@ def _notice_taken(config: Config, memory: Memory, evidence: Evidence, owners: t.
         name: replace(peer, took_mine_at=evidence.now) if name in takers else peer
         for name, peer in memory.peers.items()
     }
-    memory = replace(memory, peers=peers, mine=frozenset(mine))
+    memory = memory.updated(peers=peers, mine=frozenset(mine))
     if not takers:
         return memory
     lost_soon = memory.returned_at is not None and evidence.now - memory.returned_at < config.returns.maximum
@@ -126,7 +126,7 @@ def _damp(config: Config, memory: Memory, evidence: Evidence, fit: bool) -> Memo
     """Count proven health from its start; forget flaps after a long quiet time at home (L7)."""
     since = (memory.fit_since if memory.fit_since is not None else evidence.now) if fit else None
     quiet = memory.returned_at is not None and evidence.now - memory.returned_at > config.returns.maximum
-    return replace(memory, fit_since=since, flaps=0 if quiet and memory.mine else memory.flaps)
+    return memory.updated(fit_since=since, flaps=0 if quiet and memory.mine else memory.flaps)
 
 
 def return_after(config: Config, memory: Memory) -> float:
