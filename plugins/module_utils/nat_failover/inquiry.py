@@ -8,12 +8,22 @@ from __future__ import annotations
 import typing as t
 
 from .config import Config
-from .model import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNMANAGED, Evidence, Memory
-from .verdict import doubted_at
+from .model import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNMANAGED, Evidence, Heard, Memory
+from .verdict import LATE, doubted_at
 
 FLARE_INTERVAL = 3.0
 BURST_LENGTH = 3  # times silent_after; a longer silence is probed at the heartbeat's pace
 SUSPICIOUS = (SUSPECTED, SILENT, FAILED, PARTITIONED, UNMANAGED)
+
+
+def next_late(config: Config, memory: Memory, heard: t.Mapping[str, Heard]) -> float:
+    """When the next heartbeat will be late, if it does not come; never, as far as all peers are suspected already."""
+    due = [float("inf")]
+    for name, peer in memory.peers.items():
+        at = heard[name].heartbeat_at if name in heard else None
+        if at is not None and peer.suspected_at is None:
+            due.append(at + LATE * config.heartbeat.interval)
+    return min(due)
 
 
 def probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, float]:

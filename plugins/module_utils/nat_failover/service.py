@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import replace
 
 from . import config as configuration
-from . import pause, policy, status
+from . import inquiry, pause, policy, status
 from .chronicle import Chronicle
 from .config import Config
 from .control import Control
@@ -39,7 +39,7 @@ from .model import (
 from .system import sd_notify
 
 LOG = logging.getLogger("nat-failover")
-QUIET_TICK = 0.05  # seconds between decisions when all is well; a burst decides at its own pace
+LONGEST_TICK = 0.1  # seconds between decisions when all is well; a longer gap would look like a freeze
 PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
 
 
@@ -219,12 +219,15 @@ class Service:
                 watchdog = now
                 sd_notify("WATCHDOG=1\nSTATUS=%s" % status.summary(self))
             self._wake.clear()
-            pause = min((QUIET_TICK, *self.plan.probe.values()))
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout=pause)
-                await asyncio.sleep(0)
-            except asyncio.TimeoutError:
-                pass
+            alarm = asyncio.get_running_loop().call_later(self._next_look(self.clock()), self._wake.set)
+            await self._wake.wait()
+            alarm.cancel()
+            await asyncio.sleep(0)  # let what arrived together be judged together
+
+    def _next_look(self, now: float) -> float:
+        """Seconds until something is due: the next probe, or the moment from which a peer's heartbeat is late."""
+        late = inquiry.next_late(self.config, self.memory, self.radio.heard())
+        return max(0.0, min((LONGEST_TICK, late - now, *self.plan.probe.values())))
 
     def decide(self, now: float) -> None:
         """Evidence in, plan out, hands and gatherer told."""
