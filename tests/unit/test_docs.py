@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the documentation says about tests is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SAFETY = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
+
+
+def test_each_named_test_is_there():
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    named = set(re.findall(r"`(test_\w+)`", SAFETY))
+    assert len(named) > 20
+    assert {name for name in named if "def %s(" % name not in sources} == set()
+
+
+def test_each_broken_policy_is_documented_and_the_other_way_round():
+    broken = set(
+        re.findall(r'^    "([a-z -]+)": \(', (ROOT / "tests/simulation/broken.py").read_text(encoding="utf-8"), re.M)
+    )
+    named = set()
+    for words in re.findall(r"simulation ((?:`[a-z -]+`(?:, )?)+)", SAFETY):
+        named |= set(re.findall(r"`([a-z -]+)`", words))
+    assert len(broken) > 10
+    assert broken - named == set()
+    assert {name for name in named if name not in broken and "_" not in name} == set()
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")) + ["../README.md"])
+def test_links_between_pages_lead_somewhere(page):
+    path = ROOT / "docs" / page
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
