@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import typing as t
 from dataclasses import dataclass
 
@@ -108,6 +109,7 @@ class InternetCheck:
         except asyncio.TimeoutError:
             return "%s:%d: no answer within %d ms" % (host, port, self._timeout * 1000)
         except OSError as error:
-            return "%s:%d: %s" % (host, port, error.strerror or error)
+            # asyncio puts a text of its own ("Connect call failed") in the place of the kernel's
+            return "%s:%d: %s" % (host, port, os.strerror(error.errno) if error.errno else error)
         writer.close()
         return ""
