@@ -84,6 +84,11 @@ def _no_wake(config: Config, memory: Memory, evidence: t.Any) -> Memory:
     return replace(memory, last_tick=evidence.now)
 
 
+def _short(memory: Memory, evidence: t.Any, heard_at: t.Optional[float]) -> float:
+    """All silence that is more than one lost packet counts for long."""
+    return 9.0 if heard_at is None or evidence.now - heard_at > 0.15 else 0.0
+
+
 def _trusting() -> t.Any:
     """Takes its internet access for proven since ever."""
     real = verdict._doubt
@@ -110,11 +115,7 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     ),
     "hasty": (
         "one late heartbeat decides (hysteresis)",
-        lambda: [
-            _patched(
-                verdict, "silence", lambda memory, evidence, at: 1e9 if at is None or evidence.now - at > 0.15 else 0.0
-            )
-        ],
+        lambda: [_patched(verdict, "silence", _short), _patched(verdict, "LEAST_UNANSWERED", 0), _trusting()],
     ),
     "no tie-break": (
         "fences without waiting for the one of higher rank (L3)",

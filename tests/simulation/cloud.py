@@ -7,7 +7,7 @@ import random
 import typing as t
 from collections import deque
 
-from nat_failover.model import ROUTE_ACTIVE, ROUTE_BLACKHOLE, ROUTE_MISSING, Claim, InstanceView, RouteView
+from nat_failover.model import ROUTE_ACTIVE, ROUTE_BLACKHOLE, ROUTE_MISSING, TAG_DRAINED, Claim, InstanceView, RouteView
 
 from .timeline import Timeline
 
@@ -118,7 +118,8 @@ class Cloud:
         return self._view(self._seen(), claim, self.timeline.now)
 
     def set_tag(self, caller: str, node: str, key: str, value: t.Optional[str]) -> None:
-        self.watch(caller, "CreateTags" if value is not None else "DeleteTags", node)
+        if key != TAG_DRAINED:  # that is an operator's own command
+            self.watch(caller, "CreateTags" if value is not None else "DeleteTags", node)
         tags = {k: v for k, v in self.state.tags[node].items() if k != key}
         self.replace(tags={**self.state.tags, node: tags if value is None else {**tags, key: value}})
 

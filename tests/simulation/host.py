@@ -127,6 +127,7 @@ class Host:
         self.failures: t.Dict[Key, int] = {}
         self.state_set_at = float("-inf")
         self.reading = 0
+        self.watching = float("inf")
         self.checking = self.flaring = self.ticking = False
         self.checks_failed = 0
         self.flares = 0
@@ -335,6 +336,9 @@ class Host:
             if now - self.probed.get(name, float("-inf")) >= every * 0.9:
                 self.probed[name] = now
                 self._ask(name, probe=True)
+        if plan.watch is not None and plan.watch < self.watching:
+            self._read()
+        self.watching = plan.watch or float("inf")
         if plan.refresh is not None:
             if self.read_began < plan.refresh:
                 self._read()

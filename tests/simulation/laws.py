@@ -130,10 +130,12 @@ class Laws:
         """Cut off from two living nodes or more, not for long yet."""
         others = [other for other, host in self.hosts.items() if other != name and host.running and host.uplink]
         silent = all({(name, other), (other, name)} & self.network.cut for other in others)
-        return len(others) > 1 and silent and self.timeline.now - self.cut_at < self.fence_after
+        return len(others) > 1 and silent and MOMENT < self.timeline.now - self.cut_at < self.fence_after
 
     def _fine(self, host: Host) -> bool:
-        return host.running and host.forwards and host.state == ACTIVE and not host.me.fact  # nor said otherwise a moment ago
+        return (
+            host.running and host.forwards and host.state == ACTIVE and not host.me.fact
+        )  # nor said otherwise a moment ago
 
     # --- calls that took effect ----------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ class Gatherer:
 
     def demand(self, needed: t.Optional[float], watch: t.Optional[float]) -> None:
         """What the policy asks for: routes and own checks younger than ``needed``, EC2 read every ``watch`` seconds; None: the usual pace."""
-        if watch is not None and self._watch is None:
+        if watch is not None and (self._watch is None or watch < self._watch):
             self.read_soon()
         self._watch = watch
         if needed is None:

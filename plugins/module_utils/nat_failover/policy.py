@@ -66,7 +66,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
         routes=routes,
         fence=steps,
         probe=inquiry.probes(config, memory, evidence),
-        flare=not evidence.paused and inquiry.must_flare(config, memory, evidence),
+        flare=bool(evidence.instances) and not evidence.paused and inquiry.must_flare(config, memory, evidence),
         refresh=inquiry.must_refresh(memory, evidence),
         watch=inquiry.watch(config, memory, evidence),
         withheld=withheld,

@@ -131,7 +131,12 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
     if peer.proven_at is None or evidence.now - peer.proven_at < 2 * config.heartbeat.interval:
         return "my own internet access is proven only just now"
     # All peers gone at the same time: rather I am. A dead one cannot flare, so after a long silence without flares it is they after all.
-    expected = [other for other, seen in memory.peers.items() if seen.verdict != FAILED]
+    # Who failed long before does not count; who failed a moment before may be part of the same misfortune, which is mine.
+    expected = [
+        other
+        for other, seen in memory.peers.items()
+        if seen.verdict != FAILED or evidence.now - seen.since < FLARE_VALID
+    ]
     late = [silence(memory, evidence, evidence.heard.get(other, Heard()).heartbeat_at) for other in expected]
     at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval
     if at_once and evidence.now - since < config.fence.after:

@@ -1,0 +1,202 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The canary: a client of this node's own, in a network namespace of its own, whose packets are forwarded and masqueraded like a customer's.
+
+Its process is a small one apart from the service, because it needs root for a moment: to make the namespace and the link to it. Then it
+gives all privileges up and connects where the service asks it to, over a unix socket. Namespace and link go with the process: there is
+nothing to clean up, and nothing that a reboot could leave half done.
+
+Only one thread of the process lives in the namespace. It carries the socket's loop; the process as such stays a process of the node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import ipaddress
+import json
+import os
+import pwd
+import socket
+import threading
+import typing as t
+
+from . import system
+from .config import Config
+from .errors import NatFailoverError
+
+LINK = "nfcanary"  # the node's end; its name says in `ip link` whose it is
+GATEWAY = "169.254.127.1"  # link-local, so that it is no address of any VPC
+LONGEST_WAIT = 10.0  # seconds for one connect
+ANSWER_WITHIN = 1.0  # seconds that an answer may be late beyond the connect's own time
+CLONE_NEWNET = 0x40000000
+
+
+# --- in the canary's process -----------------------------------------------------------------------------------------------------
+
+
+def live(config: Config, runner: system.Runner, user: str = "") -> None:
+    """Make the namespace, then answer until the process is ended. ``user``: whom to become. Raises ``NatFailoverError``."""
+    listener = _listen(config.canary.socket, user)
+    ready, problem = threading.Event(), []
+
+    def body() -> None:
+        try:
+            _unshare()
+            _build(config.canary.address, runner)
+            _become(user)  # of all threads; there is no way back
+        except (NatFailoverError, OSError, KeyError) as error:
+            problem.append(str(error))
+            return
+        finally:
+            ready.set()
+        asyncio.run(_answer_forever(listener))
+
+    thread = threading.Thread(target=body, name="canary", daemon=True)
+    thread.start()
+    ready.wait()
+    if problem:
+        raise NatFailoverError("canary: %s" % problem[0])
+    system.sd_notify("READY=1\nSTATUS=a client with the address %s" % config.canary.address)
+    thread.join()
+
+
+def _listen(path: str, user: str) -> socket.socket:
+    """Only the service's user may ask."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    if os.path.exists(path):
+        os.unlink(path)  # of a process before this one
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    if user:
+        entry = _entry(user)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+    listener.listen(16)
+    return listener
+
+
+def _entry(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise NatFailoverError("canary: there is no user %s; the role nat_instance makes it" % user) from None
+
+
+def _unshare() -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.unshare(CLONE_NEWNET):
+        code = ctypes.get_errno()
+        raise NatFailoverError("no network namespace: %s; this needs root (CAP_SYS_ADMIN)" % os.strerror(code))
+
+
+def _build(address: str, runner: system.Runner) -> None:
+    """A link between this thread's namespace and the node's, made from this side and finished from both."""
+    _ip(runner, ["link", "set", "lo", "up"])
+    # In the node's namespace, which is that of the process's first thread.
+    outside = ["nsenter", "--net=/proc/%d/ns/net" % os.getpid()]
+    here = "/proc/%d/task/%d/ns/net" % (os.getpid(), threading.get_native_id())
+    runner([*outside, "ip", "link", "delete", LINK], timeout=system.TIMEOUT)  # of a process that is just dying
+    _ip(runner, ["link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", here], outside)
+    for words in (["address", "add", GATEWAY + "/32", "dev", LINK], ["link", "set", LINK, "up"]):
+        _ip(runner, words, outside)
+    _ip(runner, ["route", "replace", address + "/32", "dev", LINK], outside)
+    for words in (
+        ["address", "add", address + "/32", "dev", "eth0"],
+        ["link", "set", "eth0", "up"],
+        ["route", "add", "default", "via", GATEWAY, "dev", "eth0", "onlink"],
+    ):
+        _ip(runner, words)
+
+
+def _ip(runner: system.Runner, words: t.List[str], prefix: t.Sequence[str] = ()) -> None:
+    code, out, err = runner([*prefix, "ip", *words], timeout=system.TIMEOUT)
+    if code:
+        raise NatFailoverError("ip %s failed (%d): %s" % (" ".join(words), code, (err or out).strip()))
+
+
+def _become(user: str) -> None:
+    if user:
+        entry = _entry(user)
+        os.setgroups([])
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)  # from root: takes every capability away
+
+
+async def _answer_forever(listener: socket.socket) -> None:
+    server = await asyncio.start_unix_server(_answer, sock=listener, limit=4096)
+    async with server:
+        await server.serve_forever()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One line asked, one line answered: did this address answer a TCP connect?"""
+    try:
+        request = json.loads(await asyncio.wait_for(reader.readline(), LONGEST_WAIT))
+        host, port = str(ipaddress.ip_address(request["host"])), int(request["port"])
+        timeout = min(float(request["timeout"]), LONGEST_WAIT)
+        answer = {"problem": await connect(host, port, timeout)}
+    except (ValueError, KeyError, TypeError, asyncio.TimeoutError):
+        answer = {"error": "not a line of JSON with host, port and timeout"}
+    try:
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()
+    except OSError:
+        pass  # the asker does not wait any more
+    finally:
+        writer.close()
+
+
+async def connect(host: str, port: int, timeout: float) -> str:
+    """Why an address did not answer; empty when it did. A refusal is no answer: a firewall on this very host may send it."""
+    try:
+        _reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+    except asyncio.TimeoutError:
+        return "%s:%d: no answer within %d ms" % (host, port, timeout * 1000)
+    except OSError as error:
+        # asyncio puts a text of its own ("Connect call failed") in the place of the kernel's
+        return "%s:%d: %s" % (host, port, os.strerror(error.errno) if error.errno else error)
+    writer.close()
+    return ""
+
+
+# --- in the service --------------------------------------------------------------------------------------------------------------
+
+
+class CanaryGone(NatFailoverError):
+    """There is no canary to ask. That proves nothing against this node's forwarding."""
+
+
+def asking(path: str) -> t.Callable[[str, int, float], t.Awaitable[str]]:
+    """``connect`` as the canary behind this socket does it. Raises ``CanaryGone``."""
+
+    async def ask(host: str, port: int, timeout: float) -> str:
+        try:
+            return await asyncio.wait_for(_ask(path, host, port, timeout), timeout + ANSWER_WITHIN)
+        except (OSError, ValueError, KeyError, asyncio.TimeoutError) as error:
+            raise CanaryGone(
+                "%s: %s; look at `systemctl status nat-failover-canary`" % (path, error or "no answer")
+            ) from None
+
+    return ask
+
+
+async def _ask(path: str, host: str, port: int, timeout: float) -> str:
+    reader, writer = await asyncio.open_unix_connection(path, limit=4096)
+    try:
+        address = await _resolve(host, port)
+        writer.write(json.dumps({"host": address, "port": port, "timeout": timeout}).encode() + b"\n")
+        await writer.drain()
+        return str(json.loads(await reader.readline())["problem"])
+    finally:
+        writer.close()
+
+
+async def _resolve(host: str, port: int) -> str:
+    """Names are resolved here: the canary must not depend on how its own way leads to a resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    return str(found[0][4][0])

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The service under nothing but the policy that ``aws_ha.egress.iam_policy`` makes, with IAM enforced; and with a part of it removed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab import vpc
+from lab.api import backend
+from lab.fabric import netns
+from tests.integration.e2e.cluster import ROOT, Cluster, running_cluster
+
+FILE = ROOT / "plugins" / "plugin_utils" / "iam.py"
+
+
+def generated(cluster: Cluster) -> dict[str, Any]:
+    """The policy, from the ids of the lab."""
+    spec = importlib.util.spec_from_file_location("egress_iam", FILE)
+    assert spec is not None and spec.loader is not None
+    iam = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(iam)
+    nodes = [{"instance_id": z.instance_id, "route_tables": [z.route_table]} for z in cluster.lab.ids.zones.values()]
+    document: dict[str, Any] = iam.node_policy(
+        nodes, cluster=vpc.CLUSTER, region=backend.REGION, account=backend.ACCOUNT
+    )
+    return document
+
+
+def apply(cluster: Cluster, without: str = "") -> None:
+    """Give it to both roles, if wanted without one action."""
+    document = generated(cluster)
+    for statement in document["Statement"]:
+        statement["Action"] = [action for action in statement["Action"] if action != f"ec2:{without}"]
+    document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
+    for zone in cluster.lab.ids.zones.values():
+        with cluster.lab.api.lock:
+            backend.iam().put_role_policy(zone.role, vpc.POLICY, json.dumps(document))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One cluster for all: each test leaves everything at home."""
+    with running_cluster(tmp_path_factory.mktemp("iam"), enforce_iam=True) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def at_home(cluster: Cluster) -> Iterator[None]:
+    """Begin and end with the whole policy."""
+    apply(cluster)
+    cluster.settle()
+    yield
+    cluster.lab.heal()
+    for zone in cluster.lab.ids.zones.values():
+        netns.sysctl(cluster.lab.host(zone.node).namespace, {"ipv4/ip_forward": "1"})
+    apply(cluster)
+    cluster.settle()
+
+
+def online(cluster: Cluster) -> Any:
+    """What the role asks before it replaces a configuration."""
+    return cluster.run("nat-a", "check-config", "--online")
+
+
+def test_the_policy_is_enough(cluster: Cluster) -> None:
+    assert online(cluster).returncode == 0
+    cluster.lab.fault("kill", "nat-b")
+    cluster.wait("adopted", lambda: cluster.lab.owner("b") == "nat-a")
+    cluster.wait("fenced", lambda: cluster.writes("StartInstances") == [("StartInstances", "nat-a")], 40)
+    cluster.wait("returned", lambda: cluster.lab.owner("b") == "nat-b", 40)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "CreateTags",
+        "DeleteTags",
+        "ReplaceRoute",
+        "CreateRoute",
+        "StopInstances",
+        "StartInstances",
+        "DescribeInstances",
+        "DescribeRouteTables",
+    ],
+)
+def test_the_role_names_what_is_missing(cluster: Cluster, action: str) -> None:
+    apply(cluster, without=action)
+    done = online(cluster)
+    assert done.returncode != 0
+    assert f"ec2:{action}" in done.stdout + done.stderr
+    others = {"CreateTags", "ReplaceRoute", "StopInstances"} - {action}
+    assert not any(f"permission ec2:{other} " in done.stdout + done.stderr for other in others)
+
+
+def told(cluster: Cluster, node: str, words: str) -> bool:
+    return any(words in event["text"] for event in cluster.status(node)["events"])
+
+
+def logged(cluster: Cluster, words: str) -> bool:
+    return words in cluster.log.read_text(encoding="utf-8")
+
+
+def test_no_route_may_be_written(cluster: Cluster) -> None:
+    """The survivor cannot help, says so, and neither node is stopped for that; the living zone keeps its internet."""
+    apply(cluster, without="ReplaceRoute")
+    before = cluster.writes("StopInstances")
+    cluster.lab.fault("unforward", "nat-b")
+    cluster.wait("named", lambda: told(cluster, "nat-a", "allow ec2:ReplaceRoute"))
+    assert cluster.lab.owner("b") == "nat-b"
+    assert cluster.lab.connect("client-a", "198.51.100.11", 443)
+    assert cluster.writes("StopInstances") == before
+
+
+def test_nobody_may_be_stopped(cluster: Cluster) -> None:
+    """Routes move all the same; the fence that is refused is named and not repeated without end."""
+    apply(cluster, without="StopInstances")
+    cluster.lab.fault("kill", "nat-b")
+    cluster.wait("adopted", lambda: cluster.lab.owner("b") == "nat-a")
+    cluster.wait("named", lambda: told(cluster, "nat-a", "allow ec2:StopInstances"), 40)
+    assert cluster.lab.connect("client-b", "198.51.100.11", 443)
+
+
+def test_no_tag_may_be_written(cluster: Cluster) -> None:
+    """Without the shared memory nobody is stopped: the note comes before the stop."""
+    apply(cluster, without="CreateTags")
+    before = cluster.writes("StopInstances")
+    cluster.lab.fault("kill", "nat-b")
+    cluster.wait("adopted", lambda: cluster.lab.owner("b") == "nat-a")
+    cluster.wait("named", lambda: told(cluster, "nat-a", "allow ec2:CreateTags"), 40)
+    assert cluster.writes("StopInstances") == before
+
+
+@pytest.mark.parametrize("action", ["DescribeInstances", "DescribeRouteTables"])
+def test_nothing_may_be_read(cluster: Cluster, action: str) -> None:
+    """Who cannot read EC2 takes itself for the suspect: it forwards, says why, and writes nothing."""
+    apply(cluster, without=action)
+    before = cluster.writes()
+    cluster.wait("named", lambda: logged(cluster, f"allow ec2:{action} on *"))
+    cluster.lab.fault("unforward", "nat-b")
+    cluster.wait("seen", lambda: cluster.verdict("nat-a", "nat-b") == "sick")
+    assert cluster.writes() == before
+    assert cluster.lab.connect("client-a", "198.51.100.11", 443)
