@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,6 @@ from typing import Any
 # moto reads some 900 machine images at the first EC2 call (over a second) unless told not to, and has to be told by environment.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
-import moto.core.common_models  # noqa: E402,F401  (for its side effect: models register themselves)
 from moto.core.base_backend import BackendDict  # noqa: E402  (after the environment)
 from moto.ec2.models import ec2_backends  # noqa: E402
 from moto.iam.models import iam_backends  # noqa: E402
@@ -19,6 +19,8 @@ from moto.moto_api._internal import mock_random  # noqa: E402
 from moto.sts.models import sts_backends  # noqa: E402
 
 from . import corrections  # noqa: E402
+
+importlib.import_module("moto.core.common_models")  # for its side effect: models register themselves
 
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"

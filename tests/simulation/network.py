@@ -45,5 +45,5 @@ class Network:
 
     def echo(self, sender: str, receiver: str) -> bool:
         """An ICMP echo: the kernel answers, whatever the service does."""
-        way, back = (sender, receiver), (receiver, sender)
-        return not self.no_icmp and self.passes(*way) and self.passes(*back)
+        there = not self.no_icmp and self.passes(sender, receiver)
+        return there and self.passes(sender=receiver, receiver=sender)
