@@ -18,6 +18,7 @@ from .errors import Ec2Error
 from .gather import Gatherer
 from .model import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
 
+LOG = logging.getLogger("nat-failover")
 BACKOFF_FIRST, BACKOFF_MOST = (
     0.2,
     10.0,
@@ -83,6 +84,9 @@ class Hands:
             done = await work
         except Ec2Error as error:
             self.record("failed", "%s: %s" % (" ".join(key), error), logging.ERROR)
+        except Exception as error:  # a mistake of ours in one action must not be silent, nor end the others
+            LOG.exception("%s: unexpected", " ".join(key))
+            self.record("failed", "%s: unexpected %s: %s" % (" ".join(key), type(error).__name__, error), logging.ERROR)
         finally:
             self._in_flight.discard(key)
             self._failures[key] = 0 if done else self._failures.get(key, 0) + 1
