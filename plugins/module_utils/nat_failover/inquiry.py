@@ -37,9 +37,19 @@ def probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, fl
     }
 
 
+def _suspects(memory: Memory, evidence: Evidence) -> t.List[t.Tuple[str, float]]:
+    """(peer, since when) of those whose machines may still run: who is stopped or terminated has nothing to show, and stops nobody."""
+    found = []
+    for name, peer in memory.peers.items():
+        view = evidence.instances.get(name)
+        if peer.suspected_at is not None and (view is None or view.state not in ("stopped", "terminated")):
+            found.append((name, peer.suspected_at))
+    return found
+
+
 def watch(config: Config, memory: Memory, evidence: Evidence) -> t.Optional[float]:
     """How often to read EC2: often while a flare may still come in time to spare a swap, then steadily, None without a suspicion."""
-    began = [peer.suspected_at for peer in memory.peers.values() if peer.suspected_at is not None]
+    began = [at for name, at in _suspects(memory, evidence)]
     if not began:
         return None
     return config.heartbeat.silent_after / 4 if evidence.now - max(began) < 2 * config.heartbeat.silent_after else 1.0
@@ -47,7 +57,7 @@ def watch(config: Config, memory: Memory, evidence: Evidence) -> t.Optional[floa
 
 def must_flare(config: Config, memory: Memory, evidence: Evidence) -> bool:
     """Flare while I suspect a peer, or a peer that I hear suspects me (one-way loss)."""
-    if any(peer.suspected_at is not None for peer in memory.peers.values()):
+    if _suspects(memory, evidence):
         return True
     return any(
         heard.report is not None

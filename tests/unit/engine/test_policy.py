@@ -450,3 +450,13 @@ def test_holder_reads_the_tag():
     view = Case().instances[ME]
     assert fencing.holder(view) == ("", "")
     assert fencing.holder(replace(view, tags={"nat-failover:fence": "nat-a:stop"})) == ("nat-a", "stop")
+
+
+@pytest.mark.parametrize(
+    ("state", "flares"), [("running", True), ("stopping", True), ("stopped", False), ("terminated", False)]
+)
+def test_no_flare_is_shown_to_a_machine_that_is_off(state, flares):
+    case = dead()
+    case.instances[PEER] = replace(case.instances[PEER], state=state)
+    plan = case.decide()
+    assert plan.flare is flares and (plan.watch is not None) is flares
