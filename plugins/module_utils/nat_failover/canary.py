@@ -176,7 +176,11 @@ def asking(path: str) -> t.Callable[[str, int, float], t.Awaitable[str]]:
 
     async def ask(host: str, port: int, timeout: float) -> str:
         try:
-            return await asyncio.wait_for(_ask(path, host, port, timeout), timeout + ANSWER_WITHIN)
+            address = await _resolve(host, port)
+        except OSError as error:
+            return "%s: %s" % (host, error.strerror or error)
+        try:
+            return await asyncio.wait_for(_ask(path, address, port, timeout), timeout + ANSWER_WITHIN)
         except (OSError, ValueError, KeyError, asyncio.TimeoutError) as error:
             raise CanaryGone(
                 "%s: %s; look at `systemctl status nat-failover-canary`" % (path, error or "no answer")
@@ -185,10 +189,9 @@ def asking(path: str) -> t.Callable[[str, int, float], t.Awaitable[str]]:
     return ask
 
 
-async def _ask(path: str, host: str, port: int, timeout: float) -> str:
+async def _ask(path: str, address: str, port: int, timeout: float) -> str:
     reader, writer = await asyncio.open_unix_connection(path, limit=4096)
     try:
-        address = await _resolve(host, port)
         writer.write(json.dumps({"host": address, "port": port, "timeout": timeout}).encode() + b"\n")
         await writer.drain()
         return str(json.loads(await reader.readline())["problem"])

@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     add("unpause", _unpause, "end a pause before its time")
     rules = add("rules", _rules, "the iptables rules that this node owns")
     rules.add_argument("what", choices=("apply", "check", "remove"))
+    canary = add("canary", _canary, "be the client whose packets prove that this node NATs (systemd does this)")
+    canary.add_argument("--user", default="", help="whom to become once the namespace is there")
+    add("repair", _repair, "mend what the service asks for on standard input: rules or sysctls (systemd does this)")
     add("version", _version, "print the version")
     return parser
 
@@ -80,10 +83,16 @@ def _run(arguments: argparse.Namespace, runner: Runner) -> int:
     keys = configuration.load_keys(config.key_file)
     configuration.check_interface(config)
     stop_logging = start_logging(config.state_directory)
-    service = Service(config, keys, runner, arguments.config)
-    gc.freeze()  # what is loaded now stays: keep the collector away from botocore's model
+
+    async def life() -> None:
+        service = Service(
+            config, keys, runner, arguments.config
+        )  # in here: before Python 3.10, events belong to the running loop
+        gc.freeze()  # what is loaded now stays: keep the collector away from botocore's model
+        await service.run()
+
     try:
-        asyncio.run(service.run())
+        asyncio.run(life())
     finally:
         stop_logging()
     return 0
@@ -176,6 +185,26 @@ def _rules(arguments: argparse.Namespace, runner: Runner) -> int:
         changed = system.apply_rules(config.sources, config.interface, runner)
     sys.stdout.write("changed\n" if changed else "ok\n")
     return 0
+
+
+def _canary(arguments: argparse.Namespace, runner: Runner) -> int:
+    from .canary import live  # pylint: disable=import-outside-toplevel
+
+    config = configuration.load(arguments.config)
+    if not config.canary.enabled:
+        sys.stdout.write("canary.enabled is false\n")
+        return 0
+    live(config, runner, arguments.user)
+    return 0
+
+
+def _repair(arguments: argparse.Namespace, runner: Runner) -> int:
+    from .repair import FAILED, answer  # pylint: disable=import-outside-toplevel
+
+    line = answer(sys.stdin.readline(100).strip(), configuration.load(arguments.config), runner)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    return 1 if line.startswith(FAILED) else 0
 
 
 def _version(arguments: argparse.Namespace, runner: Runner) -> int:

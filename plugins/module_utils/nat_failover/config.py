@@ -64,6 +64,17 @@ class SelfChecks:
 
 
 @dataclass(frozen=True)
+class Canary:
+    enabled: bool
+    address: str  # its source address: the rules must masquerade it, and no customer may have it
+    targets: t.Tuple[str, ...]
+    minimum: int
+    timeout: float
+    interval: float
+    socket: str  # where its process is asked
+
+
+@dataclass(frozen=True)
 class Ec2Settings:
     endpoint_url: t.Optional[str]
     connect_timeout: float
@@ -85,12 +96,18 @@ class Config:
     returns: Return
     fence: Fence
     self_check: SelfChecks
+    canary: Canary
     ec2: Ec2Settings
     unseen_after: float  # a peer never heard since our start is suspected only after this
     unmanaged_after: float  # grace for a peer whose service is dead but which answers ICMP
     key_file: str
     runtime_directory: str
     state_directory: str
+
+    @property
+    def repair_socket(self) -> str:
+        """Where the root helper listens."""
+        return self.runtime_directory + "-repair.sock"
 
     @property
     def me(self) -> Node:
@@ -192,6 +209,10 @@ def parse(raw: t.Any) -> Config:
     destinations = tuple(_destination(d) for d in reader.texts("destinations", ["0.0.0.0/0"]))
     _refuse_empty("destinations", destinations, "leave it out for 0.0.0.0/0")
     nodes = tuple(_node(index, item) for index, item in enumerate(reader.items("nodes")))
+    sources = tuple(_source(s) for s in reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]))
+    _refuse_empty("sources", sources, "name the networks that this node NATs, e.g. 10.0.0.0/16")
+    checks = _self_check(reader.section("self_check"))
+    runtime_directory = reader.path("runtime_directory", "/run/nat-failover")
     config = Config(
         cluster=cluster,
         self_name=self_name,
@@ -200,21 +221,22 @@ def parse(raw: t.Any) -> Config:
         nodes=nodes,
         destinations=destinations,
         interface=reader.text("interface", pattern=r"[^\s/]{1,15}"),
-        sources=tuple(_source(s) for s in reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])),
+        sources=sources,
         heartbeat=_heartbeat(reader.section("heartbeat"), profile),
         returns=_return(reader.section("return")),
         fence=_fence(reader.section("fence")),
-        self_check=_self_check(reader.section("self_check")),
+        self_check=checks,
+        canary=_canary(reader.section("canary"), sources, checks, runtime_directory),
         ec2=_ec2(reader.section("ec2")),
         unseen_after=reader.number("unseen_after_s", 10, 1, 600),
         unmanaged_after=reader.number("unmanaged_after_s", 60, 5, 3600),
         key_file=reader.path("key_file", None, "/etc/nat-failover/heartbeat.key"),
-        runtime_directory=reader.path("runtime_directory", "/run/nat-failover"),
+        runtime_directory=runtime_directory,
         state_directory=reader.path("state_directory", "/var/lib/nat-failover"),
     )
     reader.refuse_unknown()
-    _refuse_empty("sources", config.sources, "name the networks that this node NATs, e.g. 10.0.0.0/16")
     _check_nodes(config)
+    _check_canary(config)
     _check_timings(config)
     return config
 
@@ -278,26 +300,64 @@ def _fence(reader: Reader) -> Fence:
 
 
 def _self_check(reader: Reader) -> SelfChecks:
-    targets = reader.texts("targets", ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"])
-    for target in targets:
-        host, colon, port = target.rpartition(":")
-        if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
-            raise ConfigError("self_check.targets", target, "is not host:port", "write e.g. 1.1.1.1:443")
+    targets = _targets("self_check", reader, ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"])
     result = SelfChecks(
-        targets=tuple(targets),
+        targets=targets,
         minimum=reader.whole("minimum", 1, 1, 100),
         timeout=reader.number("timeout_ms", 400, 50, 10000) / 1000,
         interval=reader.number("interval_s", 2, 0.2, 300),
     )
-    if result.minimum > len(targets):
+    _check_minimum("self_check", result.minimum, targets)
+    reader.refuse_unknown()
+    return result
+
+
+def _canary(reader: Reader, sources: t.Sequence[str], checks: SelfChecks, runtime_directory: str) -> Canary:
+    """What is left out is as for the node's own check. EC2 gives a subnet's last address to nobody, nor, then, the last of a source."""
+    last = str(ipaddress.IPv4Network(sources[0])[-1])
+    targets = _targets("canary", reader, list(checks.targets))
+    result = Canary(
+        enabled=reader.flag("enabled", True),
+        address=reader.text("address", last),
+        targets=targets,
+        minimum=reader.whole("minimum", min(checks.minimum, len(targets)), 1, 100),
+        timeout=reader.number("timeout_ms", checks.timeout * 1000, 50, 10000) / 1000,
+        interval=reader.number("interval_s", 1, 0.2, 60),
+        socket=runtime_directory + "-canary.sock",
+    )
+    _check_minimum("canary", result.minimum, targets)
+    try:
+        address = ipaddress.IPv4Address(result.address)
+    except ValueError:
+        raise ConfigError("canary.address", result.address, "is not an IPv4 address", "write e.g. %s" % last) from None
+    if not any(address in ipaddress.IPv4Network(source) for source in sources):
         raise ConfigError(
-            "self_check.minimum",
-            result.minimum,
-            "is more than there are targets (%d)" % len(targets),
-            "lower it or add targets",
+            "canary.address",
+            result.address,
+            "is in none of the sources (%s): its packets would not go a customer's way" % ", ".join(sources),
+            "leave it out for %s" % last,
         )
     reader.refuse_unknown()
     return result
+
+
+def _targets(section: str, reader: Reader, default: t.List[str]) -> t.Tuple[str, ...]:
+    targets = reader.texts("targets", default)
+    for target in targets:
+        host, colon, port = target.rpartition(":")
+        if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
+            raise ConfigError("%s.targets" % section, target, "is not host:port", "write e.g. 1.1.1.1:443")
+    return tuple(targets)
+
+
+def _check_minimum(section: str, minimum: int, targets: t.Sequence[str]) -> None:
+    if minimum > len(targets):
+        raise ConfigError(
+            "%s.minimum" % section,
+            minimum,
+            "is more than there are targets (%d)" % len(targets),
+            "lower it or add targets",
+        )
 
 
 def _ec2(reader: Reader) -> Ec2Settings:
@@ -360,6 +420,13 @@ def _check_nodes(config: Config) -> None:
             "name each zone's private route table at its node",
         )
     _refuse_duplicates("destinations", list(config.destinations), "name each destination once")
+
+
+def _check_canary(config: Config) -> None:
+    if config.canary.address in [node.address for node in config.nodes]:
+        raise ConfigError(
+            "canary.address", config.canary.address, "is a node's address", "leave it out, or name one that nobody has"
+        )
 
 
 def _check_timings(config: Config) -> None:

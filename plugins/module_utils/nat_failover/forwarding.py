@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import typing as t
 from dataclasses import dataclass
 
 from . import system
+from .canary import connect
 from .errors import NatFailoverError
 
 CONNTRACK_FULL = 0.98  # above this, new flows are dropped while old ones go on
@@ -30,20 +30,22 @@ class Facts:
     source_dest_check: t.Optional[bool]
 
 
-def gather_facts(
-    interface: str, sources: t.Sequence[str], runner: system.Runner, source_dest_check: t.Optional[bool]
-) -> Facts:
-    """Look at this host. Blocks for the length of two short iptables commands."""
+def rules_problem(interface: str, sources: t.Sequence[str], runner: system.Runner) -> str:
+    """What is wrong with the rules, in words. Blocks for the length of two short iptables commands."""
     try:
-        rules_problem = system.missing_rules(sources, interface, runner)
+        return system.missing_rules(sources, interface, runner)
     except NatFailoverError as error:
-        rules_problem = str(error)  # a proof that cannot be had is no proof
+        return str(error)  # a proof that cannot be had is no proof
+
+
+def gather_facts(interface: str, problem: str, source_dest_check: t.Optional[bool]) -> Facts:
+    """Look at this host: a few files of the kernel. ``problem``: what ``rules_problem`` said lately."""
     return Facts(
         ip_forward=system.read_sysctl("net.ipv4.ip_forward"),
         interface_problem=system.interface_problem(interface),
         interface=interface,
         default_routes=tuple(system.default_routes()),
-        rules_problem=rules_problem,
+        rules_problem=problem,
         conntrack_fill=system.conntrack_fill(),
         source_dest_check=source_dest_check,
     )
@@ -63,34 +65,42 @@ def judge_facts(facts: Facts) -> str:
 
 
 class InternetCheck:
-    """TCP connects to a few targets; fine when ``minimum`` of them answer within ``timeout`` seconds each.
+    """TCP connects (by ``connect``: who connects, and from where) to a few targets; fine when ``minimum`` of them answer within ``timeout`` seconds each.
 
     Each round begins with another target and asks more only when an answer is late, so that a fleet does not hammer one of them.
     """
 
-    def __init__(self, targets: t.Sequence[str], *, minimum: int, timeout: float) -> None:
+    def __init__(
+        self,
+        targets: t.Sequence[str],
+        *,
+        minimum: int,
+        timeout: float,
+        connect: t.Callable[[str, int, float], t.Awaitable[str]] = connect,
+    ) -> None:
         self._targets = [
             (host.strip("[]"), int(port)) for host, _colon, port in (target.rpartition(":") for target in targets)
         ]
         self._minimum = minimum
         self._timeout = timeout
         self._first = 0
+        self._connect = connect
 
     async def run(self) -> t.Tuple[bool, str]:
         """(fine, what was seen in words)."""
         waiting = self._targets[self._first :] + self._targets[: self._first]
         self._first = (self._first + 1) % len(self._targets)
-        running: t.Set["asyncio.Task[str]"] = set()
+        running: t.Set["asyncio.Future[str]"] = set()
         answered, problems = 0, []
         try:
             while answered < self._minimum and (waiting or running):
                 while waiting and len(running) < self._minimum - answered:
-                    running.add(asyncio.ensure_future(self._connect(*waiting.pop(0))))
+                    running.add(self._start(waiting.pop(0)))
                 done, running = await asyncio.wait(
                     running, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
                 )
                 if not done:
-                    running.add(asyncio.ensure_future(self._connect(*waiting.pop(0))))
+                    running.add(self._start(waiting.pop(0)))
                 for task in done:
                     problem = task.result()
                     answered += not problem
@@ -102,14 +112,5 @@ class InternetCheck:
         ok = answered >= self._minimum
         return ok, "%d of %d answered" % (answered, self._minimum) if ok else "; ".join(problems)
 
-    async def _connect(self, host: str, port: int) -> str:
-        """Why the target did not answer; empty when it did. A refusal is no answer: a firewall on this very host may send it."""
-        try:
-            _reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), self._timeout)
-        except asyncio.TimeoutError:
-            return "%s:%d: no answer within %d ms" % (host, port, self._timeout * 1000)
-        except OSError as error:
-            # asyncio puts a text of its own ("Connect call failed") in the place of the kernel's
-            return "%s:%d: %s" % (host, port, os.strerror(error.errno) if error.errno else error)
-        writer.close()
-        return ""
+    def _start(self, target: t.Tuple[str, int]) -> "asyncio.Future[str]":
+        return asyncio.ensure_future(self._connect(*target, self._timeout))

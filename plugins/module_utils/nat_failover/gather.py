@@ -20,9 +20,9 @@ from .config import Config
 from .ec2 import Ec2
 from .errors import Ec2Error
 from .model import Claim, InstanceView, RouteView, SelfCheck
+from .proof import Proof
 
 LOG = logging.getLogger("nat-failover")
-FACTS_EVERY = 1.0  # seconds between looks at this node's own forwarding facts
 MOST_READS = 3  # reads of EC2 under way at the same time
 LOST_AFTER = 3  # failed internet checks in a row before this node calls itself cut off
 
@@ -40,7 +40,6 @@ class Gatherer:
     ) -> None:
         self.config = config
         self.ec2 = ec2
-        self.runner = runner
         self.clock = clock
         self.news = news
         self.me = SelfCheck()
@@ -53,19 +52,24 @@ class Gatherer:
         self._reads: t.Set["asyncio.Future[None]"] = set()
         self._watch: t.Optional[float] = None
         self._failed_checks = 0
-        self._looked = False
+        self.proof = Proof(config, runner, self._pool, clock, self._source_dest_check)
+        self.proof.on_news = self._proven
+        self.on_event: t.Callable[[str, str, int], None] = lambda kind, text, level: LOG.log(
+            level, "%s: %s", kind, text
+        )
+        self.proof.on_quiet = self.read_soon
         self.problem = ""  # why EC2 does not answer, in words; empty when it does
 
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
         """The loops that the service runs."""
-        return (self._read_loop(), self._facts_loop(), self._internet_loop())
+        return (self._read_loop(), self._internet_loop(), *self.proof.work())
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
 
     def reconfigure(self, config: Config) -> None:
         """Forget what is no longer asked for; keep the rest."""
-        self.config = config
+        self.config = self.proof.config = config
         claims = set(config.claims)
         self.routes = {claim: view for claim, view in self.routes.items() if claim in claims}
         names = {node.name for node in config.nodes}
@@ -75,7 +79,7 @@ class Gatherer:
     @property
     def judged(self) -> bool:
         """Has this node looked at itself since its start? Before that it has nothing to say to its peers."""
-        return self._looked and (self.me.internet or self._failed_checks >= LOST_AFTER)
+        return self.proof.complete and (self.me.internet or self._failed_checks >= LOST_AFTER)
 
     def addresses(self) -> t.Dict[str, str]:
         """Where to send heartbeats: EC2's word if known, else the configuration's (so that the API may be down at start)."""
@@ -121,7 +125,7 @@ class Gatherer:
         elif self.me.ec2_at is None or began >= self.me.ec2_at:
             self.me = replace(self.me, ec2=False)
         if bool(problem) != bool(self.problem):  # one line for an outage, not one for each kind of error in it
-            LOG.log(logging.WARNING if problem else logging.INFO, "ec2: %s", problem or "the API answers")
+            self.on_event("ec2", problem or "the API answers", logging.WARNING if problem else logging.INFO)
         self.problem = problem
 
     # --- EC2 -----------------------------------------------------------------------------------------------------------------------
@@ -168,7 +172,10 @@ class Gatherer:
             if isinstance(found[1], dict)
             else {}
         )
+        checked = self._source_dest_check()
         self._merge(routes, instances)
+        if checked != self._source_dest_check():
+            self.proof.look_soon()
         self.note_ec2(not problems, began, str(problems[0]) if problems else "")
         self.news()
 
@@ -185,27 +192,23 @@ class Gatherer:
 
     # --- this node -------------------------------------------------------------------------------------------------------------------
 
-    async def _facts_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            mine = self.instances.get(self.config.self_name)
-            check = mine.source_dest_check if mine is not None else None
-            facts = await loop.run_in_executor(self._pool, self._facts, check)
-            fact = forwarding.judge_facts(facts)
-            self._looked = True
-            if fact != self.me.fact:
-                LOG.log(logging.WARNING if fact else logging.INFO, "forwarding: %s", fact or "all facts are good")
-                self.me = replace(self.me, forwarding=not fact, fact=fact)
-                self.news()
-            await asyncio.sleep(FACTS_EVERY)
+    def _source_dest_check(self) -> t.Optional[bool]:
+        mine = self.instances.get(self.config.self_name)
+        return mine.source_dest_check if mine is not None else None
 
-    def _facts(self, source_dest_check: t.Optional[bool]) -> t.Any:
-        return forwarding.gather_facts(self.config.interface, self.config.sources, self.runner, source_dest_check)
+    def _proven(self) -> None:
+        fact = self.proof.fact
+        self.on_event("forwarding", fact or "all facts are good", logging.WARNING if fact else logging.INFO)
+        self.me = replace(self.me, forwarding=not fact, fact=fact)
+        self.news()
 
     async def _internet_loop(self) -> None:
-        settings = self.config.self_check
-        check = forwarding.InternetCheck(settings.targets, minimum=settings.minimum, timeout=settings.timeout)
+        known = None
         while True:
+            settings = self.config.self_check
+            if settings != known:  # at the start, and after a reload that changed it
+                known = settings
+                check = forwarding.InternetCheck(settings.targets, minimum=settings.minimum, timeout=settings.timeout)
             self._check_now.clear()
             began = self.clock()
             ok, detail = await check.run()
@@ -226,9 +229,9 @@ class Gatherer:
         changed = ok != self.me.internet
         self.me = replace(self.me, internet=ok, internet_at=began if ok else self.me.internet_at)
         if changed:
-            LOG.log(
-                logging.INFO if ok else logging.WARNING,
-                "internet: %s",
+            self.on_event(
+                "internet",
                 "reachable" if ok else "not reachable: %s" % detail,
+                logging.INFO if ok else logging.WARNING,
             )
         self.news()

@@ -125,10 +125,18 @@ def _observe(
     config: configuration.Config, runner: Runner, longest: float, seen: t.Optional[t.List[Result]] = None
 ) -> Result:
     """Run the service's own code in this process until it is settled; returns its status, and in ``seen`` that of before its writes."""
-    service = Service(config, configuration.load_keys(config.key_file), runner)
+    keys = configuration.load_keys(config.key_file)
     found: t.Dict[str, t.Any] = {}
 
-    async def settled() -> None:
+    async def observe() -> None:
+        service = Service(config, keys, runner)  # in here: before Python 3.10, events belong to the running loop
+        await service.work(settled(service))
+        if not found.get("claims"):
+            raise NatFailoverError(
+                "EC2 could not be read within %d s: %s" % (longest, service.gatherer.problem or "no answer")
+            )
+
+    async def settled(service: Service) -> None:
         deadline = service.clock() + longest
         while service.clock() < deadline:
             await asyncio.sleep(0.1)
@@ -138,11 +146,7 @@ def _observe(
         if seen is not None:
             seen.append(_before(service, found))
 
-    asyncio.run(service.work(settled()))
-    if not found.get("claims"):
-        raise NatFailoverError(
-            "EC2 could not be read within %d s: %s" % (longest, service.gatherer.problem or "no answer")
-        )
+    asyncio.run(observe())
     return found
 
 

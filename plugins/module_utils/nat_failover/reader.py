@@ -76,6 +76,12 @@ class Reader:
             raise ConfigError(self._path + key, value, "must be a whole number", "write it without a fraction")
         return int(value)
 
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise ConfigError(self._path + key, value, "must be true or false", "write it without quotes")
+        return value
+
     def path(self, key: str, default: t.Optional[str], example: str = "") -> str:
         value = self.text(key, default)
         if not os.path.isabs(value):

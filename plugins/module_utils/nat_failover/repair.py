@@ -21,6 +21,7 @@ from .errors import NatFailoverError
 RULES, SYSCTLS = "rules", "sysctls"
 WITHIN = 3.0  # seconds for one repair
 MOST, WINDOW = 3, 600.0  # more than so many repairs of one thing within so many seconds are a fight
+AGAIN_AFTER = 10.0  # seconds after a repair that failed
 CHANGED, NOTHING, FAILED = "mended", "nothing to mend", "failed"
 
 
@@ -50,6 +51,7 @@ class Mender:
     def __init__(self, path: str, clock: t.Callable[[], float]) -> None:
         self._path = path
         self._clock = clock
+        self._failed: t.Dict[str, t.Tuple[float, str]] = {}
         self._mended: t.Dict[str, t.Deque[float]] = {RULES: deque(), SYSCTLS: deque()}
 
     @property
@@ -71,8 +73,18 @@ class Mender:
         )
 
     async def mend(self, word: str) -> str:
-        """Let the helper mend; why it could not, empty when it could."""
-        self._mended[word].append(self._clock())
+        """Let the helper mend; why it could not, empty when it could. After a failure it is left alone for a while."""
+        at, problem = self._failed.get(word, (float("-inf"), ""))
+        if self._clock() - at < AGAIN_AFTER:
+            return problem
+        problem = await self._try(word)
+        if problem:
+            self._failed[word] = self._clock(), problem
+        else:
+            self._mended[word].append(self._clock())
+        return problem
+
+    async def _try(self, word: str) -> str:
         try:
             line = await asyncio.wait_for(self._ask(word), WITHIN)
         except asyncio.TimeoutError:

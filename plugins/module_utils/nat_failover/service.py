@@ -69,6 +69,7 @@ class Service:
         )
         self.radio.on_news = self._news
         self.gatherer = Gatherer(config, self.ec2, runner, self.clock, self.wake)
+        self.gatherer.on_event = self.gatherer.proof.on_event = self.record
         self.hands = Hands(config, self.ec2, self.gatherer, self.boot_id, self.clock, self.record)
         self.control = Control(config.runtime_directory, self)
         self.memory = Memory(awake_since=self.clock())
@@ -97,6 +98,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self.gatherer.proof.mending = True  # who only looks once, as the modules do, changes nothing
         await self.control.open()
         try:
             await self.work(self._stopping.wait())

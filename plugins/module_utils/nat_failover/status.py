@@ -66,7 +66,12 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
         "state": service.state,
         "boot_id": service.boot_id,
         "summary": summary(service),
-        "self": {**asdict(report(service)), "internet": me.internet, "ec2": me.ec2},
+        "self": {
+            **asdict(report(service)),
+            "internet": me.internet,
+            "ec2": me.ec2,
+            "canary": service.gatherer.proof.canary,
+        },
         "claims": _claims(service),
         "verdicts": _verdicts(service),
         "proposed": [_place(action) for action in service.plan.withheld if isinstance(action, SetRoute)],

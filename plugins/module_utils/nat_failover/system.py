@@ -125,6 +125,35 @@ def read_sysctl(name: str, proc: str = PROC) -> str:
     return _read(os.path.join(proc, "sys", *name.split(".")))
 
 
+def sysctls(interface: str) -> t.Dict[str, str]:
+    """What a NAT node needs, as the role's file sets it at boot; keys are paths, since an interface may have a dot in its name."""
+    # Loose: answers may come back by another path than the one the request took.
+    return {"net/ipv4/ip_forward": "1", "net/ipv4/conf/%s/rp_filter" % interface: "2"}
+
+
+def write_sysctls(values: t.Mapping[str, str], proc: str = PROC) -> bool:
+    """Set what is not so yet; returns whether anything was changed. Raises ``NatFailoverError``."""
+    changed = False
+    for key, value in values.items():
+        path = os.path.join(proc, "sys", key)
+        if _read(path) != value:
+            try:
+                with open(path, "w", encoding="ascii") as stream:
+                    stream.write(value)
+            except OSError as error:
+                raise NatFailoverError("%s cannot be set to %s: %s" % (key, value, error.strerror)) from None
+            changed = True
+    return changed
+
+
+def forwarded_packets(proc: str = PROC) -> int:
+    """IPv4 packets that this host has forwarded since it booted; 0 when that is not known."""
+    rows = [line.split() for line in _read(os.path.join(proc, "net", "snmp")).splitlines() if line.startswith("Ip:")]
+    if len(rows) != 2 or "ForwDatagrams" not in rows[0]:
+        return 0
+    return int(rows[1][rows[0].index("ForwDatagrams")])
+
+
 def interface_problem(interface: str, sys_class_net: str = SYS_CLASS_NET) -> str:
     """Why this interface cannot carry traffic; empty when it is there and up."""
     folder = os.path.join(sys_class_net, interface)

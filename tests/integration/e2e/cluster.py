@@ -34,11 +34,13 @@ QUICK: dict[str, Any] = {
 class Cluster:
     """A running lab with the service on each NAT node."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], helpers: bool = False) -> None:
         self.folder = folder
         self.settings = {**QUICK, **settings}
         self.lab: RunningLab = None  # type: ignore[assignment]  # set as soon as there is one
         self._services: dict[str, subprocess.Popen[bytes]] = {}
+        self._with_helpers = helpers
+        self._helpers: dict[str, list[subprocess.Popen[bytes]]] = {}
         self._watches: list[threading.Thread] = []
         self.log = folder / "service.log"
 
@@ -53,9 +55,33 @@ class Cluster:
     def start(self, host: Host) -> None:
         self.write_config(host.name)
         host.exec(self.command(host.name, "rules", "apply"), env=self.environment())
+        if self._with_helpers and not any(each.poll() is None for each in self._helpers.get(host.name, [])):
+            self.start_helpers(host)
         with self.log.open("ab") as log:
             process = host.popen(self.command(host.name, "run"), env=self.environment(), stdout=log, stderr=log)
         self._services[host.name] = process
+
+    def helpers(self, node: str) -> list[subprocess.Popen[bytes]]:
+        """The processes of canary and root helper."""
+        return self._helpers[node]
+
+    def start_helpers(self, host: Host) -> None:
+        """The canary and the root helper, which are units of their own on machines."""
+        repair = self.folder / host.name / "run-repair.sock"
+        repair.unlink(missing_ok=True)
+        activate = ["systemd-socket-activate", "--accept", "--inetd", "--listen", str(repair)]
+        activate += [
+            "env",
+            *(f"{key}={value}" for key, value in self.environment().items() if key.startswith("PYTHON")),
+        ]
+        with self.log.open("ab") as log:
+            self._helpers[host.name] = [
+                host.popen(words, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                for words in (
+                    self.command(host.name, "canary"),
+                    [*activate, *self.command(host.name, "repair")],
+                )
+            ]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(ROOT / "plugins" / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -141,9 +167,11 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(folder: Path, *, settings: dict[str, Any] | None = None, **options: Any) -> Iterator[Cluster]:
-    """A settled cluster on bare hosts."""
-    cluster = Cluster(folder, settings or {})
+def running_cluster(
+    folder: Path, *, settings: dict[str, Any] | None = None, helpers: bool = False, **options: Any
+) -> Iterator[Cluster]:
+    """A settled cluster on bare hosts. ``helpers``: with canary and root helper."""
+    cluster = Cluster(folder, settings or {}, helpers)
     with running_lab(on_boot=cluster.boot, source_dest_check=False, **options) as lab:
         cluster.lab = lab
         for zone in lab.ids.zones.values():

@@ -1,0 +1,213 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this node proves about itself: the facts of its kernel, its canary's word, and repairs where it owns what is broken.
+
+Looks at once when the kernel gives notice or the canary gets no answer, else at an easy pace: reading the rules spawns two processes.
+It concludes one thing only, the first failing fact in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import typing as t
+from concurrent.futures import Executor
+
+from . import canary, forwarding, notices, system
+from .config import Config
+from .repair import RULES, SYSCTLS, Mender
+
+LOOK_EVERY = 1.0  # seconds between looks at what costs nothing
+RULES_EVERY = 2.0  # ... and at the rules
+RULES_PAUSE = 0.5  # also when notices come without end
+SETTLE = 0.03  # seconds after a notice: changes come in groups
+LOST_AFTER = 2  # rounds of the canary without enough answers
+RETRY = 0.05  # seconds after the first such round
+BUSY, QUIET = 50.0, 0.2  # packets a second that are traffic; the share of it that is as good as none
+LONGEST_DETAIL = 150  # characters; a heartbeat has room for little more
+
+
+class Proof:
+    """``fact`` is the first failing fact, empty when all is proven. ``mending`` is for the service only: who just looks changes nothing."""
+
+    def __init__(
+        self,
+        config: Config,
+        runner: system.Runner,
+        pool: Executor,
+        clock: t.Callable[[], float],
+        source_dest_check: t.Callable[[], t.Optional[bool]],
+    ) -> None:
+        self.config = config
+        self.fact = ""
+        self.canary = ""  # the canary's state in words
+        self.mending = False
+        self.on_news: t.Callable[[], None] = lambda: None
+        self.on_quiet: t.Callable[[], None] = lambda: None  # customers' traffic has stopped: what does EC2 say?
+        self.on_event: t.Callable[[str, str, int], None] = lambda kind, text, level: None
+        self._runner = runner
+        self._pool = pool
+        self._clock = clock
+        self._source_dest_check = source_dest_check
+        self._mender = Mender(config.repair_socket, clock)
+        self._look_now = asyncio.Event()
+        self._own = ""  # the kernel's and EC2's failing fact
+        self._unanswered = ""  # the canary's
+        self._looked = self._heard = self._told = False
+        self._rules_problem = ""
+        self._rules_due = float("-inf")
+        self._rules_read = float("-inf")
+        self._forwarded: t.Optional[t.Tuple[float, int]] = None
+        self._rate = 0.0
+        self._told_of: t.Dict[str, str] = {}  # what was said last of each word's repair: an event is told once
+
+    @property
+    def complete(self) -> bool:
+        """Has this node looked at all of itself since its start?"""
+        return self._looked and self._heard
+
+    def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
+        """The loops that the service runs."""
+        return (self._look_forever(), self._ask_forever())
+
+    def look_soon(self, rules: bool = False) -> None:
+        """Something may have changed."""
+        if rules:
+            self._rules_due = min(self._rules_due, self._rules_read + RULES_PAUSE)
+        self._look_now.set()
+
+    # --- facts -----------------------------------------------------------------------------------------------------------------------
+
+    async def _look_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        subscribed = notices.subscribe()
+        for each in subscribed:
+            loop.add_reader(each, self._noticed, each)
+        try:
+            while True:
+                self._look_now.clear()
+                await self._look()
+                pause = min(LOOK_EVERY, max(0.0, self._rules_due - self._clock()))
+                try:
+                    await asyncio.wait_for(self._look_now.wait(), timeout=pause)
+                    await asyncio.sleep(SETTLE)
+                except asyncio.TimeoutError:
+                    pass
+        finally:
+            for each in subscribed:
+                loop.remove_reader(each)
+                each.close()
+
+    def _noticed(self, each: t.Any) -> None:
+        notices.swallow(each)
+        self.look_soon(rules=True)
+
+    async def _look(self) -> None:
+        facts = await self._facts()
+        broken = _mendable(facts)
+        note = ""
+        if broken and self.mending and self.config.mode != "observe" and self._mender.available:
+            note = await self._mend(broken, forwarding.judge_facts(facts))
+            self._rules_due = float("-inf")
+            facts = await self._facts()
+        fact = forwarding.judge_facts(facts)
+        self._own = "%s (%s)" % (fact, note) if fact and note else fact
+        self._looked = True
+        self._conclude()
+
+    async def _facts(self) -> forwarding.Facts:
+        now = self._clock()
+        if now >= self._rules_due:
+            self._rules_read, self._rules_due = now, now + RULES_EVERY
+            self._rules_problem = await asyncio.get_running_loop().run_in_executor(
+                self._pool, forwarding.rules_problem, self.config.interface, self.config.sources, self._runner
+            )
+        self._watch_traffic(now)
+        return forwarding.gather_facts(self.config.interface, self._rules_problem, self._source_dest_check())
+
+    def _watch_traffic(self, now: float) -> None:
+        """Nothing on this node sees a source/dest check that is on again but customers' packets not coming any more."""
+        count = system.forwarded_packets()
+        if self._forwarded is not None and now - self._forwarded[0] < LOOK_EVERY / 2:
+            return
+        if self._forwarded is not None:
+            before, self._rate = self._rate, (count - self._forwarded[1]) / (now - self._forwarded[0])
+            if before >= BUSY and self._rate <= before * QUIET:
+                self.on_quiet()
+        self._forwarded = now, count
+
+    async def _mend(self, broken: t.Sequence[str], fact: str) -> str:
+        """Mend what is broken; why something could not be, empty when all could."""
+        for word in broken:
+            fight = self._mender.fight(word)
+            if fight:
+                self._tell_once(word, "fight", fact, fight)
+                return fight
+            problem = await self._mender.mend(word)
+            if problem:
+                self._tell_once(word, "not_mended", fact, problem)
+                return problem
+            self._told_of.pop(word, None)
+            self.on_event("mended", fact, logging.WARNING)
+        return ""
+
+    def _tell_once(self, word: str, kind: str, fact: str, why: str) -> None:
+        if self._told_of.get(word) != why:
+            self.on_event(kind, "%s; %s" % (fact, why), logging.ERROR)
+        self._told_of[word] = why
+
+    # --- the canary ------------------------------------------------------------------------------------------------------------------
+
+    async def _ask_forever(self) -> None:
+        lost, known, check = 0, None, None
+        while True:
+            settings = self.config.canary
+            if settings != known:
+                known, check = (
+                    settings,
+                    forwarding.InternetCheck(
+                        settings.targets,
+                        minimum=settings.minimum,
+                        timeout=settings.timeout,
+                        connect=canary.asking(settings.socket),
+                    ),
+                )
+            if not settings.enabled or check is None:
+                self._hear("off", "")
+                await asyncio.sleep(LOOK_EVERY)
+                continue
+            try:
+                ok, detail = await check.run()
+            except canary.CanaryGone as error:
+                self._hear("not there: %s" % error, "")
+                await asyncio.sleep(settings.interval)
+                continue
+            lost = 0 if ok else lost + 1
+            if ok:
+                self._hear("answered", "")
+            elif lost >= LOST_AFTER:
+                self._hear("not answered", detail[:LONGEST_DETAIL])
+            else:
+                self.look_soon(rules=True)
+            await asyncio.sleep(settings.interval if ok else min(settings.interval, RETRY * lost))
+
+    def _hear(self, state: str, problem: str) -> None:
+        gone = state.startswith("not there")
+        if gone and not self.canary.startswith("not there"):
+            self.on_event("canary", state, logging.WARNING)
+        self.canary, self._heard = state, True
+        self._unanswered = "a client's packets get no answer: %s" % problem if problem else ""
+        self._conclude()
+
+    def _conclude(self) -> None:
+        fact = self._own or self._unanswered
+        if self.complete and (fact != self.fact or not self._told):
+            self.fact, self._told = fact, True
+            self.on_news()
+
+
+def _mendable(facts: forwarding.Facts) -> t.Tuple[str, ...]:
+    """What of this the root helper can mend, in its words."""
+    words = ((facts.ip_forward != "1", SYSCTLS), (bool(facts.rules_problem), RULES))
+    return tuple(word for broken, word in words if broken)

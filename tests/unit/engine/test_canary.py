@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asking the canary. Its namespace needs root: see tests/integration/e2e/test_forwarding_faults.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+
+import pytest
+
+from nat_failover import canary
+from nat_failover.errors import NatFailoverError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "canary.sock")
+
+
+@pytest.fixture
+def target():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def with_canary(path, body):
+    """Run ``body`` while the answering side of the canary listens."""
+
+    async def both():
+        listener = canary._listen(path, "")
+        serving = asyncio.ensure_future(canary._answer_forever(listener))
+        try:
+            return await body()
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    return asyncio.run(both())
+
+
+def test_it_connects_where_it_is_told(path, target):
+    assert with_canary(path, lambda: canary.asking(path)("127.0.0.1", target, 1.0)) == ""
+    assert with_canary(path, lambda: canary.asking(path)("localhost", target, 1.0)) == "", "names are resolved before"
+
+
+def test_it_says_why_nobody_answered(path):
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        port = once.getsockname()[1]
+    problem = with_canary(path, lambda: canary.asking(path)("127.0.0.1", port, 1.0))
+    assert problem == "127.0.0.1:%d: Connection refused" % port
+
+
+def test_a_name_that_does_not_resolve_is_a_target_that_does_not_answer(path):
+    problem = with_canary(path, lambda: canary.asking(path)("no-such-host.invalid", 1, 1.0))
+    assert problem.startswith("no-such-host.invalid: ")
+
+
+def test_no_canary_is_no_word_against_the_node(path):
+    with pytest.raises(canary.CanaryGone, match="nat-failover-canary"):
+        asyncio.run(canary.asking(path)("127.0.0.1", 1, 0.1))
+
+
+def test_only_the_owner_may_ask_and_what_was_left_over_is_replaced(path):
+    for _again in range(2):
+        canary._listen(path, "").close()
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_user_that_is_not_there(path):
+    with pytest.raises(NatFailoverError, match="no user nobody-here"):
+        canary._listen(path, "nobody-here")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{}", b"[]", b"7", b"\xff", b'{"host": "a.name", "port": 1, "timeout": 1}', b"x" * 9000],
+    ids=lambda line: repr(line[:12]),
+)
+def test_bad_requests_do_no_harm(path, target, line):
+    async def body():
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(line + b"\n")
+        answer = json.loads(await reader.readline())
+        writer.close()
+        return answer, await canary.asking(path)("127.0.0.1", target, 1.0)
+
+    assert with_canary(path, body) == ({"error": "not a line of JSON with host, port and timeout"}, "")
+
+
+def test_its_link_is_made_from_both_ends_and_a_failure_is_told():
+    lines = []
+
+    def runner(argv, *, timeout, stdin=""):
+        lines.append(" ".join(argv))
+        return (2, "", "RTNETLINK: no") if "default" in argv else (0, "", "")
+
+    with pytest.raises(NatFailoverError, match=r"ip route add default .* failed \(2\): RTNETLINK: no"):
+        canary._build("10.0.255.255", runner)
+    outside = [line for line in lines if line.startswith("nsenter --net=/proc/%d/ns/net ip " % os.getpid())]
+    assert any("route replace 10.0.255.255/32 dev nfcanary" in line for line in outside)
+    assert any(line == "ip address add 10.0.255.255/32 dev eth0" for line in lines)
