@@ -264,6 +264,7 @@ def _run(world: World, end: float) -> None:
         if not host.powered:
             world.timeline.tell("OPERATOR: starts %s" % name)
             switch_on(world, name)
+    world.timeline.run(end + REPAIR + 5.0)  # an operator resumes a node that is up
     restore(world)
     world.timeline.run(end + REPAIR + END)
     world.laws.home()
