@@ -121,7 +121,8 @@ def test_an_interrupted_up_leaves_nothing(number: signal.Signals, after_s: float
     if process.poll() is None:
         process.send_signal(number)
     _output, errors = process.communicate(timeout=30)
-    assert process.returncode in (0, 130), errors
+    # On a slow machine the signal finds Python still starting, which then dies of it.
+    assert process.returncode in (0, 130, -number), errors
     assert "Traceback" not in errors
     if process.returncode == 130:
         assert remains() == nothing()
