@@ -12,6 +12,7 @@ from devtool import console, paths, process
 
 BASE = ("python3-venv",)
 LAB = ("debootstrap", "systemd-container", "iptables", "iproute2", "openssh-client", "iputils-ping", "conntrack")
+BENCH = ("keepalived",)  # measured beside ours
 
 
 def missing(packages: Sequence[str]) -> list[str]:

@@ -64,6 +64,7 @@ def _command(name: str, rest: list[str]) -> int:
     if name == "demo":
         _module("lab.demo", "lab/demo.py lab/demo/__main__.py", rest)
     if name == "bench":
+        apt.ensure(apt.BENCH)
         _module("benchmarks", "benchmarks/__main__.py", rest)
     if name == "simulate":
         _module("tests.simulation", "tests/simulation/__main__.py", rest, with_lab=False)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docs/benchmarks.md and its plots, made of the recorded rows alone: whoever measures anew gets a new page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .store import RESULTS, Store
+from .summary import median, summarize
+from .svg import Lane, timeline
+from .table import milliseconds, table
+
+Row = dict[str, Any]
+DOCS = Path(__file__).parents[1] / "docs"
+TEMPLATE = Path(__file__).parent / "benchmarks.md.in"
+NAMES = {
+    "default": "ours, `default`",
+    "fast": "ours, `fast`",
+    "article": "the article's loop",
+    "keepalived-1": "keepalived, adverts every 1 s",
+    "keepalived-0.1": "keepalived, adverts every 0.1 s",
+}
+SPLIT = ("detect", "decide", "api", "fabric")
+TIMED = ("kill", "freeze", "unforward", "drain", "return")
+BEHAVIOUR = {
+    "partition": "the nodes lose sight of each other; both live and reach EC2 (40 s)",
+    "api-outage": "a node dies, and the EC2 API answers 503 for the first 15 s",
+    "uplink": "a node loses its uplink: internet and EC2 (40 s)",
+    "one-way": "nat-a is not heard by nat-b, but hears it (40 s)",
+}
+
+
+def groups(rows: Iterable[Row]) -> dict[tuple[str, str, int], list[Row]]:
+    """Rows by (case, contender, API latency), in the order of the names."""
+    found: dict[tuple[str, str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["case"], row["contender"], row["api_ms"]), []).append(row)
+    order = list(NAMES)
+    return dict(sorted(found.items(), key=lambda each: (each[0][0], each[0][2], order.index(each[0][1]))))
+
+
+def figures(rows: Iterable[Row]) -> Row:
+    """The outages in short, for the one line of JSON."""
+    return {
+        "outage_ms": {
+            f"{case} {contender} api={latency}": summarize([row["outage_ms"] for row in members])
+            for (case, contender, latency), members in groups(rows).items()
+            if case in TIMED
+        }
+    }
+
+
+def outages(rows: Sequence[Row], case: str) -> str:
+    """One table: how long packets were without an answer."""
+    head = ["contender", "API latency", "runs", "min", "median", "p95", "p99", "max", "median by TCP", "packets lost"]
+    body = []
+    for (found, contender, latency), members in groups(rows).items():
+        if found == case:
+            sums = summarize([row["outage_ms"] for row in members])
+            body.append(
+                [NAMES[contender], f"{latency} ms", sums["runs"]]
+                + [milliseconds(sums[key]) for key in ("min", "median", "p95", "p99", "max")]
+                + [milliseconds(median([row["tcp_outage_ms"] for row in members]))]
+                + [f"{median([row['lost'] for row in members]):.0f}"]
+            )
+    return table(head, body)
+
+
+def splits(rows: Sequence[Row]) -> str:
+    """Where the time of a hard death goes; medians."""
+    body = []
+    for (case, contender, latency), members in groups(rows).items():
+        parts = [row["split"] for row in members if row.get("split")]
+        if case == "kill" and parts:
+            body.append(
+                [NAMES[contender], f"{latency} ms", *(milliseconds(median([p[key] for p in parts])) for key in SPLIT)]
+            )
+    return table(["contender", "API latency", *SPLIT], body)
+
+
+def ratios(rows: Sequence[Row]) -> str:
+    """Every median of a hard death, in units of our default profile's in the same run."""
+    found = groups(rows)
+    body = []
+    for contender in NAMES:
+        cells = []
+        for latency in (0, 100, 300):
+            mine, theirs = found.get(("kill", "default", latency)), found.get(("kill", contender, latency))
+            known = bool(mine and theirs)
+            cells.append(f"{_middle(theirs) / _middle(mine):.1f}" if known else "–")  # type: ignore[arg-type]
+        body.append([NAMES[contender], *cells])
+    return table(["contender", "API 0 ms", "API 100 ms", "API 300 ms"], body)
+
+
+def behaviour(rows: Sequence[Row]) -> str:
+    """Who was stopped, who owns what at the end, and which zone was dark for how long."""
+    head = ["fault", "contender", "stopped", "routes at the end", "zone a dark", "zone b dark"]
+    body = []
+    for case, words in BEHAVIOUR.items():
+        for (found, contender, _latency), members in groups(rows).items():
+            if found == case:
+                row = members[-1]
+                owners = ", ".join(f"{zone}: {owner}" for zone, owner in sorted(row["owners"].items()))
+                stopped = ", ".join(row["stopped"]) or "nobody"
+                body.append([words, NAMES[contender], stopped, owners, *(_dark(row, zone) for zone in (0, 1))])
+    return table(head, body)
+
+
+def write(store: Store | None = None, docs: Path = DOCS) -> list[str]:
+    """Write the page and its plots; returns what was written."""
+    rows = (store or Store(RESULTS / "outage.jsonl", ())).rows()
+    if not rows:
+        raise FileNotFoundError("nothing is measured yet: run ./dev bench outage --quick first")
+    loads = [row["load"] for row in rows]
+    fields = {
+        "load": f"{min(loads):.1f} to {max(loads):.1f}, median {median(loads):.1f}",
+        "splits": splits(rows),
+        "ratios": ratios(rows),
+        "behaviour": behaviour(rows),
+        **{case: outages(rows, case) for case in TIMED},
+    }
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for name, value in fields.items():
+        text = text.replace("{{ " + name + " }}", value.rstrip("\n"))
+    files = {"benchmarks.md": text, "images/outage.svg": _plot(rows)}
+    for name, content in files.items():
+        (docs / name).parent.mkdir(parents=True, exist_ok=True)
+        (docs / name).write_text(content, encoding="utf-8")
+    return [f"docs/{name}" for name in files]
+
+
+def _plot(rows: Sequence[Row]) -> str:
+    """For each contender the run with the median outage."""
+    lanes = []
+    for (case, contender, latency), members in groups(rows).items():
+        if case == "kill" and latency == 0:
+            row = sorted(members, key=lambda each: float(each["outage_ms"]))[(len(members) - 1) // 2]
+            lanes.append(Lane(NAMES[contender].replace("`", ""), row["gaps"], row["watched_s"]))
+    end = max((lane.end for lane in lanes), default=1.0)
+    return timeline("A NAT node dies: packets of zone a, answered (green) or not (red)", lanes, -1.0, end)
+
+
+def _dark(row: Row, zone: int) -> str:
+    text = f"{row['dark_s'][zone]:.1f} s"
+    return text + " (still dark at the end)" if row["dark_at_end"][zone] else text
+
+
+def _middle(rows: Sequence[Row]) -> float:
+    return median([row["outage_ms"] for row in rows])
