@@ -111,6 +111,10 @@ verdicts:
       description: The verdict, for example V(healthy), V(sick), V(silent) or V(failed).
       returned: success
       type: str
+    state:
+      description: What the peer last said of its own state, for example V(active) or V(drained); null when it has said nothing yet.
+      returned: success
+      type: str
     evidence:
       description: What was seen.
       returned: success

@@ -13,7 +13,6 @@ Only one thread of the process lives in the namespace. It carries the socket's l
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import ipaddress
 import json
 import os
@@ -88,6 +87,9 @@ def _entry(user: str) -> pwd.struct_passwd:
 
 
 def _unshare() -> None:
+    # Not at the top: the service imports this file too, and must not write executable memory, as ctypes may.
+    import ctypes  # pylint: disable=import-outside-toplevel
+
     library = ctypes.CDLL(None, use_errno=True)
     if library.unshare(CLONE_NEWNET):
         code = ctypes.get_errno()

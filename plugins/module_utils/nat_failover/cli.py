@@ -192,6 +192,7 @@ def _canary(arguments: argparse.Namespace, runner: Runner) -> int:
 
     config = configuration.load(arguments.config)
     if not config.canary.enabled:
+        system.sd_notify("READY=1")  # else systemd would take it for a failed start
         sys.stdout.write("canary.enabled is false\n")
         return 0
     live(config, runner, arguments.user)

@@ -101,7 +101,9 @@ def _next_owner(status: Result, claim: Result) -> t.Optional[str]:
     """Predicts who adopts a claim that this node gives up; with more than one candidate that is theirs to agree on."""
     if claim["owner"] != status["node"]:
         return t.cast(t.Optional[str], claim["owner"])
-    healthy = [verdict["peer"] for verdict in status["verdicts"] if verdict["verdict"] == HEALTHY]
+    healthy = [
+        verdict["peer"] for verdict in status["verdicts"] if (verdict["verdict"], verdict["state"]) == (HEALTHY, ACTIVE)
+    ]
     return healthy[0] if len(healthy) == 1 else None
 
 
@@ -216,7 +218,7 @@ def _result(before: Result, after: t.Optional[Result] = None, changed: bool = Fa
             for claim in after["claims"]
         ],
         "verdicts": [
-            {name: verdict[name] for name in ("peer", "verdict", "evidence")}
+            {name: verdict[name] for name in ("peer", "verdict", "state", "evidence")}
             for verdict in after["verdicts"]
             if verdict["verdict"] != UNKNOWN or verdict["evidence"]
         ],

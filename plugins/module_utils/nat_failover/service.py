@@ -26,6 +26,7 @@ from .model import (
     ACTIVE,
     DRAINED,
     DRAINING,
+    HEALTHY,
     SILENT,
     STOPPING,
     TAG_DRAINED,
@@ -277,6 +278,9 @@ class Service:
     async def drain(self, reason: str, wait: float) -> t.Dict[str, t.Any]:
         """Hand over all claims; returns when no route points here, or says after ``wait`` seconds which ones still do."""
         changed = self.state == ACTIVE
+        paused = pause.paused(self.gatherer.instances, time.time())
+        if changed and status.owned(self) and (paused or not self._heirs()):
+            raise NatFailoverError("nobody could take over now: %s; mend or resume a peer first" % self._why_nobody())
         if changed:
             self.state, self.state_set_at = DRAINING, self.clock()
             self.record("draining", reason)
@@ -325,8 +329,15 @@ class Service:
             self.gatherer.read_soon()
         return {"changed": bool(tagged), "state": "not paused"}
 
+    def _heirs(self) -> t.List[str]:
+        """The peers that could take claims over now."""
+        rows = status.status(self)["verdicts"]
+        return [row["peer"] for row in rows if (row["verdict"], row["state"]) == (HEALTHY, ACTIVE)]
+
     def _why_nobody(self) -> str:
-        peers = ["%s is %s" % (name, peer.verdict) for name, peer in self.memory.peers.items()]
+        peers = [
+            "%s is %s, %s" % (row["peer"], row["verdict"], row["state"]) for row in status.status(self)["verdicts"]
+        ]
         return "; ".join([*peers, pause.paused(self.gatherer.instances, time.time())]).rstrip("; ")
 
     # --- what others see -----------------------------------------------------------------------------------------------------------

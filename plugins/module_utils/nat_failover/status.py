@@ -103,11 +103,12 @@ def _verdicts(service: "Service") -> t.List[t.Dict[str, t.Any]]:
     now, heard = service.clock(), service.radio.heard()
     rows = []
     for name, peer in service.memory.peers.items():
-        at = heard[name].heartbeat_at if name in heard else None
+        at, said = (heard[name].heartbeat_at, heard[name].report) if name in heard else (None, None)
         rows.append(
             {
                 "peer": name,
                 "verdict": peer.verdict,
+                "state": said.state if said is not None else None,
                 "evidence": peer.evidence,
                 "since_s": round(now - peer.since, 1),
                 "heartbeat_ms_ago": None if at is None else round((now - at) * 1000),

@@ -78,3 +78,12 @@ def test_a_drained_node_may_be_powered_off(cluster: Cluster) -> None:
     assert cluster.lab.owner("a") == "nat-b"
     assert cluster.run("nat-a", "resume").returncode == 0
     cluster.wait("the route is home again", lambda: cluster.lab.owner("a") == "nat-a")
+
+
+def test_a_drain_that_nobody_could_take_is_refused_and_changes_nothing(cluster: Cluster) -> None:
+    assert cluster.run("nat-a", "drain").returncode == 0
+    cluster.wait("nat-b knows", lambda: cluster.status("nat-b")["verdicts"][0]["state"] == "drained")
+    refused = cluster.run("nat-b", "drain")
+    assert refused.returncode == 1
+    assert "nobody could take over now: nat-a is healthy, drained" in refused.stderr
+    assert cluster.status("nat-b")["state"] == "active" and cluster.lab.owner("a") == "nat-b"

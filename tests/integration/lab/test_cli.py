@@ -123,7 +123,7 @@ def test_an_interrupted_up_leaves_nothing(number: signal.Signals, after_s: float
     _output, errors = process.communicate(timeout=30)
     # On a slow machine the signal finds Python still starting, which then dies of it.
     assert process.returncode in (0, 130, -number), errors
-    assert "Traceback" not in errors
+    assert process.returncode < 0 or "Traceback" not in errors
     if process.returncode == 130:
         assert remains() == nothing()
 

@@ -40,7 +40,7 @@ def status(state="active", owner="nat-a"):
         "summary": state + ", forwarding",
         "self": {"forwarding": True, "fact": ""},
         "claims": [claim(TABLE_A, "nat-a", owner), claim(TABLE_B, "nat-b", "nat-b")],
-        "verdicts": [{"peer": "nat-b", "verdict": "healthy", "evidence": "heartbeat 40 ms ago"}],
+        "verdicts": [{"peer": "nat-b", "verdict": "healthy", "state": "active", "evidence": "heartbeat 40 ms ago"}],
         "withheld": [],
         "paused": "",
         "drift": [],

@@ -57,7 +57,7 @@ def test_sections_take_what_the_engine_takes():
             {"name": "nat-b", "instance_id": "i-0bbbbbbbbbbbbbbbb", "route_tables": []},
         ],
     }
-    for section in ("heartbeat", "return", "fence", "self_check", "ec2"):
+    for section in ("heartbeat", "return", "fence", "self_check", "canary", "ec2"):
         with pytest.raises(errors.ConfigError) as refusal:
             config.parse({**raw, section: {"no_such_key": 1}})
         known = refusal.value.remedy.split(": ")[1].split(", ")
