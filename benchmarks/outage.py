@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from .store import RESULTS, Store
 
 KEYS = ("contender", "case", "api_ms", "run")
 PROFILES = ("default", "fast")
-BEHAVIOUR = ("partition", "api-outage", "uplink", "one-way")
 PEERS = ("article", "keepalived-1", "keepalived-0.1")
 LIMIT_S = 30.0
 GAP_S = 0.03  # shorter silences of a 5 ms stream are the machine's, not the network's
@@ -92,9 +91,14 @@ def plan(runs: int) -> Iterator[tuple[str, str, int, int]]:
             for case in ("freeze", "unforward", "drain", "return"):
                 yield name, case, 0, run
         if run == 0:
-            for case in BEHAVIOUR:
-                for name in ("default", "article", "keepalived-1"):
-                    yield name, case, 0, run
+            yield from _behaviour(("partition", "api-outage"))
+    yield from _behaviour(("uplink", "one-way"))
+
+
+def _behaviour(cases: Sequence[str]) -> Iterator[tuple[str, str, int, int]]:
+    for case in cases:
+        for name in ("default", "article", "keepalived-1"):
+            yield name, case, 0, 0
 
 
 def measure(name: str, case: Case, latency_ms: int) -> dict[str, Any]:
