@@ -23,6 +23,8 @@ def ensure() -> None:
     with locking.exclusive("venv"):
         if _stamp(paths.VENV) == wanted:
             return
+        if paths.VENV.is_symlink():  # into another checkout: clearing it would take that one's environment away
+            paths.VENV.unlink()
         (paths.VENV / STAMP).unlink(missing_ok=True)
         if not _usable():
             create(paths.VENV, sys.executable)
