@@ -53,6 +53,7 @@ def run(
             raise NatFailoverError(
                 "route_tables: no node claims %s; choose from: %s" % (table, ", ".join(sorted(known)))
             )
+    # The service may be of an older version than this module: what it does not tell yet is not asked for.
     before = ask(config.runtime_directory, {"do": "status"})
     if route_tables:
         return _take(config, runner, before, set(route_tables), check_mode)
@@ -86,7 +87,7 @@ def _through_service(
 def _pause(config: configuration.Config, state: str, before: Result, check_mode: bool, pause_for: str) -> Result:
     """A pause that is there is left as it is, whatever its end: a second run changes nothing."""
     pause.seconds(pause_for)
-    changed = bool(before["paused"]) != (state == PAUSED)
+    changed = bool(before.get("paused", "")) != (state == PAUSED)
     if changed and not check_mode:
         request = {"do": "pause", "for": pause_for} if state == PAUSED else {"do": "unpause"}
         ask(config.runtime_directory, request, timeout=60)
@@ -94,7 +95,7 @@ def _pause(config: configuration.Config, state: str, before: Result, check_mode:
 
 
 def _paused_text(state: str, before: Result) -> str:
-    return (before["paused"] or "the cluster is paused") if state == PAUSED else ""
+    return (before.get("paused", "") or "the cluster is paused") if state == PAUSED else ""
 
 
 def _next_owner(status: Result, claim: Result) -> t.Optional[str]:
@@ -102,7 +103,9 @@ def _next_owner(status: Result, claim: Result) -> t.Optional[str]:
     if claim["owner"] != status["node"]:
         return t.cast(t.Optional[str], claim["owner"])
     healthy = [
-        verdict["peer"] for verdict in status["verdicts"] if (verdict["verdict"], verdict["state"]) == (HEALTHY, ACTIVE)
+        verdict["peer"]
+        for verdict in status["verdicts"]
+        if (verdict["verdict"], verdict.get("state", ACTIVE)) == (HEALTHY, ACTIVE)
     ]
     return healthy[0] if len(healthy) == 1 else None
 
@@ -200,7 +203,7 @@ def _render(status: Result) -> Result:
     """What diff mode shows: the node's state, and each claim's owner."""
     return {
         "state": status["state"],
-        "paused": bool(status["paused"]),
+        "paused": bool(status.get("paused", "")),
         "claims": {"%s %s" % key: owner for key, owner in sorted(_owners(status).items())},
     }
 
@@ -212,13 +215,13 @@ def _result(before: Result, after: t.Optional[Result] = None, changed: bool = Fa
         "changed": changed,
         "state": after["state"],
         "summary": after["summary"],
-        "paused": after["paused"],
+        "paused": after.get("paused", ""),
         "claims": [
             {name: claim[name] for name in ("route_table", "destination", "home", "owner", "target", "state")}
             for claim in after["claims"]
         ],
         "verdicts": [
-            {name: verdict[name] for name in ("peer", "verdict", "state", "evidence")}
+            {name: verdict.get(name) for name in ("peer", "verdict", "state", "evidence")}
             for verdict in after["verdicts"]
             if verdict["verdict"] != UNKNOWN or verdict["evidence"]
         ],
