@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import outage, report
+from . import faults, outage, report
 
 QUICK, FULL = 3, 30
 
@@ -18,7 +18,9 @@ QUICK, FULL = 3, 30
 def main(arguments: list[str] | None = None) -> int:
     """0 measured, 1 a measurement failed, 2 bad input."""
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("part", choices=("outage", "report"), help="what to measure; report: write docs/benchmarks.md")
+    parser.add_argument(
+        "part", choices=("outage", "faults", "report"), help="what to measure; report: write docs/benchmarks.md"
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} runs of each instead of {FULL}")
     parser.add_argument("--runs", type=int, help="so many runs of each")
     parser.add_argument("--fresh", action="store_true", help="measure all anew instead of adding what is missing")
@@ -30,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _say({"part": "report", "files": report.write()})
     if os.geteuid() != 0:
         parser.error("the lab makes network namespaces: run this with sudo")
+    if asked.part == "faults":  # each once; the options are those of outage
+        return faults.main()
     runs = asked.runs if asked.runs is not None else QUICK if asked.quick else FULL
     if runs < 1:
         parser.error("--runs must be at least 1")
