@@ -110,12 +110,14 @@ def behaviour(rows: Sequence[Row]) -> str:
 
 def write(store: Store | None = None, docs: Path = DOCS) -> list[str]:
     """Write the page and its plots; returns what was written."""
-    rows = (store or Store(RESULTS / "outage.jsonl", ())).rows()
+    store = store or Store(RESULTS / "outage.jsonl", ())
+    rows = store.rows()
     if not rows:
         raise FileNotFoundError("nothing is measured yet: run ./dev bench outage --quick first")
     loads = [row["load"] for row in rows]
     fields = {
         "load": f"{min(loads):.1f} to {max(loads):.1f}, median {median(loads):.1f}",
+        "note": store.note(),
         "splits": splits(rows),
         "ratios": ratios(rows),
         "behaviour": behaviour(rows),

@@ -42,6 +42,12 @@ class Store:
     def clear(self) -> None:
         """Begin anew."""
         self.path.unlink(missing_ok=True)
+        self.path.with_suffix(".note").unlink(missing_ok=True)
+
+    def note(self) -> str:
+        """What whoever measured wants a reader to know; a file beside the rows, which goes with them."""
+        path = self.path.with_suffix(".note")
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def _key(self, row: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(row.get(name) for name in self.keys)
