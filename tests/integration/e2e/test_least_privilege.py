@@ -14,7 +14,7 @@ import pytest
 from lab import vpc
 from lab.api import backend
 from lab.fabric import netns
-from tests.integration.e2e.cluster import ROOT, Cluster, running_cluster
+from tests.integration.e2e.cluster import QUICK, ROOT, Cluster, running_cluster
 
 FILE = ROOT / "plugins" / "plugin_utils" / "iam.py"
 
@@ -46,8 +46,16 @@ def apply(cluster: Cluster, without: str = "") -> None:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One cluster for all: each test leaves everything at home."""
-    with running_cluster(tmp_path_factory.mktemp("iam"), enforce_iam=True) as running:
+    often = {"fence": {**QUICK["fence"], "max_per_hour": 10}}
+    with running_cluster(tmp_path_factory.mktemp("iam"), settings=often, enforce_iam=True) as running:
         yield running
+
+
+def marked(cluster: Cluster) -> bool:
+    """Whether an instance still carries the note of a fence: with it, an earlier fence would be continued."""
+    with cluster.lab.api.lock:
+        every = [backend.tags(cluster.lab.api.model, zone.instance_id) for zone in cluster.lab.ids.zones.values()]
+    return any("nat-failover:fence" in tags for tags in every)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +63,7 @@ def at_home(cluster: Cluster) -> Iterator[None]:
     """Begin and end with the whole policy."""
     apply(cluster)
     cluster.settle()
+    cluster.wait("no fence is under way", lambda: not marked(cluster), 20)
     yield
     cluster.lab.heal()
     for zone in cluster.lab.ids.zones.values():
@@ -114,7 +123,7 @@ def test_no_route_may_be_written(cluster: Cluster) -> None:
     cluster.wait("named", lambda: told(cluster, "nat-a", "allow ec2:ReplaceRoute"))
     assert cluster.lab.owner("b") == "nat-b"
     assert cluster.lab.connect("client-a", "198.51.100.11", 443)
-    assert cluster.writes("StopInstances") == before
+    assert cluster.writes("StopInstances") == before, cluster.log.read_text()[-5000:]
 
 
 def test_nobody_may_be_stopped(cluster: Cluster) -> None:
@@ -132,8 +141,8 @@ def test_no_tag_may_be_written(cluster: Cluster) -> None:
     before = cluster.writes("StopInstances")
     cluster.lab.fault("kill", "nat-b")
     cluster.wait("adopted", lambda: cluster.lab.owner("b") == "nat-a")
-    cluster.wait("named", lambda: told(cluster, "nat-a", "allow ec2:CreateTags"), 40)
-    assert cluster.writes("StopInstances") == before
+    cluster.wait("named", lambda: told(cluster, "nat-a", "fence nat-b: ec2:CreateTags"), 40)
+    assert cluster.writes("StopInstances") == before, cluster.log.read_text()[-5000:]
 
 
 @pytest.mark.parametrize("action", ["DescribeInstances", "DescribeRouteTables"])
