@@ -140,9 +140,7 @@ class PeerMemory:
     since: float = 0.0  # when the verdict last changed
     evidence: str = ""  # the words that went with it
     suspected_at: t.Optional[float] = None  # the first late heartbeat of the present silence
-    proven_at: t.Optional[float] = (
-        None  # since when, in this suspicion, my own internet access and the EC2 API are proven
-    )
+    proven_at: t.Optional[float] = None  # since when, in this suspicion, my own internet access is proven
     flare_baseline: t.Optional[str] = None  # flare value when suspicion began, "" = none; None = not read yet
     flare_at: t.Optional[float] = None  # when a changed flare was last read during this suspicion
     took_mine_at: t.Optional[float] = None  # when one of my own claims was last seen moving to this peer

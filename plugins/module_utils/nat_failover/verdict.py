@@ -54,9 +54,10 @@ def _suspect(
         return cleared if peer.suspected_at is not None else peer
     if peer.suspected_at is None:
         peer = replace(peer, suspected_at=evidence.now)
-    unproven = _unproven(evidence, peer.suspected_at or evidence.now)
-    if bool(unproven) == (peer.proven_at is not None):
-        peer = replace(peer, proven_at=None if unproven else evidence.now)
+    since = peer.suspected_at if peer.suspected_at is not None else evidence.now
+    connected = evidence.me.internet and (evidence.me.internet_at or 0.0) >= since
+    if connected != (peer.proven_at is not None):
+        peer = replace(peer, proven_at=evidence.now if connected else None)
     view = evidence.instances.get(name)
     if view is None:
         return peer
