@@ -70,11 +70,9 @@ def _no_memory_of_fences() -> t.Any:
     """Each look at a dead node begins a new fence."""
     real = fencing._go_on
 
-    def again(
-        config: t.Any, memory: t.Any, evidence: t.Any, owners: t.Any, name: str, peer: t.Any, view: t.Any
-    ) -> t.Any:
-        step = real(config, memory, evidence, owners, name, peer, view)
-        dead = peer.verdict == "failed" and view.state == "running"
+    def again(case: fencing.Case) -> t.Tuple[str, str]:
+        step = real(case)
+        dead = case.peer.verdict == "failed" and case.view.state == "running"
         return ("stop", "it is still dead") if not step[0] and dead else step
 
     return _patched(fencing, "_go_on", again)

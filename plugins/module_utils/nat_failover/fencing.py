@@ -32,6 +32,18 @@ HOUR = 3600.0
 SETTLED = 10.0  # seconds after which EC2 surely shows the effect of a call
 
 
+class Case(t.NamedTuple):
+    """One peer, with all that a decision on fencing it rests on. ``owners``: interface id -> node."""
+
+    config: Config
+    memory: Memory
+    evidence: Evidence
+    owners: t.Mapping[str, str]
+    name: str
+    peer: PeerMemory
+    view: InstanceView
+
+
 def plan(
     config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str]
 ) -> t.Tuple[Memory, t.Tuple[FenceStep, ...]]:
@@ -45,7 +57,7 @@ def plan(
         if view is None:
             continue
         peers[name] = peer = _observe(peer, view, evidence.now)
-        step, reason = _step(config, memory, evidence, owners, name, peer, view)
+        step, reason = _step(Case(config, memory, evidence, owners, name, peer, view))
         if step:
             node = next(node for node in config.peers if node.name == name)
             steps.append(FenceStep(step, name, node.instance_id, "%s %s: %s" % (step, name, reason)))
@@ -80,23 +92,16 @@ def _observe(peer: PeerMemory, view: InstanceView, now: float) -> PeerMemory:
     return peer
 
 
-def _step(
-    config: Config,
-    memory: Memory,
-    evidence: Evidence,
-    owners: t.Mapping[str, str],
-    name: str,
-    peer: PeerMemory,
-    view: InstanceView,
-) -> t.Tuple[str, str]:
+def _step(case: Case) -> t.Tuple[str, str]:
     """The next step for one peer: (step, reason), or ("", "")."""
+    config, memory, peer, view = case.config, case.memory, case.peer, case.view
     fencer, stage = holder(view)
     if fencer == config.self_name:
-        return _go_on(config, memory, evidence, owners, name, peer, view)
+        return _go_on(case)
     if not fencer and peer.verdict != FAILED:
         return "", ""
     if not fencer:
-        forbidden = objection(config, memory, evidence, owners, name, peer, view)
+        forbidden = objection(case)
         return ("", "") if forbidden or peer.fence_stage else ("mark", "about to fence it")
     other = memory.peers.get(fencer)
     if stage == "stop" and view.state == "stopped" and (other is None or other.verdict == FAILED):
@@ -104,63 +109,41 @@ def _step(
     return "", ""
 
 
-def _go_on(
-    config: Config,
-    memory: Memory,
-    evidence: Evidence,
-    owners: t.Mapping[str, str],
-    name: str,
-    peer: PeerMemory,
-    view: InstanceView,
-) -> t.Tuple[str, str]:
+def _go_on(case: Case) -> t.Tuple[str, str]:
     """A fence that I have begun, by what EC2 says of the instance: the table of steps."""
+    config, memory, peer, view, now = case.config, case.memory, case.peer, case.view, case.evidence.now
     stage = holder(view)[1]
     if stage == "stop" and view.state == "stopped":
         return "start", "I stopped it"
     if stage == "stop" and view.state == "stopping":
-        since = evidence.now - (peer.fence_at if peer.fence_stage else memory.awake_since)
+        since = now - (peer.fence_at if peer.fence_stage else memory.awake_since)
         return ("force_stop", "still stopping after %d s" % since) if since > config.fence.stop_timeout else ("", "")
     if view.state != "running":
         return "", ""
     # A stop may still be under way although EC2 says running: to forget it too early would leave the node stopped for good.
-    sure = stage != "stop" or evidence.now - max(peer.since, memory.awake_since) > SETTLED
+    sure = stage != "stop" or now - max(peer.since, memory.awake_since) > SETTLED
     if peer.verdict == HEALTHY:
         return ("unmark", "it is healthy") if sure else ("", "")
     if stage != "stop" or peer.fence_stage not in ("", "stop"):
         return "", ""
     # The mark has been read back, so all is asked again: the peer may have shown a sign of life meanwhile.
-    forbidden = objection(config, memory, evidence, owners, name, peer, view)
+    forbidden = objection(case)
     if forbidden:
         return ("unmark", forbidden) if sure else ("", "")
-    silence = evidence.now - (peer.suspected_at if peer.suspected_at is not None else evidence.now)
+    silence = now - (peer.suspected_at if peer.suspected_at is not None else now)
     kind = "reboot" if config.fence.policy == "reboot" else "stop"
     return kind, "failed, and silent without a flare for %d s" % silence
 
 
-def objection(
-    config: Config,
-    memory: Memory,
-    evidence: Evidence,
-    owners: t.Mapping[str, str],
-    name: str,
-    peer: PeerMemory,
-    view: InstanceView,
-) -> str:
+def objection(case: Case) -> str:
     """The reason why this peer must not be fenced now, or nothing: the first that holds."""
-    rows = _objections(config, memory, evidence, owners, name, peer, view)
+    rows = _objections(case)
     return next((reason for holds, reason in rows if holds), "")
 
 
-def _objections(
-    config: Config,
-    memory: Memory,
-    evidence: Evidence,
-    owners: t.Mapping[str, str],
-    name: str,
-    peer: PeerMemory,
-    view: InstanceView,
-) -> t.Tuple[t.Tuple[bool, str], ...]:
+def _objections(case: Case) -> t.Tuple[t.Tuple[bool, str], ...]:
     """All objections to a fence: (does it hold?, in words)."""
+    config, memory, evidence, owners, name, peer, view = case
     now, me = evidence.now, evidence.instances.get(config.self_name)
     said = evidence.heard.get(name, Heard()).report
     # L6: what the peer itself or an operator has announced; what EC2 says it does already

@@ -85,6 +85,11 @@ class InstanceView:
     availability_zone: t.Optional[str] = None
 
 
+def owners_of(instances: t.Mapping[str, InstanceView]) -> t.Dict[str, str]:
+    """Whose network interface is it: interface id -> node."""
+    return {view.interface_id: name for name, view in instances.items() if view.interface_id}
+
+
 @dataclass(frozen=True)
 class Report:
     """What a node says about itself in each heartbeat."""

@@ -17,7 +17,7 @@ from . import config as configuration
 from . import pause
 from .control import ask
 from .errors import NatFailoverError
-from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN
+from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN, owners_of
 from .service import Service
 
 PAUSED, UNPAUSED = "paused", "unpaused"
@@ -157,10 +157,10 @@ def _observe(
 
 def _before(service: Service, after: Result) -> Result:
     """The status with the routes as they were before this process wrote any."""
-    owners = {view.interface_id: name for name, view in service.gatherer.instances.items()}
+    owners = owners_of(service.gatherer.instances)
     old = {
         (claim.route_table, claim.destination): {
-            "owner": owners.get(view.target),
+            "owner": owners.get(view.target or ""),
             "target": view.target,
             "state": view.state,
         }

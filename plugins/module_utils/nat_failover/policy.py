@@ -35,6 +35,7 @@ from .model import (
     RouteView,
     SetRoute,
     Verdict,
+    owners_of,
 )
 
 GONE = ("stopping", "stopped", "shutting-down", "terminated")  # EC2 instance states
@@ -43,7 +44,7 @@ GONE = ("stopping", "stopped", "shutting-down", "terminated")  # EC2 instance st
 def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory, Plan]:
     """One tick. Evidence is judged first, then claims, then fences; the gates come last and see everything."""
     memory = _wake(config, memory, evidence)
-    owners = {view.interface_id: name for name, view in evidence.instances.items() if view.interface_id}
+    owners = owners_of(evidence.instances)
     memory = _notice_taken(config, memory, evidence, owners)
     memory = memory.updated(
         peers={node.name: verdict.judge(config, memory, evidence, node.name) for node in config.peers}

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import asdict
 
 from . import pause
-from .model import HEALTHY, SUSPECTED, Claim, PeerMemory, Report, SetRoute
+from .model import HEALTHY, SUSPECTED, Claim, PeerMemory, Report, SetRoute, owners_of
 
 if t.TYPE_CHECKING:
     from .service import Service
@@ -84,13 +84,13 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
 
 def _claims(service: "Service") -> t.List[t.Dict[str, t.Any]]:
     now = service.clock()
-    owners = {view.interface_id: name for name, view in service.gatherer.instances.items()}
+    owners = owners_of(service.gatherer.instances)
     return [
         {
             "route_table": claim.route_table,
             "destination": claim.destination,
             "home": claim.home,
-            "owner": owners.get(view.target),
+            "owner": owners.get(view.target or ""),
             "target": view.target,
             "state": view.state,
             "read_s_ago": round(now - view.read_at, 3),

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from botocore.loaders import create_loader
 
-from lab.api.testing import RunningApi, running_api
+from lab.api.testing import RunningApi
 from lab.vpc import DEFAULT_ROUTE
 from nat_failover.ec2 import Ec2
 from nat_failover.model import Claim, Node
@@ -24,29 +23,6 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_loader() -> Iterator[None]:
-    """boto3 reads EC2's model of 3 MB for each client anew, which costs more than a test: let all share one reading."""
-    loader = create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.session.create_loader", lambda _search_path: loader)
-        yield
-
-
-@pytest.fixture
-def api() -> Iterator[RunningApi]:
-    """The reference VPC, no IAM, transitions of 0.2 s."""
-    with running_api() as running:
-        yield running
-
-
-@pytest.fixture
-def iam() -> Iterator[RunningApi]:
-    """The reference VPC with IAM enforced."""
-    with running_api(enforce_iam=True) as running:
-        yield running
 
 
 class World:

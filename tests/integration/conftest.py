@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tests against the served API share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from botocore.loaders import create_loader
+
+from lab.api.testing import RunningApi, running_api
+
+
+@pytest.fixture(scope="session")
+def one_loader() -> Iterator[None]:
+    """boto3 reads EC2's model of 3 MB for each client anew, which costs more than a test: let all share one reading."""
+    loader = create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", lambda _search_path: loader)
+        yield
+
+
+@pytest.fixture
+def api(one_loader: None) -> Iterator[RunningApi]:
+    """The reference VPC, no IAM, transitions of 0.2 s."""
+    with running_api() as running:
+        yield running
+
+
+@pytest.fixture
+def iam(one_loader: None) -> Iterator[RunningApi]:
+    """The reference VPC with IAM enforced."""
+    with running_api(enforce_iam=True) as running:
+        yield running
