@@ -17,6 +17,7 @@ HELP = """usage: ./dev COMMAND [...]
   lint       the linters alone
   bench      measure; one line of JSON on stdout (root)
   simulate   long simulations of the decisions; one line of JSON on stdout
+  docs       make the pages that are generated (docs/variables.md) anew
   lock       renew requirements.txt from requirements.in
   setup      install what the above need, and do nothing else
 
@@ -51,6 +52,8 @@ def _command(name: str, rest: list[str]) -> int:
         return testing.main(rest)
     if name == "lint":
         return _lint()
+    if name == "docs":
+        return _docs()
     if name == "lock":
         apt.ensure(apt.BASE)
         return lock.renew(rest)
@@ -70,6 +73,13 @@ def _command(name: str, rest: list[str]) -> int:
         _module("tests.simulation", "tests/simulation/__main__.py", rest, with_lab=False)
     sys.stderr.write(HELP)
     raise console.Refusal(f"no such command: {name}" if name else "say what to do")
+
+
+def _docs() -> int:
+    """The generated pages, with the environment's YAML reader."""
+    venv.ensure()
+    env = {**environment.base(), "PYTHONPATH": str(paths.ROOT / "tools")}
+    os.execve(paths.PYTHON, [str(paths.PYTHON), "-m", "devtool.variables"], env)
 
 
 def _lint() -> int:
