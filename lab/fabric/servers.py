@@ -10,7 +10,7 @@ import asyncio
 import sys
 from typing import Any
 
-ECHO, HTTP, HTTPS = 7, 80, 443
+ECHO, DNS, HTTP, HTTPS = 7, 53, 80, 443
 
 
 class UdpEcho(asyncio.DatagramProtocol):
@@ -21,6 +21,14 @@ class UdpEcho(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.transport.sendto(data, addr)
+
+
+class Resolver(UdpEcho):
+    """Answers every DNS question with "no such name" (RFC 1035)."""
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if len(data) >= 12 and not data[2] & 0x80:
+            self.transport.sendto(data[:2] + bytes((data[2] | 0x80, 3)) + data[4:], addr)
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,7 +60,7 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def main(addresses: list[str]) -> None:
-    """The first address gets every service, all of them port 443."""
+    """The first address gets every service, all of them port 443 and a resolver."""
     loop = asyncio.get_running_loop()
     first = addresses[0]
     await loop.create_datagram_endpoint(UdpEcho, local_addr=(first, ECHO))
@@ -60,6 +68,7 @@ async def main(addresses: list[str]) -> None:
     await asyncio.start_server(http, first, HTTP, backlog=1024)
     for address in addresses:
         await asyncio.start_server(echo, address, HTTPS, backlog=1024)
+        await loop.create_datagram_endpoint(Resolver, local_addr=(address, DNS))
     print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -4,7 +4,7 @@
 """The canary: a client of this node's own, in a network namespace of its own, whose packets are forwarded and masqueraded like a customer's.
 
 Its process is a small one apart from the service, because it needs root for a moment: to make the namespace and the link to it. Then it
-gives all privileges up and connects where the service asks it to, over a unix socket. Namespace and link go with the process: there is
+gives all privileges up and asks the targets that the service names, over a unix socket. Namespace and link go with the process: there is
 nothing to clean up, and nothing that a reboot could leave half done.
 
 Only one thread of the process lives in the namespace. It carries the socket's loop; the process as such stays a process of the node.
@@ -24,11 +24,14 @@ import typing as t
 from . import system
 from .config import Config
 from .errors import NatFailoverError
+from .icmp import open_socket
+from .probes import ProbeImpossible, Prober, Reach
+from .targets import ICMP, TCP, UDP, Target
 
 LINK = "nfcanary"  # the node's end; its name says in `ip link` whose it is
 GATEWAY = "169.254.127.1"  # link-local, so that it is no address of any VPC
-LONGEST_WAIT = 10.0  # seconds for one connect
-ANSWER_WITHIN = 1.0  # seconds that an answer may be late beyond the connect's own time
+LONGEST_WAIT = 10.0  # seconds for one target
+ANSWER_WITHIN = 1.0  # seconds that an answer may be late beyond the target's own time
 CLONE_NEWNET = 0x40000000
 
 
@@ -44,13 +47,14 @@ def live(config: Config, runner: system.Runner, user: str = "") -> None:
         try:
             _unshare()
             _build(config.canary.address, runner)
+            prober = Prober(open_socket("0.0.0.0"))  # while it still may
             _become(user)  # of all threads; there is no way back
         except (NatFailoverError, OSError, KeyError) as error:
             problem.append(str(error))
             return
         finally:
             ready.set()
-        asyncio.run(_answer_forever(listener))
+        asyncio.run(_answer_forever(listener, prober))
 
     thread = threading.Thread(target=body, name="canary", daemon=True)
     thread.start()
@@ -129,21 +133,25 @@ def _become(user: str) -> None:
         os.setuid(entry.pw_uid)  # from root: takes every capability away
 
 
-async def _answer_forever(listener: socket.socket) -> None:
-    server = await asyncio.start_unix_server(_answer, sock=listener, limit=4096)
+async def _answer_forever(listener: socket.socket, prober: Prober) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _answer(reader, writer, prober)
+
+    server = await asyncio.start_unix_server(serve, sock=listener, limit=4096)
     async with server:
         await server.serve_forever()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One line asked, one line answered: did this address answer a TCP connect?"""
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, prober: Prober) -> None:
+    """One line asked, one line answered: did this target answer?"""
     try:
         request = json.loads(await asyncio.wait_for(reader.readline(), LONGEST_WAIT))
-        host, port = str(ipaddress.ip_address(request["host"])), int(request["port"])
-        timeout = min(float(request["timeout"]), LONGEST_WAIT)
-        answer = {"problem": await connect(host, port, timeout)}
-    except (ValueError, KeyError, TypeError, asyncio.TimeoutError):
-        answer = {"error": "not a line of JSON with host, port and timeout"}
+        target, timeout = _target(request), min(float(request["timeout"]), LONGEST_WAIT)
+        answer = {"problem": await prober.reach(target, timeout)}
+    except ProbeImpossible as error:
+        answer = {"error": str(error)}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, asyncio.TimeoutError):
+        answer = {"error": "not a line of JSON with kind, host, port and timeout"}
     try:
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()
@@ -153,17 +161,12 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         writer.close()
 
 
-async def connect(host: str, port: int, timeout: float) -> str:
-    """Why an address did not answer; empty when it did. A refusal is no answer: a firewall on this very host may send it."""
-    try:
-        _reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
-    except asyncio.TimeoutError:
-        return "%s:%d: no answer within %d ms" % (host, port, timeout * 1000)
-    except OSError as error:
-        # asyncio puts a text of its own ("Connect call failed") in the place of the kernel's
-        return "%s:%d: %s" % (host, port, os.strerror(error.errno) if error.errno else error)
-    writer.close()
-    return ""
+def _target(request: t.Mapping[str, t.Any]) -> Target:
+    """An address, never a name: the canary must not depend on how its own way leads to a resolver."""
+    kind = request.get("kind", TCP)
+    if kind not in (TCP, UDP, ICMP):
+        raise ValueError(kind)
+    return Target(kind, str(ipaddress.ip_address(request["host"])), int(request["port"]))
 
 
 # --- in the service --------------------------------------------------------------------------------------------------------------
@@ -173,16 +176,16 @@ class CanaryGone(NatFailoverError):
     """There is no canary to ask. That proves nothing against this node's forwarding."""
 
 
-def asking(path: str) -> t.Callable[[str, int, float], t.Awaitable[str]]:
-    """``connect`` as the canary behind this socket does it. Raises ``CanaryGone``."""
+def asking(path: str) -> Reach:
+    """Reach a target as the canary behind this socket does it. Raises ``CanaryGone``."""
 
-    async def ask(host: str, port: int, timeout: float) -> str:
+    async def ask(target: Target, timeout: float) -> str:
         try:
-            address = await _resolve(host, port)
+            address = await _resolve(target)
         except OSError as error:
-            return "%s: %s" % (host, error.strerror or error)
+            return "%s: %s" % (target, error.strerror or error)
         try:
-            return await asyncio.wait_for(_ask(path, address, port, timeout), timeout + ANSWER_WITHIN)
+            return await asyncio.wait_for(_ask(path, target._replace(host=address), timeout), timeout + ANSWER_WITHIN)
         except (OSError, ValueError, KeyError, asyncio.TimeoutError) as error:
             raise CanaryGone(
                 "%s: %s; look at `systemctl status nat-failover-canary`" % (path, error or "no answer")
@@ -191,17 +194,21 @@ def asking(path: str) -> t.Callable[[str, int, float], t.Awaitable[str]]:
     return ask
 
 
-async def _ask(path: str, address: str, port: int, timeout: float) -> str:
+async def _ask(path: str, target: Target, timeout: float) -> str:
     reader, writer = await asyncio.open_unix_connection(path, limit=4096)
     try:
-        writer.write(json.dumps({"host": address, "port": port, "timeout": timeout}).encode() + b"\n")
+        writer.write(json.dumps({**target._asdict(), "timeout": timeout}).encode() + b"\n")
         await writer.drain()
-        return str(json.loads(await reader.readline())["problem"])
+        answer = json.loads(await reader.readline())
     finally:
         writer.close()
+    if "problem" not in answer:
+        raise ValueError(answer.get("error", "no answer"))
+    return str(answer["problem"])
 
 
-async def _resolve(host: str, port: int) -> str:
-    """Names are resolved here: the canary must not depend on how its own way leads to a resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
+async def _resolve(target: Target) -> str:
+    """Names are resolved here, see ``_target``."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(target.host, target.port, family=socket.AF_INET, type=socket.SOCK_STREAM)
     return str(found[0][4][0])

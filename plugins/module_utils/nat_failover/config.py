@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from .errors import ConfigError
 from .model import Claim, Node
 from .reader import Reader
+from .targets import Target
+from .targets import parse as parse_targets
 
 MODES = ("observe", "route", "full")
 # milliseconds: (interval, burst interval, silent_after)
@@ -57,7 +59,7 @@ class Fence:
 
 @dataclass(frozen=True)
 class SelfChecks:
-    targets: t.Tuple[str, ...]
+    targets: t.Tuple[Target, ...]
     minimum: int
     timeout: float
     interval: float
@@ -67,7 +69,7 @@ class SelfChecks:
 class Canary:
     enabled: bool
     address: str  # its source address: the rules must masquerade it, and no customer may have it
-    targets: t.Tuple[str, ...]
+    targets: t.Tuple[Target, ...]
     minimum: int
     timeout: float
     interval: float
@@ -300,7 +302,10 @@ def _fence(reader: Reader) -> Fence:
 
 
 def _self_check(reader: Reader) -> SelfChecks:
-    targets = _targets("self_check", reader, ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"])
+    # Three operators' resolvers: one of them may be out of order, or two, and this node still knows the truth.
+    targets = parse_targets(
+        "self_check.targets", reader.texts("targets", ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"])
+    )
     result = SelfChecks(
         targets=targets,
         minimum=reader.whole("minimum", 1, 1, 100),
@@ -315,7 +320,7 @@ def _self_check(reader: Reader) -> SelfChecks:
 def _canary(reader: Reader, sources: t.Sequence[str], checks: SelfChecks, runtime_directory: str) -> Canary:
     """What is left out is as for the node's own check. EC2 gives a subnet's last address to nobody, nor, then, the last of a source."""
     last = str(ipaddress.IPv4Network(sources[0])[-1])
-    targets = _targets("canary", reader, list(checks.targets))
+    targets = parse_targets("canary.targets", reader.texts("targets", [str(each) for each in checks.targets]))
     result = Canary(
         enabled=reader.flag("enabled", True),
         address=reader.text("address", last),
@@ -341,16 +346,7 @@ def _canary(reader: Reader, sources: t.Sequence[str], checks: SelfChecks, runtim
     return result
 
 
-def _targets(section: str, reader: Reader, default: t.List[str]) -> t.Tuple[str, ...]:
-    targets = reader.texts("targets", default)
-    for target in targets:
-        host, colon, port = target.rpartition(":")
-        if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
-            raise ConfigError("%s.targets" % section, target, "is not host:port", "write e.g. 1.1.1.1:443")
-    return tuple(targets)
-
-
-def _check_minimum(section: str, minimum: int, targets: t.Sequence[str]) -> None:
+def _check_minimum(section: str, minimum: int, targets: t.Sequence[Target]) -> None:
     if minimum > len(targets):
         raise ConfigError(
             "%s.minimum" % section,

@@ -10,8 +10,9 @@ import typing as t
 from dataclasses import dataclass
 
 from . import system
-from .canary import connect
 from .errors import NatFailoverError
+from .probes import ProbeImpossible, Prober, Reach
+from .targets import Target
 
 CONNTRACK_FULL = 0.98  # above this, new flows are dropped while old ones go on
 STAGGER = 0.1  # seconds before a further target is tried beside one that has not answered yet
@@ -65,26 +66,24 @@ def judge_facts(facts: Facts) -> str:
 
 
 class InternetCheck:
-    """TCP connects (by ``connect``: who connects, and from where) to a few targets; fine when ``minimum`` of them answer within ``timeout`` seconds each.
+    """Asks a few targets (by ``reach``: who asks, and from where); fine when ``minimum`` of them answer within ``timeout`` seconds each.
 
     Each round begins with another target and asks more only when an answer is late, so that a fleet does not hammer one of them.
     """
 
     def __init__(
         self,
-        targets: t.Sequence[str],
+        targets: t.Sequence[Target],
         *,
         minimum: int,
         timeout: float,
-        connect: t.Callable[[str, int, float], t.Awaitable[str]] = connect,
+        reach: Reach,
     ) -> None:
-        self._targets = [
-            (host.strip("[]"), int(port)) for host, _colon, port in (target.rpartition(":") for target in targets)
-        ]
+        self._targets = list(targets)
         self._minimum = minimum
         self._timeout = timeout
         self._first = 0
-        self._connect = connect
+        self._reach = reach
 
     async def run(self) -> t.Tuple[bool, str]:
         """(fine, what was seen in words)."""
@@ -112,5 +111,17 @@ class InternetCheck:
         ok = answered >= self._minimum
         return ok, "%d of %d answered" % (answered, self._minimum) if ok else "; ".join(problems)
 
-    def _start(self, target: t.Tuple[str, int]) -> "asyncio.Future[str]":
-        return asyncio.ensure_future(self._connect(*target, self._timeout))
+    def _start(self, target: Target) -> "asyncio.Future[str]":
+        return asyncio.ensure_future(self._reach(target, self._timeout))
+
+
+def from_here(prober: Prober) -> Reach:
+    """A node's own way to a target, past its own rules; what it cannot ask has not answered."""
+
+    async def reach(target: Target, timeout: float) -> str:
+        try:
+            return await prober.reach(target, timeout)
+        except ProbeImpossible as error:
+            return "%s: %s" % (target, error)
+
+    return reach

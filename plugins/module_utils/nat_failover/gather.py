@@ -20,6 +20,7 @@ from .config import Config
 from .ec2 import Ec2
 from .errors import Ec2Error
 from .model import Claim, InstanceView, RouteView, SelfCheck
+from .probes import Prober
 from .proof import Proof
 
 LOG = logging.getLogger("nat-failover")
@@ -52,6 +53,7 @@ class Gatherer:
         self._reads: t.Set["asyncio.Future[None]"] = set()
         self._watch: t.Optional[float] = None
         self._failed_checks = 0
+        self._prober = Prober()
         self.proof = Proof(config, runner, self._pool, clock, self._source_dest_check)
         self.proof.on_news = self._proven
         self.on_event: t.Callable[[str, str, int], None] = lambda kind, text, level: LOG.log(
@@ -66,6 +68,7 @@ class Gatherer:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
+        self._prober.close()
 
     def reconfigure(self, config: Config) -> None:
         """Forget what is no longer asked for; keep the rest."""
@@ -203,12 +206,14 @@ class Gatherer:
         self.news()
 
     async def _internet_loop(self) -> None:
-        known = None
+        known, reach = None, forwarding.from_here(self._prober)
         while True:
             settings = self.config.self_check
             if settings != known:  # at the start, and after a reload that changed it
                 known = settings
-                check = forwarding.InternetCheck(settings.targets, minimum=settings.minimum, timeout=settings.timeout)
+                check = forwarding.InternetCheck(
+                    settings.targets, minimum=settings.minimum, timeout=settings.timeout, reach=reach
+                )
             self._check_now.clear()
             began = self.clock()
             ok, detail = await check.run()

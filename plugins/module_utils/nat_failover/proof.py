@@ -170,7 +170,7 @@ class Proof:
                         settings.targets,
                         minimum=settings.minimum,
                         timeout=settings.timeout,
-                        connect=canary.asking(settings.socket),
+                        reach=canary.asking(settings.socket),
                     ),
                 )
             if not settings.enabled or check is None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -26,6 +27,28 @@ def test_each_fault_ends_by_itself_and_nobody_is_stopped(broken: Cluster, fault:
     assert fault.says in outcome.said
     assert outcome.fences == 0
     assert outcome.outage_ms < 8000, "about 2 s on a quiet machine"
+
+
+def test_the_canary_asks_over_tcp_udp_and_icmp(broken: Cluster) -> None:
+    """All three must answer, so each of them alone is missed."""
+    targets = ["198.51.100.11:443", "udp://198.51.100.12:53", "icmp://198.51.100.10"]
+    reconfigure(broken, canary={"targets": targets, "minimum": 3}, self_check={"targets": targets, "minimum": 3})
+    broken.settle()
+    for protocol, target in (("udp", targets[1]), ("icmp", targets[2])):
+        on_node(f"iptables -I FORWARD 1 -p {protocol} -j DROP")(broken)
+        broken.wait(f"{target} is missed", lambda wanted=target: wanted in broken.status(NODE)["self"]["fact"])
+        on_node(f"iptables -D FORWARD -p {protocol} -j DROP")(broken)
+        broken.wait("it answers again", lambda: broken.status(NODE)["self"]["canary"] == "answered")
+    reconfigure(broken)
+    broken.settle()
+
+
+def reconfigure(cluster: Cluster, **changes: object) -> None:
+    """What an operator does: another configuration, and a reload."""
+    known = len(cluster.events(NODE, "reloaded"))
+    cluster.write_config(NODE, **changes)
+    cluster.service(NODE).send_signal(signal.SIGHUP)
+    cluster.wait("it is taken over", lambda: len(cluster.events(NODE, "reloaded")) == known + 1)
 
 
 def test_a_fight_is_told_and_ends_in_a_handover(broken: Cluster) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from nat_failover import canary
 from nat_failover.errors import NatFailoverError
+from nat_failover.probes import ProbeImpossible, Prober
+from nat_failover.targets import ICMP, TCP, Target
 
 
 @pytest.fixture
@@ -25,12 +27,16 @@ def target():
         yield server.getsockname()[1]
 
 
-def with_canary(path, body):
+def tcp(port, host="127.0.0.1"):
+    return Target(TCP, host, port)
+
+
+def with_canary(path, body, prober=None):
     """Run ``body`` while the answering side of the canary listens."""
 
     async def both():
         listener = canary._listen(path, "")
-        serving = asyncio.ensure_future(canary._answer_forever(listener))
+        serving = asyncio.ensure_future(canary._answer_forever(listener, prober or Prober()))
         try:
             return await body()
         finally:
@@ -41,25 +47,34 @@ def with_canary(path, body):
 
 
 def test_it_connects_where_it_is_told(path, target):
-    assert with_canary(path, lambda: canary.asking(path)("127.0.0.1", target, 1.0)) == ""
-    assert with_canary(path, lambda: canary.asking(path)("localhost", target, 1.0)) == "", "names are resolved before"
+    assert with_canary(path, lambda: canary.asking(path)(tcp(target), 1.0)) == ""
+    assert with_canary(path, lambda: canary.asking(path)(tcp(target, "localhost"), 1.0)) == "", "names are resolved"
 
 
 def test_it_says_why_nobody_answered(path):
     with socket.create_server(("127.0.0.1", 0)) as once:
         port = once.getsockname()[1]
-    problem = with_canary(path, lambda: canary.asking(path)("127.0.0.1", port, 1.0))
+    problem = with_canary(path, lambda: canary.asking(path)(tcp(port), 1.0))
     assert problem == "127.0.0.1:%d: Connection refused" % port
 
 
 def test_a_name_that_does_not_resolve_is_a_target_that_does_not_answer(path):
-    problem = with_canary(path, lambda: canary.asking(path)("no-such-host.invalid", 1, 1.0))
-    assert problem.startswith("no-such-host.invalid: ")
+    problem = with_canary(path, lambda: canary.asking(path)(tcp(1, "no-such-host.invalid"), 1.0))
+    assert problem.startswith("no-such-host.invalid:1: ")
 
 
 def test_no_canary_is_no_word_against_the_node(path):
     with pytest.raises(canary.CanaryGone, match="nat-failover-canary"):
-        asyncio.run(canary.asking(path)("127.0.0.1", 1, 0.1))
+        asyncio.run(canary.asking(path)(tcp(1), 0.1))
+
+
+def test_a_canary_that_cannot_ask_is_no_word_against_the_node_either(path):
+    class Unable(Prober):
+        async def reach(self, target, timeout):
+            raise ProbeImpossible("no ICMP socket")
+
+    with pytest.raises(canary.CanaryGone, match="no ICMP socket"):
+        with_canary(path, lambda: canary.asking(path)(Target(ICMP, "127.0.0.1", 0), 0.1), Unable())
 
 
 def test_only_the_owner_may_ask_and_what_was_left_over_is_replaced(path):
@@ -75,7 +90,16 @@ def test_a_user_that_is_not_there(path):
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"{}", b"[]", b"7", b"\xff", b'{"host": "a.name", "port": 1, "timeout": 1}', b"x" * 9000],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"7",
+        b"\xff",
+        b'{"host": "a.name", "port": 1, "timeout": 1}',
+        b'{"kind": [], "host": "::1"}',
+        b"x" * 9000,
+    ],
     ids=lambda line: repr(line[:12]),
 )
 def test_bad_requests_do_no_harm(path, target, line):
@@ -84,9 +108,9 @@ def test_bad_requests_do_no_harm(path, target, line):
         writer.write(line + b"\n")
         answer = json.loads(await reader.readline())
         writer.close()
-        return answer, await canary.asking(path)("127.0.0.1", target, 1.0)
+        return answer, await canary.asking(path)(tcp(target), 1.0)
 
-    assert with_canary(path, body) == ({"error": "not a line of JSON with host, port and timeout"}, "")
+    assert with_canary(path, body) == ({"error": "not a line of JSON with kind, host, port and timeout"}, "")
 
 
 def test_its_link_is_made_from_both_ends_and_a_failure_is_told():

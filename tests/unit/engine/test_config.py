@@ -11,6 +11,7 @@ import pytest
 from nat_failover import config as configuration
 from nat_failover.errors import ConfigError
 from nat_failover.model import Claim
+from nat_failover.targets import Target
 
 TABLE_A, TABLE_B = "rtb-0aaaaaaaaaaaaaaaa", "rtb-0bbbbbbbbbbbbbbbb"
 LEAST = {
@@ -59,7 +60,10 @@ def test_defaults():
     assert config.returns == configuration.Return(policy="auto", after=30, maximum=1800)
     assert config.fence == configuration.Fence("stop_start", after=30, stagger=15, stop_timeout=120, max_per_hour=2)
     assert config.self_check == configuration.SelfChecks(
-        ("1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"), minimum=1, timeout=0.4, interval=2
+        tuple(Target("tcp", host, 443) for host in ("1.1.1.1", "8.8.8.8", "9.9.9.9")),
+        minimum=1,
+        timeout=0.4,
+        interval=2,
     )
     assert config.ec2 == configuration.Ec2Settings(endpoint_url=None, connect_timeout=1, read_timeout=2, poll=5)
     assert (config.unseen_after, config.unmanaged_after) == (10, 60)
@@ -182,8 +186,7 @@ REFUSALS = [
     ({"fence": {"policy": "stonith"}}, "fence.policy", "stonith", "is unknown", "stop_start, reboot, none"),
     ({"fence": {"max_per_hour": 1.5}}, "fence.max_per_hour", 1.5, "must be a whole number", "without a fraction"),
     ({"self_check": {"targets": ["1.1.1.1"]}}, "self_check.targets", "1.1.1.1", "is not host:port", "1.1.1.1:443"),
-    ({"self_check": {"targets": ["a:0"]}}, "self_check.targets", "a:0", "is not host:port", "1.1.1.1:443"),
-    ({"self_check": {"targets": ["a:\u0663"]}}, "self_check.targets", "a:\u0663", "is not host:port", "1.1.1.1:443"),
+    ({"self_check": {"targets": []}}, "self_check.targets", [], "is empty", "udp://1.1.1.1:53"),
     ({"self_check": {"minimum": 4}}, "self_check.minimum", 4, "more than there are targets (3)", "add targets"),
     ({"ec2": {"endpoint_url": "localhost"}}, "ec2.endpoint_url", "localhost", "is not a URL", "region's endpoint"),
     ({"ec2": {"read_timeout_s": 0}}, "ec2.read_timeout_s", 0, "is out of range", "choose 0.1 to 60"),

@@ -12,8 +12,9 @@ from dataclasses import replace
 import pytest
 
 from nat_failover import forwarding
-from nat_failover.canary import connect
-from nat_failover.forwarding import Facts, InternetCheck, judge_facts
+from nat_failover.forwarding import Facts, InternetCheck, from_here, judge_facts
+from nat_failover.probes import Prober
+from nat_failover.targets import parse
 
 FINE = Facts("1", "", "ens5", ("ens5",), "", 0.1, False)
 
@@ -59,8 +60,14 @@ def closed():
         return "127.0.0.1:%d" % server.getsockname()[1]
 
 
-def check(targets, minimum=1, timeout=0.4):
-    return asyncio.run(InternetCheck(targets, minimum=minimum, timeout=timeout).run())
+def checker(targets, minimum=1, timeout=0.4, reach=None):
+    return InternetCheck(
+        parse("targets", targets), minimum=minimum, timeout=timeout, reach=reach or from_here(Prober())
+    )
+
+
+def check(*args, **options):
+    return asyncio.run(checker(*args, **options).run())
 
 
 def test_one_answer_is_enough_when_one_is_asked_for():
@@ -92,22 +99,22 @@ def test_each_round_begins_with_another_target():
     with listener() as first, listener() as second:
         asked = []
 
-        async def noted(host, port, timeout):
-            asked.append(port)
-            return await connect(host, port, timeout)
+        async def noted(target, timeout):
+            asked.append(target.port)
+            return await Prober().reach(target, timeout)
 
-        checker = InternetCheck([first, second], minimum=1, timeout=1.0, connect=noted)
+        checked = checker([first, second], timeout=1.0, reach=noted)
         for _round in range(4):
-            assert asyncio.run(checker.run())[0]
+            assert asyncio.run(checked.run())[0]
     assert len(set(asked[:2])) == 2 and asked[:2] == asked[2:4]
 
 
 def test_nothing_is_left_open():
     async def many():
         with listener() as good:
-            checker = InternetCheck(["192.0.2.1:443", good], minimum=1, timeout=1.0)
+            checked = checker(["192.0.2.1:443", good], timeout=1.0)
             for _round in range(6):
-                await checker.run()
+                await checked.run()
         return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
     assert asyncio.run(many()) == []

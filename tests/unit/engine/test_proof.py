@@ -12,6 +12,7 @@ import pytest
 from nat_failover import canary, forwarding, notices, proof, system
 from nat_failover.proof import Proof
 from nat_failover.repair import MOST
+from nat_failover.targets import TCP, Target
 
 
 class World:
@@ -26,7 +27,7 @@ class World:
         self.quiet = 0
         self.now = 100.0
         settings = types.SimpleNamespace(
-            enabled=True, targets=("192.0.2.1:1",), minimum=1, timeout=0.1, interval=0.01, socket="s"
+            enabled=True, targets=(Target(TCP, "192.0.2.1", 1),), minimum=1, timeout=0.1, interval=0.01, socket="s"
         )
         (tmp_path / "repair").touch()
         self.config = types.SimpleNamespace(
@@ -63,7 +64,7 @@ class World:
     def facts(self, interface, problem, check):
         return forwarding.Facts(self.ip_forward, "", interface, (interface,), problem, 0.0, check)
 
-    async def ask(self, host, port, timeout):
+    async def ask(self, target, timeout):
         if not self.canary_there:
             raise canary.CanaryGone("nobody there")
         return self.answers
