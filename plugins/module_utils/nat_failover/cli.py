@@ -174,6 +174,10 @@ def _ask(arguments: argparse.Namespace, request: t.Mapping[str, t.Any], timeout:
 
 def _rules(arguments: argparse.Namespace, runner: Runner) -> int:
     config = configuration.load(arguments.config)
+    if config.me.witness and arguments.what != "remove":
+        raise NatFailoverError(
+            "this node is a witness: it NATs nothing and needs no rules; `rules remove` removes old ones"
+        )
     if arguments.what == "check":
         missing = system.missing_rules(config.sources, config.interface, runner)
         sys.stdout.write("missing: %s\n" % missing if missing else "ok\n")

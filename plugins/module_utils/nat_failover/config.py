@@ -14,7 +14,8 @@ import json
 import os
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .errors import ConfigError
 from .model import Claim, Node
@@ -128,9 +129,14 @@ class Config:
             for destination in self.destinations
         )
 
+    @cached_property
+    def witnesses(self) -> t.FrozenSet[str]:
+        """The nodes that only watch."""
+        return frozenset(node.name for node in self.nodes if node.witness)
+
     def rank(self, name: str) -> int:
-        """Position of a node in the deterministic order that breaks ties; 0 acts first."""
-        return sorted(node.name for node in self.nodes).index(name)
+        """Position of a NAT node in the deterministic order that breaks ties; 0 acts first."""
+        return sorted(node.name for node in self.nodes if not node.witness).index(name)
 
 
 def load(path: str) -> Config:
@@ -238,6 +244,8 @@ def parse(raw: t.Any) -> Config:
     )
     reader.refuse_unknown()
     _check_nodes(config)
+    if config.me.witness:  # there is no forwarding to prove
+        config = replace(config, canary=replace(config.canary, enabled=False))
     _check_canary(config)
     _check_timings(config)
     return config
@@ -256,12 +264,21 @@ def _node(index: int, raw: t.Any) -> Node:
                 "is not an IPv4 address",
                 "give the node's private address, or leave it out to have it discovered",
             ) from None
+    witness = reader.flag("witness", False)
     node = Node(
         name=reader.text("name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
         instance_id=reader.text("instance_id", pattern="i" + ID),
-        route_tables=tuple(reader.texts("route_tables", None, pattern="rtb" + ID)),
+        route_tables=tuple(reader.texts("route_tables", [] if witness else None, pattern="rtb" + ID)),
         address=address or None,
+        witness=witness,
     )
+    if witness and node.route_tables:
+        raise ConfigError(
+            "nodes[%d].route_tables" % index,
+            list(node.route_tables),
+            "a witness owns no routes",
+            "leave them out, or leave `witness` out to make it a NAT node",
+        )
     _refuse_duplicates("nodes[%d].route_tables" % index, node.route_tables, "name each table once")
     reader.refuse_unknown()
     return node
@@ -377,9 +394,12 @@ def _ec2(reader: Reader) -> Ec2Settings:
 
 def _check_nodes(config: Config) -> None:
     names = [node.name for node in config.nodes]
-    if len(names) < 2:
+    if len(names) - len(config.witnesses) < 2:
         raise ConfigError(
-            "nodes", names, "a cluster needs at least two nodes", "add the NAT instance of the other availability zone"
+            "nodes",
+            [name for name in names if name not in config.witnesses],
+            "a cluster needs at least two nodes that NAT",
+            "add the NAT instance of the other availability zone",
         )
     _refuse_duplicates("nodes[].name", names, "give each node a name of its own")
     _refuse_duplicates(

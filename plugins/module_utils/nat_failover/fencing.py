@@ -20,6 +20,7 @@ from .model import (
     TAG_DRAINED,
     TAG_FENCE,
     TAG_MAINTENANCE,
+    WITNESS,
     Evidence,
     FenceStep,
     Heard,
@@ -49,7 +50,7 @@ def plan(
 ) -> t.Tuple[Memory, t.Tuple[FenceStep, ...]]:
     """The next step of each fence, if any. Fences that are over are forgotten."""
     memory = memory.updated(fences=tuple(at for at in memory.fences if evidence.now - at < HOUR))
-    if config.fence.policy == "none" or config.mode == "route":
+    if config.fence.policy == "none" or config.mode == "route" or evidence.me.state == WITNESS:
         return memory, ()
     peers, steps = dict(memory.peers), []
     for name, peer in memory.peers.items():
@@ -159,6 +160,7 @@ def _objections(case: Case) -> t.Tuple[t.Tuple[bool, str], ...]:
     spent = len([at for at in memory.fences if now - at < HOUR]) - (holder(view)[0] == config.self_name)
     return (
         (peer.verdict != FAILED, "its verdict is %s" % peer.verdict),
+        (name in config.witnesses, "it is a witness"),
         (not peer.seen_healthy, "it was never seen healthy"),
         (announced, "it said it is %s" % (said.state if said else "")),
         (view.state != "running", "EC2 says %s" % view.state),

@@ -43,7 +43,7 @@ class Gatherer:
         self.ec2 = ec2
         self.clock = clock
         self.news = news
-        self.me = SelfCheck()
+        self.me = SelfCheck(fact="") if config.me.witness else SelfCheck()  # a witness has no forwarding to prove
         self.routes: t.Dict[Claim, RouteView] = {}
         self.instances: t.Dict[str, InstanceView] = {}
         self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="read")
@@ -64,7 +64,8 @@ class Gatherer:
 
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
         """The loops that the service runs."""
-        return (self._read_loop(), self._internet_loop(), *self.proof.work())
+        loops = (self._read_loop(), self._internet_loop())
+        return loops if self.config.me.witness else (*loops, *self.proof.work())
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
@@ -82,7 +83,8 @@ class Gatherer:
     @property
     def judged(self) -> bool:
         """Has this node looked at itself since its start? Before that it has nothing to say to its peers."""
-        return self.proof.complete and (self.me.internet or self._failed_checks >= LOST_AFTER)
+        proven = self.proof.complete or self.config.me.witness
+        return proven and (self.me.internet or self._failed_checks >= LOST_AFTER)
 
     def addresses(self) -> t.Dict[str, str]:
         """Where to send heartbeats: EC2's word if known, else the configuration's (so that the API may be down at start)."""

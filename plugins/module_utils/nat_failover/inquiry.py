@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .config import Config
-from .model import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNMANAGED, Evidence, Heard, Memory
+from .model import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNMANAGED, WITNESS, Evidence, Heard, Memory
 from .verdict import LATE, doubted_at
 
 FLARE_INTERVAL = 3.0
@@ -56,7 +56,9 @@ def watch(config: Config, memory: Memory, evidence: Evidence) -> t.Optional[floa
 
 
 def must_flare(config: Config, memory: Memory, evidence: Evidence) -> bool:
-    """Flare while I suspect a peer, or a peer that I hear suspects me (one-way loss)."""
+    """Flare while I suspect a peer, or a peer that I hear suspects me (one-way loss). Nobody would fence a witness."""
+    if evidence.me.state == WITNESS:
+        return False
     if _suspects(memory, evidence):
         return True
     return any(

@@ -23,6 +23,7 @@ ACTIVE = "active"
 DRAINING = "draining"  # wants to hand over its claims, still forwards
 DRAINED = "drained"  # owns nothing, takes nothing
 STOPPING = "stopping"  # its service is going down in an orderly way
+WITNESS = "witness"  # is no NAT node: it owns nothing and writes nothing, it only says whom it hears
 
 # States of a route in EC2 (DescribeRouteTables, plus MISSING for "no such route" and NO_TABLE for "no such route table").
 ROUTE_ACTIVE = "active"
@@ -58,6 +59,7 @@ class Node:
     instance_id: str
     route_tables: t.Tuple[str, ...]
     address: t.Optional[str] = None
+    witness: bool = False  # only watches: no claims, no fences by it or of it
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from . import config as configuration
 from . import pause
 from .control import ask
 from .errors import NatFailoverError
-from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN, owners_of
+from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN, WITNESS, owners_of
 from .service import Service
 
 PAUSED, UNPAUSED = "paused", "unpaused"
@@ -68,6 +68,8 @@ def _through_service(
     if state in (PAUSED, UNPAUSED):
         return _pause(config, state, before, check_mode, pause_for)
     wanted = {"converged": before["state"], "drained": DRAINED, "resumed": ACTIVE}[state]
+    if before["state"] == WITNESS:
+        wanted = WITNESS  # there is nothing to hand over, nor to take back: maintenance of a whole group passes over it
     changed = before["state"] != wanted
     if check_mode or not changed:
         after = dict(before, state=wanted)
@@ -174,6 +176,8 @@ def _take(
 ) -> Result:
     """Explicit takeover by this node of the named tables. Law L1 holds here too: not without proven forwarding."""
     status = before if before is not None else _observe(replace(config, mode="observe"), runner, 15.0)
+    if status["state"] == WITNESS:
+        raise NatFailoverError("this node is a witness: it takes no route")
     if not status["self"]["forwarding"]:
         raise NatFailoverError("this node does not forward (%s): it takes no route (law L1)" % status["self"]["fact"])
     ec2 = Service.connect(config)

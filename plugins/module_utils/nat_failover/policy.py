@@ -26,6 +26,7 @@ from .model import (
     ROUTE_NO_TABLE,
     SICK,
     UNMANAGED,
+    WITNESS,
     Claim,
     Evidence,
     FenceStep,
@@ -114,6 +115,7 @@ def _fitness(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[bool
     """May this node write at all? (L1, L4) Returns (fit, the reason against it)."""
     me = evidence.me
     for good, reason in (
+        (me.state != WITNESS, "this node is a witness"),
         (me.forwarding, "this node does not forward (%s)" % me.fact),
         (me.internet, "this node does not reach the internet"),
         (me.ec2, "the EC2 API does not answer this node"),
@@ -171,7 +173,8 @@ def _eligible(config: Config, memory: Memory, evidence: Evidence, fit: bool) -> 
     names = [config.self_name] if fit and evidence.me.state == ACTIVE else []
     for name, peer in memory.peers.items():
         report = evidence.heard.get(name, Heard()).report
-        if peer.verdict == HEALTHY and report is not None and report.state == ACTIVE:
+        well = peer.verdict == HEALTHY and report is not None and report.state == ACTIVE
+        if well and name not in config.witnesses:
             names.append(name)
     return sorted(names)
 

@@ -32,6 +32,7 @@ from .model import (
     TAG_DRAINED,
     TAG_PAUSE,
     UNKNOWN,
+    WITNESS,
     Evidence,
     Memory,
     Plan,
@@ -75,7 +76,7 @@ class Service:
         self.control = Control(config.runtime_directory, self)
         self.memory = Memory(awake_since=self.clock())
         self.plan = Plan()
-        self.state = ACTIVE
+        self.state = WITNESS if config.me.witness else ACTIVE
         self.state_set_at = float("-inf")
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -156,24 +157,9 @@ class Service:
             config = configuration.load(self.config_path)
             keys = configuration.load_keys(config.key_file)
             configuration.check_interface(config)
-            fixed = (
-                config.self_name,
-                config.cluster,
-                config.region,
-                config.heartbeat.port,
-                config.runtime_directory,
-                config.ec2,
-            )
-            if fixed != (
-                self.config.self_name,
-                self.config.cluster,
-                self.config.region,
-                self.config.heartbeat.port,
-                self.config.runtime_directory,
-                self.config.ec2,
-            ):
+            if _fixed(config) != _fixed(self.config):
                 raise NatFailoverError(
-                    "self, cluster, region, heartbeat.port, runtime_directory and ec2 change only with a restart"
+                    "self, whether it is a witness, cluster, region, heartbeat.port, runtime_directory and ec2 change only with a restart"
                 )
         except NatFailoverError as error:
             self.record("reload_refused", str(error), logging.ERROR)
@@ -277,6 +263,8 @@ class Service:
 
     async def drain(self, reason: str, wait: float) -> t.Dict[str, t.Any]:
         """Hand over all claims; returns when no route points here, or says after ``wait`` seconds which ones still do."""
+        if self.state == WITNESS:
+            raise NatFailoverError("this node is a witness: it owns nothing that could be handed over")
         changed = self.state == ACTIVE
         paused = pause.paused(self.gatherer.instances, time.time())
         if changed and status.owned(self) and (paused or not self._heirs()):
@@ -302,7 +290,7 @@ class Service:
 
     async def resume(self) -> t.Dict[str, t.Any]:
         """Be eligible again; the claims come home once forwarding has been proven for ``return.after_s``."""
-        changed = self.state != ACTIVE
+        changed = self.state not in (ACTIVE, WITNESS)
         if changed:
             await self.hands.tag_self(TAG_DRAINED, None)
             self.state, self.state_set_at = ACTIVE, self.clock()
@@ -365,3 +353,16 @@ class Service:
             return False  # it must not write, and says why
         homes = (claim for claim in self.gatherer.routes if claim.home == self.config.self_name)
         return any(claim not in self.memory.mine | planned and str(claim) not in self.plan.drift for claim in homes)
+
+
+def _fixed(config: Config) -> t.Tuple[t.Any, ...]:
+    """What a running service cannot change."""
+    return (
+        config.self_name,
+        config.me.witness,
+        config.cluster,
+        config.region,
+        config.heartbeat.port,
+        config.runtime_directory,
+        config.ec2,
+    )

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import asdict
 
 from . import pause
-from .model import HEALTHY, SUSPECTED, Claim, PeerMemory, Report, SetRoute, owners_of
+from .model import HEALTHY, SUSPECTED, WITNESS, Claim, PeerMemory, Report, SetRoute, owners_of
 
 if t.TYPE_CHECKING:
     from .service import Service
@@ -22,7 +22,7 @@ def report(service: "Service") -> Report:
     fact = me.fact or ("" if me.internet else "the internet is not reachable")
     return Report(
         state=service.state,
-        forwarding=not fact,
+        forwarding=not fact and service.state != WITNESS,
         fact=fact,
         views={name: _view(peer) for name, peer in service.memory.peers.items()},
     )
@@ -44,8 +44,11 @@ def summary(service: "Service") -> str:
     """One line that a human reads at 3 am."""
     me = report(service)
     peers = ", ".join("%s %s" % (name, peer.verdict) for name, peer in service.memory.peers.items())
+    paused = "PAUSED, " if pause.paused(service.gatherer.instances, time.time()) else ""
+    if service.state == WITNESS:
+        return "%s%s; %s" % (paused, "witness, NOT well (%s)" % me.fact if me.fact else "witness", peers or "no peers")
     return "%s%s, %s, owns %d of %d claims; %s" % (
-        "PAUSED, " if pause.paused(service.gatherer.instances, time.time()) else "",
+        paused,
         service.state,
         "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
         len(owned(service)),

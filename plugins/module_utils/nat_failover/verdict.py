@@ -18,10 +18,12 @@ from .model import (
     TAG_FLARE,
     UNKNOWN,
     UNMANAGED,
+    WITNESS,
     Evidence,
     Heard,
     Memory,
     PeerMemory,
+    Report,
 )
 
 LATE = 1.5  # heartbeat intervals without a heartbeat that start a burst
@@ -79,7 +81,7 @@ def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, 
         # A freeze resets the count of silence, not what was known before it.
         if evidence.now - heard.heartbeat_at >= silent_after:
             return peer.verdict
-        return HEALTHY if heard.report is not None and heard.report.forwarding else SICK
+        return HEALTHY if _works(config, heard.report, name) else SICK
     if heard.icmp_at is not None and icmp < silent_after:
         return UNMANAGED
     if heard.unanswered < LEAST_UNANSWERED and udp < 2 * silent_after:
@@ -87,6 +89,11 @@ def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, 
     if alive_elsewhere(evidence, peer, name):
         return PARTITIONED
     return FAILED if not _doubt(config, memory, evidence, peer, heard) else SILENT
+
+
+def _works(config: Config, report: t.Optional[Report], name: str) -> bool:
+    """Does it do what it is there for? A witness need not forward."""
+    return report is not None and (report.forwarding or name in config.witnesses)
 
 
 def silence(memory: Memory, evidence: Evidence, heard_at: t.Optional[float]) -> float:
@@ -111,7 +118,7 @@ def alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
 def _unproven(evidence: Evidence, since: float) -> str:
     """What this node has not proven about itself since a moment; evidence from before a suspicion says nothing about it."""
     me = evidence.me
-    if not me.forwarding:
+    if not me.forwarding and me.state != WITNESS:
         return me.fact
     if not me.internet or me.internet_at is None or me.internet_at < since:
         return "my own internet access is not proven since the silence began"
@@ -138,11 +145,17 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
         for other, seen in memory.peers.items()
         if seen.verdict != FAILED or evidence.now - seen.since < FLARE_VALID
     ]
-    late = [silence(memory, evidence, evidence.heard.get(other, Heard()).heartbeat_at) for other in expected]
+    # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off.
+    late = [silence(memory, evidence, _latest(evidence.heard.get(other, Heard()))) for other in expected]
     at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval
     if at_once and evidence.now - since < config.fence.after:
         return "I hear none of the other nodes"
     return ""
+
+
+def _latest(heard: Heard) -> t.Optional[float]:
+    """When anything at all was heard last."""
+    return max((at for at in (heard.heartbeat_at, heard.icmp_at) if at is not None), default=None)
 
 
 def explain(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lab.fabric import netns
 from lab.fabric.names import INTERFACE
 from lab.hosts.host import Host
 from lab.testing import RunningLab, running_lab
+from lab.vpc import ZoneIds
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = ROOT / "roles" / "nat_instance" / "files" / "main.py"
@@ -34,12 +35,15 @@ QUICK: dict[str, Any] = {
 class Cluster:
     """A running lab with the service on each NAT node."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], helpers: bool = False) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], helpers: bool = False, witnesses: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.settings = {**QUICK, **settings}
         self.lab: RunningLab = None  # type: ignore[assignment]  # set as soon as there is one
         self._services: dict[str, subprocess.Popen[bytes]] = {}
         self._with_helpers = helpers
+        self.witnesses = tuple(witnesses)
         self._helpers: dict[str, list[subprocess.Popen[bytes]]] = {}
         self._watches: list[threading.Thread] = []
         self.log = folder / "service.log"
@@ -54,7 +58,8 @@ class Cluster:
 
     def start(self, host: Host) -> None:
         self.write_config(host.name)
-        host.exec(self.command(host.name, "rules", "apply"), env=self.environment())
+        if host.name not in self.witnesses:
+            host.exec(self.command(host.name, "rules", "apply"), env=self.environment())
         if self._with_helpers and not any(each.poll() is None for each in self._helpers.get(host.name, [])):
             self.start_helpers(host)
         with self.log.open("ab") as log:
@@ -94,12 +99,11 @@ class Cluster:
         home = self.folder / node
         home.mkdir(exist_ok=True)
         (home / "key").write_text(KEY + "\n", encoding="ascii")
-        zones = self.lab.ids.zones.values()
         config = {
             "cluster": "lab",
             "self": node,
             "region": "eu-west-1",
-            "nodes": [{"name": z.node, "instance_id": z.instance_id, "route_tables": [z.route_table]} for z in zones],
+            "nodes": [self._member(zone) for zone in self.lab.ids.zones.values()],
             "interface": INTERFACE,
             "sources": ["10.0.0.0/16"],
             "self_check": {"targets": ["198.51.100.11:443", "198.51.100.12:443"]},
@@ -113,6 +117,10 @@ class Cluster:
         path = home / "config.json"
         path.write_text(json.dumps(config), encoding="utf-8")
         return path
+
+    def _member(self, zone: ZoneIds) -> dict[str, Any]:
+        who = {"name": zone.node, "instance_id": zone.instance_id}
+        return {**who, "witness": True} if zone.node in self.witnesses else {**who, "route_tables": [zone.route_table]}
 
     def run(self, node: str, *words: str) -> subprocess.CompletedProcess[str]:
         """The command ``nat-failover`` on a node."""
@@ -153,12 +161,13 @@ class Cluster:
         raise AssertionError(f"not within {seconds} s: {what}\n{self.log.read_text()[-6000:]}")
 
     def settle(self) -> None:
-        """All nodes see each other healthy, and every claim is at home."""
+        """All nodes see each other healthy, and every claim is at home. Nobody claims the table of a witness's zone."""
         nodes = [zone.node for zone in self.lab.ids.zones.values()]
         pairs = [(one, two) for one in nodes for two in nodes if one != two]
         self.wait("all healthy", lambda: all(self.verdict(*pair) == "healthy" for pair in pairs), 20)
         self.wait("all at home", lambda: all(self.lab.owner(z) == f"nat-{z}" for z in self.lab.ids.zones), 20)
-        self.wait("all fit", lambda: all(self.status(node)["self"]["forwarding"] for node in nodes))
+        fit = [node for node in nodes if node not in self.witnesses]
+        self.wait("all fit", lambda: all(self.status(node)["self"]["forwarding"] for node in fit))
 
     def writes(self, *actions: str) -> list[tuple[str, str]]:
         """(action, caller) of the writes so far, flares left out."""
@@ -168,10 +177,15 @@ class Cluster:
 
 @contextmanager
 def running_cluster(
-    folder: Path, *, settings: dict[str, Any] | None = None, helpers: bool = False, **options: Any
+    folder: Path,
+    *,
+    settings: dict[str, Any] | None = None,
+    helpers: bool = False,
+    witnesses: Sequence[str] = (),
+    **options: Any,
 ) -> Iterator[Cluster]:
-    """A settled cluster on bare hosts. ``helpers``: with canary and root helper."""
-    cluster = Cluster(folder, settings or {}, helpers)
+    """A settled cluster on bare hosts. ``helpers``: with canary and root helper. ``witnesses``: the nodes that only watch."""
+    cluster = Cluster(folder, settings or {}, helpers, witnesses)
     with running_lab(on_boot=cluster.boot, source_dest_check=False, **options) as lab:
         cluster.lab = lab
         for zone in lab.ids.zones.values():

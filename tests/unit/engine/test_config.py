@@ -142,7 +142,16 @@ REFUSALS = [
     ({"sources": []}, "sources", [], "is empty", "10.0.0.0/16"),
     ({"nodes": {}}, "nodes", {}, "must be a list", "architecture.md"),
     ({"nodes": ["nat-a"]}, "nodes[0]", "nat-a", "must be an object", "architecture.md"),
-    ({"nodes": LEAST["nodes"][:1]}, "nodes", ["nat-a"], "at least two nodes", "other availability zone"),
+    ({"nodes": LEAST["nodes"][:1]}, "nodes", ["nat-a"], "at least two nodes that NAT", "other availability zone"),
+    (
+        {"nodes__1__witness": True, "nodes__1__route_tables": []},
+        "nodes",
+        ["nat-a"],
+        "at least two nodes that NAT",
+        "other availability zone",
+    ),
+    ({"nodes__1__witness": True}, "nodes[1].route_tables", [TABLE_B], "a witness owns no routes", "leave them out"),
+    ({"nodes__1__witness": "yes"}, "nodes[1].witness", "yes", "must be true or false", "without quotes"),
     ({"nodes__1__name": "nat-a"}, "nodes[].name", "nat-a", "appears twice", "a name of its own"),
     ({"nodes__1__name": "../b"}, "nodes[1].name", "../b", "does not look right", "must match"),
     ({"nodes__0__instance_id": "i-0xyz"}, "nodes[0].instance_id", "i-0xyz", "does not look right", "must match"),
@@ -346,3 +355,13 @@ def test_the_interface_must_be_there(tmp_path):
     configuration.check_interface(config, str(tmp_path))
     with pytest.raises(ConfigError, match="choose one of: none"):
         configuration.check_interface(config, str(tmp_path / "absent"))
+
+
+def test_a_witness_owns_nothing_proves_nothing_and_has_no_rank():
+    raw = having()
+    raw["nodes"].append({"name": "arbiter", "instance_id": "i-0ccccccccccccccccc"[:19], "witness": True})
+    config = configuration.parse(raw)
+    assert config.witnesses == {"arbiter"} and {claim.home for claim in config.claims} == {"nat-a", "nat-b"}
+    assert (config.rank("nat-a"), config.rank("nat-b")) == (0, 1)
+    assert config.canary.enabled
+    assert not configuration.parse({**raw, "self": "arbiter"}).canary.enabled

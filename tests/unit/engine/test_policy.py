@@ -15,6 +15,7 @@ from nat_failover.model import (
     DRAINED,
     DRAINING,
     STOPPING,
+    WITNESS,
     Claim,
     Evidence,
     Heard,
@@ -33,8 +34,13 @@ ME, PEER, THIRD = "nat-a", "nat-b", "nat-c"
 TABLES = {ME: "rtb-0aaaaaaa", PEER: "rtb-0bbbbbbb", THIRD: "rtb-0ccccccc"}
 
 
-def make_config(names=(ME, PEER), **changes):
-    nodes = [{"name": n, "instance_id": "i-0000000%d" % i, "route_tables": [TABLES[n]]} for i, n in enumerate(names)]
+def make_config(names=(ME, PEER), witness="", **changes):
+    nodes = [
+        {"name": n, "instance_id": "i-0000000%d" % i, "witness": True}
+        if n == witness
+        else {"name": n, "instance_id": "i-0000000%d" % i, "route_tables": [TABLES[n]]}
+        for i, n in enumerate(names)
+    ]
     raw = {
         "cluster": "c",
         "self": ME,
@@ -174,6 +180,52 @@ def test_another_nodes_view_is_a_witness():
     assert case.verdict() == "partitioned"
     case.heard[THIRD] = replace(case.heard[THIRD], report=replace(FINE, views={PEER: "suspected"}))
     assert case.verdict() == "failed"
+
+
+def test_a_witness_that_hears_the_peer_makes_it_a_partition():
+    case = Case((ME, PEER, THIRD), witness=THIRD)
+    case.silent()
+    case.heard[THIRD] = replace(case.heard[THIRD], report=Report(WITNESS, False, "", {PEER: "healthy"}))
+    plan = case.decide()
+    assert {v.peer: v.kind for v in plan.verdicts} == {PEER: "partitioned", THIRD: "healthy"}
+    assert plan.routes == ()
+
+
+def test_who_hears_not_even_the_witness_waits():
+    case = Case((ME, PEER, THIRD), witness=THIRD)
+    case.silent(PEER)
+    case.silent(THIRD)
+    assert {v.kind for v in case.decide().verdicts} == {"silent"}
+
+
+def test_a_witness_whose_service_is_dead_holds_up_no_takeover():
+    """Its kernel still answers ICMP: so I am not cut off, and the peer that died is dead."""
+    case = Case((ME, PEER, THIRD), witness=THIRD)
+    case.silent(PEER)
+    case.silent(THIRD, seconds=60, verdict="unmanaged")
+    case.heard[THIRD] = replace(case.heard[THIRD], icmp_at=NOW - 0.1, unanswered=1)
+    plan = case.decide()
+    assert {v.peer: v.kind for v in plan.verdicts} == {PEER: "failed", THIRD: "unmanaged"}
+    assert routes(plan) == [("adopt", PEER)]
+
+
+def test_a_witness_is_no_heir_and_never_fenced():
+    case = Case((ME, PEER, THIRD), witness=THIRD)
+    case.heard[THIRD] = replace(case.heard[THIRD], report=Report(ACTIVE, True))
+    assert policy._eligible(case.config, case.memory, Evidence(NOW, case.me, case.heard, {}, {}), True) == [ME, PEER]
+    case.silent(THIRD, seconds=100, verdict="failed")
+    assert steps(case) == []
+
+
+def test_as_a_witness_it_judges_and_writes_nothing():
+    case = Case((ME, PEER, THIRD), witness=ME)
+    case.me = replace(case.me, forwarding=False, fact="", state=WITNESS)
+    case.silent(PEER, seconds=100)
+    case.point(PEER, None, "missing")
+    plan = case.decide()
+    assert {v.peer: v.kind for v in plan.verdicts} == {PEER: "failed", THIRD: "healthy"}
+    assert (plan.routes, plan.fence, plan.flare) == ((), (), False) and plan.forbidden == "this node is a witness"
+    assert plan.probe == {PEER: 0.1}
 
 
 def test_among_three_who_hears_nobody_waits():

@@ -133,6 +133,16 @@ def test_under_limit_peers_are_known_by_their_inventory(preflight):
     ]
 
 
+def test_a_witness_is_told_apart(preflight):
+    witness = {**NODE_B, "nat_instance_route_tables": [], "nat_instance_witness": True}
+    nodes = preflight({"nat-a": NODE_A, "nat-w": witness})
+    assert [node.get("witness", False) for node in nodes] == [False, True]
+    nodes = preflight(
+        {"nat-a": {**NODE_A, "nat_instance_route_tables": [], "nat_instance_witness": True}, "nat-b": NODE_B}
+    )
+    assert [node.get("witness", False) for node in nodes] == [True, False]
+
+
 def test_nodes_of_another_cluster_are_no_peers(preflight):
     other = {**NODE_B, "nat_instance_cluster": "staging"}
     assert [node["name"] for node in preflight({"nat-a": NODE_A, "nat-x": other})] == ["nat-a"]
