@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from . import lean
 from .errors import Ec2Error, NatFailoverError
 from .model import (
     ROUTE_MISSING,
@@ -26,6 +27,7 @@ try:
     import botocore.config
     import botocore.exceptions
     import botocore.parsers
+    import botocore.session
 
     HAS_BOTO3 = True
 except ImportError:
@@ -103,9 +105,10 @@ class Ec2:
             parameter_validation=False,
         )
         try:
-            self._client = boto3.session.Session(region_name=region).client(
-                "ec2", endpoint_url=endpoint_url, config=config
-            )
+            core = botocore.session.get_session()
+            lean.apply(core)
+            session = boto3.session.Session(region_name=region, botocore_session=core)
+            self._client = session.client("ec2", endpoint_url=endpoint_url, config=config)
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise NatFailoverError(
                 "ec2: no client for region %r, endpoint %r: %s" % (region, endpoint_url, error)
