@@ -179,14 +179,17 @@ def _rules(arguments: argparse.Namespace, runner: Runner) -> int:
             "this node is a witness: it NATs nothing and needs no rules; `rules remove` removes old ones"
         )
     if arguments.what == "check":
-        missing = system.missing_rules(config.sources, config.interface, runner)
-        sys.stdout.write("missing: %s\n" % missing if missing else "ok\n")
-        return 1 if missing else 0
+        looks = (("missing", system.missing_rules), ("left over", system.left_over_rules))
+        found = [
+            "%s: %s" % (word, text) for word, text in ((word, look(config.nat, runner)) for word, look in looks) if text
+        ]
+        sys.stdout.write("\n".join(found or ["ok"]) + "\n")
+        return 1 if found else 0
     if arguments.what == "remove":
         changed = system.remove_rules(runner)
     else:
         configuration.check_interface(config)
-        changed = system.apply_rules(config.sources, config.interface, runner)
+        changed = system.apply_rules(config.nat, runner)
     sys.stdout.write("changed\n" if changed else "ok\n")
     return 0
 

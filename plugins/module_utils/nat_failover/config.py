@@ -30,6 +30,8 @@ PROFILES: t.Mapping[str, t.Tuple[int, int, int]] = {
     "default": (100, 20, 600),
     "calm": (200, 50, 2000),
 }
+MASQUERADE, FORWARD = "masquerade", "forward"
+IPV6_SOURCES = tuple(ipaddress.IPv6Network(text) for text in ("2000::/3", "fc00::/7"))  # global unicast, unique local
 ID = r"-([0-9a-f]{8}|[0-9a-f]{17})"  # of an EC2 resource
 KEY_MINIMUM = 32  # characters; HMAC-SHA256 wants at least its digest's length (RFC 2104, section 3)
 
@@ -78,6 +80,19 @@ class Canary:
 
 
 @dataclass(frozen=True)
+class Nat:
+    """What this node translates: all that its rules and sysctls depend on."""
+
+    sources: t.Tuple[str, ...]
+    interface: str
+    ipv6: str = MASQUERADE  # what becomes of packets of IPv6 sources: masquerade | forward
+
+    @property
+    def has_ipv6(self) -> bool:
+        return any(_is_ipv6(source) for source in self.sources)
+
+
+@dataclass(frozen=True)
 class Ec2Settings:
     endpoint_url: t.Optional[str]
     connect_timeout: float
@@ -93,8 +108,7 @@ class Config:
     mode: str
     nodes: t.Tuple[Node, ...]
     destinations: t.Tuple[str, ...]
-    interface: str
-    sources: t.Tuple[str, ...]
+    nat: Nat
     heartbeat: Heartbeat
     returns: Return
     fence: Fence
@@ -106,6 +120,16 @@ class Config:
     key_file: str
     runtime_directory: str
     state_directory: str
+
+    @property
+    def interface(self) -> str:
+        """The interface that leads out."""
+        return self.nat.interface
+
+    @property
+    def sources(self) -> t.Tuple[str, ...]:
+        """The networks whose packets this node lets out."""
+        return self.nat.sources
 
     @property
     def repair_socket(self) -> str:
@@ -217,8 +241,7 @@ def parse(raw: t.Any) -> Config:
     destinations = tuple(_destination(d) for d in reader.texts("destinations", ["0.0.0.0/0"]))
     _refuse_empty("destinations", destinations, "leave it out for 0.0.0.0/0")
     nodes = tuple(_node(index, item) for index, item in enumerate(reader.items("nodes")))
-    sources = tuple(_source(s) for s in reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]))
-    _refuse_empty("sources", sources, "name the networks that this node NATs, e.g. 10.0.0.0/16")
+    nat = _nat(reader)
     checks = _self_check(reader.section("self_check"))
     runtime_directory = reader.path("runtime_directory", "/run/nat-failover")
     config = Config(
@@ -228,13 +251,12 @@ def parse(raw: t.Any) -> Config:
         mode=mode,
         nodes=nodes,
         destinations=destinations,
-        interface=reader.text("interface", pattern=r"[^\s/]{1,15}"),
-        sources=sources,
+        nat=nat,
         heartbeat=_heartbeat(reader.section("heartbeat"), profile),
         returns=_return(reader.section("return")),
         fence=_fence(reader.section("fence")),
         self_check=checks,
-        canary=_canary(reader.section("canary"), sources, checks, runtime_directory),
+        canary=_canary(reader.section("canary"), nat.sources, checks, runtime_directory),
         ec2=_ec2(reader.section("ec2")),
         unseen_after=reader.number("unseen_after_s", 10, 1, 600),
         unmanaged_after=reader.number("unmanaged_after_s", 60, 5, 3600),
@@ -246,9 +268,28 @@ def parse(raw: t.Any) -> Config:
     _check_nodes(config)
     if config.me.witness:  # there is no forwarding to prove
         config = replace(config, canary=replace(config.canary, enabled=False))
+    _check_ipv6(config)
     _check_canary(config)
     _check_timings(config)
     return config
+
+
+def _nat(reader: Reader) -> Nat:
+    given = reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])
+    sources = tuple(_source(text) for text in given)
+    _refuse_empty("sources", sources, "name the networks that this node NATs, e.g. 10.0.0.0/16")
+    if all(_is_ipv6(source) for source in sources):
+        raise ConfigError(
+            "sources",
+            ", ".join(sources),
+            "hold no IPv4 network, and a node is watched over IPv4",
+            "add the VPC's, e.g. 10.0.0.0/16",
+        )
+    return Nat(
+        sources=sources,
+        interface=reader.text("interface", pattern=r"[^\s/]{1,15}"),
+        ipv6=reader.choice("ipv6", (MASQUERADE, FORWARD), MASQUERADE),
+    )
 
 
 def _node(index: int, raw: t.Any) -> Node:
@@ -438,6 +479,26 @@ def _check_nodes(config: Config) -> None:
     _refuse_duplicates("destinations", list(config.destinations), "name each destination once")
 
 
+def _check_ipv6(config: Config) -> None:
+    if config.nat.has_ipv6:
+        return
+    for destination in config.destinations:
+        if _is_ipv6(destination):
+            raise ConfigError(
+                "destinations",
+                destination,
+                "is IPv6, and sources hold no IPv6 network: what the route brings would go nowhere",
+                "add the clients' network to sources, as a rule the VPC's IPv6 network",
+            )
+    if config.nat.ipv6 == FORWARD:
+        raise ConfigError(
+            "ipv6",
+            config.nat.ipv6,
+            "sources hold no IPv6 network to forward",
+            "add the VPC's IPv6 network to sources, or leave this out",
+        )
+
+
 def _check_canary(config: Config) -> None:
     if config.canary.address in [node.address for node in config.nodes]:
         raise ConfigError(
@@ -517,10 +578,22 @@ def _destination(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    network = _network("sources", text)
-    if ":" in network:
-        raise ConfigError("sources", text, "is not an IPv4 network", "name IPv4 networks only: the node NATs no IPv6")
-    return network
+    network = ipaddress.ip_network(_network("sources", text))
+    if not network.prefixlen:
+        # What goes from a source to a source stays as it is: nothing at all would be translated.
+        raise ConfigError("sources", text, "is the whole internet", "name the networks of your VPC, e.g. 10.0.0.0/16")
+    if isinstance(network, ipaddress.IPv6Network) and not any(network.subnet_of(range_) for range_ in IPV6_SOURCES):
+        raise ConfigError(
+            "sources",
+            text,
+            "holds no addresses that clients have: neither global (2000::/3) nor unique local (fc00::/7)",
+            "name the VPC's IPv6 network",
+        )
+    return str(network)
+
+
+def _is_ipv6(network: str) -> bool:
+    return ":" in network
 
 
 def _network(key: str, text: str) -> str:

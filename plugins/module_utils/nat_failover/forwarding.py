@@ -10,12 +10,24 @@ import typing as t
 from dataclasses import dataclass
 
 from . import system
+from .config import MASQUERADE, Nat
 from .errors import NatFailoverError
 from .probes import ProbeImpossible, Prober, Reach
+from .repair import RULES, SYSCTLS
 from .targets import Target
 
 CONNTRACK_FULL = 0.98  # above this, new flows are dropped while old ones go on
 STAGGER = 0.1  # seconds before a further target is tried beside one that has not answered yet
+
+
+@dataclass(frozen=True)
+class Ipv6Facts:
+    """What was found of IPv6. ``addressed``: masquerading needs an address of the node's own."""
+
+    forwarding: str
+    accept_ra: str
+    default_routes: t.Tuple[str, ...]
+    addressed: bool
 
 
 @dataclass(frozen=True)
@@ -29,26 +41,37 @@ class Facts:
     rules_problem: str
     conntrack_fill: float
     source_dest_check: t.Optional[bool]
+    ipv6: t.Optional[Ipv6Facts] = None  # None: this node forwards no IPv6
 
 
-def rules_problem(interface: str, sources: t.Sequence[str], runner: system.Runner) -> str:
-    """What is wrong with the rules, in words. Blocks for the length of two short iptables commands."""
+def rules_problem(nat: Nat, runner: system.Runner) -> str:
+    """What is wrong with the rules, in words. Blocks for the length of two short iptables commands a family."""
     try:
-        return system.missing_rules(sources, interface, runner)
+        return system.missing_rules(nat, runner)
     except NatFailoverError as error:
         return str(error)  # a proof that cannot be had is no proof
 
 
-def gather_facts(interface: str, problem: str, source_dest_check: t.Optional[bool]) -> Facts:
+def gather_facts(nat: Nat, problem: str, source_dest_check: t.Optional[bool]) -> Facts:
     """Look at this host: a few files of the kernel. ``problem``: what ``rules_problem`` said lately."""
     return Facts(
-        ip_forward=system.read_sysctl("net.ipv4.ip_forward"),
-        interface_problem=system.interface_problem(interface),
-        interface=interface,
+        ip_forward=system.read_sysctl("net/ipv4/ip_forward"),
+        interface_problem=system.interface_problem(nat.interface),
+        interface=nat.interface,
         default_routes=tuple(system.default_routes()),
         rules_problem=problem,
         conntrack_fill=system.conntrack_fill(),
         source_dest_check=source_dest_check,
+        ipv6=_gather_ipv6(nat) if nat.has_ipv6 else None,
+    )
+
+
+def _gather_ipv6(nat: Nat) -> Ipv6Facts:
+    return Ipv6Facts(
+        forwarding=system.read_sysctl("net/ipv6/conf/all/forwarding"),
+        accept_ra=system.read_sysctl("net/ipv6/conf/%s/accept_ra" % nat.interface),
+        default_routes=tuple(system.ipv6_default_routes()),
+        addressed=nat.ipv6 != MASQUERADE or bool(system.ipv6_addresses(nat.interface)),
     )
 
 
@@ -61,8 +84,28 @@ def judge_facts(facts: Facts) -> str:
         (not facts.rules_problem, facts.rules_problem),
         (facts.conntrack_fill < CONNTRACK_FULL, "conntrack table %d %% full" % (facts.conntrack_fill * 100)),
         (facts.source_dest_check is not True, "source/dest check is on"),
+        *(_ipv6_table(facts.ipv6, facts.interface) if facts.ipv6 is not None else ()),
     )
     return next((problem for good, problem in table if not good), "")
+
+
+def _ipv6_table(facts: Ipv6Facts, interface: str) -> t.Tuple[t.Tuple[bool, str], ...]:
+    deaf = "" if facts.accept_ra == "2" else " (accept_ra=%s)" % (facts.accept_ra or "unreadable")
+    return (
+        (facts.forwarding == "1", "ipv6 forwarding=%s" % (facts.forwarding or "unreadable")),
+        (facts.addressed, "interface %s has no IPv6 address" % interface),
+        (interface in facts.default_routes, "no IPv6 default route by interface %s%s" % (interface, deaf)),
+    )
+
+
+def mendable(facts: Facts) -> t.Tuple[str, ...]:
+    """What of this the root helper can mend, in its words."""
+    six = facts.ipv6
+    # Where advertisements are read by somebody else (systemd-networkd), the kernel's accept_ra is 0 and the route is there.
+    deaf = six is not None and six.accept_ra != "2" and facts.interface not in six.default_routes
+    still = facts.ip_forward != "1" or (six is not None and six.forwarding != "1")
+    words = ((still or deaf, SYSCTLS), (bool(facts.rules_problem), RULES))
+    return tuple(word for broken, word in words if broken)
 
 
 class InternetCheck:

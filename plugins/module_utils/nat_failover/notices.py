@@ -14,8 +14,9 @@ import socket
 import typing as t
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
-# Groups as the bits of nl_groups: links, IPv4 routes, forwarding switched (linux/rtnetlink.h); nf_tables (linux/netfilter/nfnetlink.h).
-GROUPS = ((NETLINK_ROUTE, 1 << 0 | 1 << 6 | 1 << 23), (NETLINK_NETFILTER, 1 << 6))
+# Groups as the bits of nl_groups: links, routes and forwarding switched of IPv4 and IPv6, IPv6 addresses (linux/rtnetlink.h); nf_tables
+# (linux/netfilter/nfnetlink.h).
+GROUPS = ((NETLINK_ROUTE, 1 << 0 | 1 << 6 | 1 << 23 | 1 << 8 | 1 << 10 | 1 << 24), (NETLINK_NETFILTER, 1 << 6))
 
 
 def subscribe() -> t.List[socket.socket]:

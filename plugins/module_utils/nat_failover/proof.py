@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 
 from . import canary, forwarding, notices, system
 from .config import Config
-from .repair import RULES, SYSCTLS, Mender
+from .repair import Mender
 
 LOOK_EVERY = 1.0  # seconds between looks at what costs nothing
 RULES_EVERY = 2.0  # ... and at the rules
@@ -105,7 +105,7 @@ class Proof:
 
     async def _look(self) -> None:
         facts = await self._facts()
-        broken = _mendable(facts)
+        broken = forwarding.mendable(facts)
         note = ""
         if broken and self.mending and self.config.mode != "observe" and self._mender.available:
             note = await self._mend(broken, forwarding.judge_facts(facts))
@@ -121,10 +121,10 @@ class Proof:
         if now >= self._rules_due:
             self._rules_read, self._rules_due = now, now + RULES_EVERY
             self._rules_problem = await asyncio.get_running_loop().run_in_executor(
-                self._pool, forwarding.rules_problem, self.config.interface, self.config.sources, self._runner
+                self._pool, forwarding.rules_problem, self.config.nat, self._runner
             )
         self._watch_traffic(now)
-        return forwarding.gather_facts(self.config.interface, self._rules_problem, self._source_dest_check())
+        return forwarding.gather_facts(self.config.nat, self._rules_problem, self._source_dest_check())
 
     def _watch_traffic(self, now: float) -> None:
         """Nothing on this node sees a source/dest check that is on again but customers' packets not coming any more."""
@@ -205,9 +205,3 @@ class Proof:
         if self.complete and (fact != self.fact or not self._told):
             self.fact, self._told = fact, True
             self.on_news()
-
-
-def _mendable(facts: forwarding.Facts) -> t.Tuple[str, ...]:
-    """What of this the root helper can mend, in its words."""
-    words = ((facts.ip_forward != "1", SYSCTLS), (bool(facts.rules_problem), RULES))
-    return tuple(word for broken, word in words if broken)

@@ -32,9 +32,9 @@ def answer(word: str, config: Config, runner: system.Runner, proc: str = system.
     """Do what the word says; the line to answer."""
     try:
         if word == RULES:
-            changed = system.apply_rules(config.sources, config.interface, runner)
+            changed = system.apply_rules(config.nat, runner)
         elif word == SYSCTLS:
-            changed = system.write_sysctls(system.sysctls(config.interface), proc)
+            changed = system.write_sysctls(system.sysctls(config.nat), proc)
         else:
             return "%s: unknown word %r; known: %s, %s" % (FAILED, word[:20], RULES, SYSCTLS)
     except NatFailoverError as error:

@@ -13,6 +13,7 @@ import os
 import socket
 import typing as t
 
+from .config import MASQUERADE, Nat
 from .errors import NatFailoverError
 
 Runner = t.Callable[..., t.Tuple[int, str, str]]
@@ -20,94 +21,133 @@ Runner = t.Callable[..., t.Tuple[int, str, str]]
 POSTROUTING, FORWARD = "NAT-FAILOVER-POSTROUTING", "NAT-FAILOVER-FORWARD"
 # table -> (built-in chain, our chain). Ours comes first in FORWARD, where another manager's DROP may wait.
 CHAINS = {"nat": ("POSTROUTING", POSTROUTING), "filter": ("FORWARD", FORWARD)}
+COMMANDS = ("iptables", "ip6tables")  # a command stands for its family of addresses
 TIMEOUT = 5.0  # seconds for one iptables command
+RTF_REJECT = 0x200  # linux/route.h
+IFA_F_UNUSABLE = 0x08 | 0x40  # linux/if_addr.h: duplicate, or not yet known to be none
 PROC, SYS_CLASS_NET = "/proc", "/sys/class/net"
 
 
 # --- iptables ------------------------------------------------------------------------------------------------------------------
 
 
-def rules(sources: t.Sequence[str], interface: str) -> t.Dict[str, t.Tuple[str, ...]]:
+def rules(nat: Nat, command: str = "iptables") -> t.Dict[str, t.Tuple[str, ...]]:
     """Our rules by table, in order, in the very form in which iptables-save prints them (so that they can be compared).
 
+    ``command`` names the family. No rules are wanted in a table without lines; nor is our chain.
+
     Traffic between the sources stays as it is. Packets in the middle of a TCP flow that this node does not know (it was the other node's)
-    are answered with a reset, so that the client reconnects at once instead of hanging.
+    are answered with a reset, so that the client reconnects at once instead of hanging. Where nothing is translated, the flow just goes on.
     """
-    networks = [source for source in sources if ":" not in source]
+    networks = [source for source in nat.sources if (":" in source) == (command == "ip6tables")]
+    translated = command == "iptables" or nat.ipv6 == MASQUERADE
     unknown = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW"
     inside = ["-d %s" % network for network in networks]
-    outward = ["-s %s -o %s" % (network, interface) for network in networks]
+    outward = ["-s %s -o %s" % (network, nat.interface) for network in networks]
     answers = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    nat = ["%s -j RETURN" % match for match in inside] + ["%s -j MASQUERADE" % match for match in outward]
-    forward = ["%s -i %s %s" % (match, interface, answers) for match in inside]
-    forward += ["%s -o %s -j RETURN" % (match, interface) for match in inside]
+    masquerade = ["%s -j RETURN" % match for match in inside] + ["%s -j MASQUERADE" % match for match in outward]
+    forward = ["%s -i %s %s" % (match, nat.interface, answers) for match in inside]
+    forward += ["%s -o %s -j RETURN" % (match, nat.interface) for match in inside]
     for match in outward:
-        forward += ["%s %s -j REJECT --reject-with tcp-reset" % (match, unknown), "%s -j ACCEPT" % match]
-    tables = {"nat": nat, "filter": forward}
+        forward += ["%s %s -j REJECT --reject-with tcp-reset" % (match, unknown)] if translated else []
+        forward += ["%s -j ACCEPT" % match]
+    tables = {"nat": masquerade if translated else [], "filter": forward}
     return {table: tuple("-A %s %s" % (CHAINS[table][1], rule) for rule in lines) for table, lines in tables.items()}
 
 
-def missing_rules(sources: t.Sequence[str], interface: str, runner: Runner) -> str:
+def missing_rules(nat: Nat, runner: Runner) -> str:
     """The first thing that is not as it must be, in words; empty when all is there."""
-    for table, wanted in rules(sources, interface).items():
+    for command, table, wanted in _tables(nat):
+        if not wanted:
+            continue  # looking costs a process: what is left over is for ``left_over_rules``
         built_in, ours = CHAINS[table]
-        present = _saved(table, runner)
+        present = _saved(command, table, runner)
         if _jump(table) not in present:
-            return "iptables -t %s: no jump from %s to %s" % (table, built_in, ours)
+            return "%s -t %s: no jump from %s to %s" % (command, table, built_in, ours)
         found = tuple(line for line in present if line.startswith("-A %s " % ours))
         for rule in wanted:
             if rule not in found:
-                return "iptables -t %s: no rule %s" % (table, rule)
+                return "%s -t %s: no rule %s" % (command, table, rule)
         if found != wanted:
-            return "iptables -t %s: rules in %s that are not ours, or in another order" % (table, ours)
+            return "%s -t %s: rules in %s that are not ours, or in another order" % (command, table, ours)
     return ""
 
 
-def apply_rules(sources: t.Sequence[str], interface: str, runner: Runner) -> bool:
+def left_over_rules(nat: Nat, runner: Runner) -> str:
+    """Our rules that are not asked for any more, in words; empty when there are none."""
+    for command, table, wanted in _tables(nat):
+        if not wanted and _ours(command, table, runner):
+            return "%s -t %s: %s is not asked for any more" % (command, table, CHAINS[table][1])
+    return ""
+
+
+def apply_rules(nat: Nat, runner: Runner) -> bool:
     """Put our rules in place, each table at once; returns whether anything was changed. Raises ``NatFailoverError``."""
-    changed = False
-    for table, wanted in rules(sources, interface).items():
-        ours = CHAINS[table][1]
-        present = _saved(table, runner)
-        jump_there = _jump(table) in present
-        if jump_there and tuple(line for line in present if line.startswith("-A %s " % ours)) == wanted:
-            continue
-        # With --noflush, naming a chain of one's own empties that chain and no other.
-        jump = (
-            ()
-            if jump_there
-            else (_jump(table) if table == "nat" else _jump(table).replace("-A FORWARD", "-I FORWARD 1"),)
-        )
-        script = "\n".join(("*%s" % table, ":%s - [0:0]" % ours, *wanted, *jump, "COMMIT", ""))
-        _iptables(["iptables-restore", "--noflush", "--wait", "5"], runner, stdin=script)
-        changed = True
-    return changed
+    changed = [
+        _put(command, table, wanted, runner) if wanted else _remove(command, table, runner)
+        for command, table, wanted in _tables(nat)
+    ]
+    return any(changed)
 
 
 def remove_rules(runner: Runner) -> bool:
     """Take away our chains and jumps, nothing else; returns whether anything was changed."""
-    changed = False
-    for table, (built_in, ours) in CHAINS.items():
-        present = _saved(table, runner)
-        if _jump(table) in present:
-            _iptables(["iptables", "--wait", "5", "-t", table, "-D", built_in, "-j", ours], runner)
-            changed = True
-        if ":%s" % ours in {line.split(" ")[0] for line in present}:
-            for verb in ("-F", "-X"):
-                _iptables(["iptables", "--wait", "5", "-t", table, verb, ours], runner)
-            changed = True
-    return changed
+    changed = [_remove(command, table, runner) for command in COMMANDS for table in CHAINS]
+    return any(changed)
+
+
+def _tables(nat: Nat) -> t.Iterator[t.Tuple[str, str, t.Tuple[str, ...]]]:
+    for command in COMMANDS:
+        for table, wanted in rules(nat, command).items():
+            yield command, table, wanted
+
+
+def _put(command: str, table: str, wanted: t.Tuple[str, ...], runner: Runner) -> bool:
+    ours = CHAINS[table][1]
+    present = _saved(command, table, runner)
+    jump_there = _jump(table) in present
+    if jump_there and tuple(line for line in present if line.startswith("-A %s " % ours)) == wanted:
+        return False
+    # With --noflush, naming a chain of one's own empties that chain and no other.
+    jump = (
+        () if jump_there else (_jump(table) if table == "nat" else _jump(table).replace("-A FORWARD", "-I FORWARD 1"),)
+    )
+    script = "\n".join(("*%s" % table, ":%s - [0:0]" % ours, *wanted, *jump, "COMMIT", ""))
+    _run(["%s-restore" % command, "--noflush", "--wait", "5"], runner, stdin=script)
+    return True
+
+
+def _remove(command: str, table: str, runner: Runner) -> bool:
+    built_in, ours = CHAINS[table]
+    found = _ours(command, table, runner)
+    if _jump(table) in found:
+        _run([command, "--wait", "5", "-t", table, "-D", built_in, "-j", ours], runner)
+    if any(line.startswith(":") for line in found):
+        for verb in ("-F", "-X"):
+            _run([command, "--wait", "5", "-t", table, verb, ours], runner)
+    return bool(found)
+
+
+def _ours(command: str, table: str, runner: Runner) -> t.List[str]:
+    """Our jump and the line that declares our chain, where they are."""
+    if command == "ip6tables" and runner(["ip6tables-save", "-t", table], timeout=TIMEOUT)[0]:
+        return []  # a host without IPv6 has none of our rules in it
+    return [
+        line
+        for line in _saved(command, table, runner)
+        if line == _jump(table) or line.startswith(":%s " % CHAINS[table][1])
+    ]
 
 
 def _jump(table: str) -> str:
     return "-A %s -j %s" % CHAINS[table]
 
 
-def _saved(table: str, runner: Runner) -> t.List[str]:
-    return [line.strip() for line in _iptables(["iptables-save", "-t", table], runner).splitlines()]
+def _saved(command: str, table: str, runner: Runner) -> t.List[str]:
+    return [line.strip() for line in _run(["%s-save" % command, "-t", table], runner).splitlines()]
 
 
-def _iptables(argv: t.List[str], runner: Runner, stdin: str = "") -> str:
+def _run(argv: t.List[str], runner: Runner, stdin: str = "") -> str:
     code, out, err = runner(argv, timeout=TIMEOUT, stdin=stdin)
     if code:
         remedy = "is iptables installed, and does this user have CAP_NET_ADMIN?"
@@ -121,14 +161,20 @@ def _iptables(argv: t.List[str], runner: Runner, stdin: str = "") -> str:
 
 
 def read_sysctl(name: str, proc: str = PROC) -> str:
-    """A sysctl's value, e.g. of ``net.ipv4.ip_forward``; empty when the kernel has no such one."""
-    return _read(os.path.join(proc, "sys", *name.split(".")))
+    """A sysctl's value, e.g. of ``net/ipv4/ip_forward``; empty when the kernel has no such one."""
+    return _read(os.path.join(proc, "sys", name))
 
 
-def sysctls(interface: str) -> t.Dict[str, str]:
-    """What a NAT node needs, as the role's file sets it at boot; keys are paths, since an interface may have a dot in its name."""
+def sysctls(nat: Nat) -> t.Dict[str, str]:
+    """What a NAT node needs, in order, as the role's file sets it at boot; keys are paths, since an interface may have a dot in its name."""
     # Loose: answers may come back by another path than the one the request took.
-    return {"net/ipv4/ip_forward": "1", "net/ipv4/conf/%s/rp_filter" % interface: "2"}
+    values = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/%s/rp_filter" % nat.interface: "2"}
+    if nat.has_ipv6:
+        # First: a VPC's default route comes by router advertisement, and a kernel that begins to forward drops what it learned so (and
+        # learns nothing more) on every interface where accept_ra is not 2.
+        values["net/ipv6/conf/%s/accept_ra" % nat.interface] = "2"
+        values["net/ipv6/conf/all/forwarding"] = "1"
+    return values
 
 
 def write_sysctls(values: t.Mapping[str, str], proc: str = PROC) -> bool:
@@ -147,11 +193,13 @@ def write_sysctls(values: t.Mapping[str, str], proc: str = PROC) -> bool:
 
 
 def forwarded_packets(proc: str = PROC) -> int:
-    """IPv4 packets that this host has forwarded since it booted; 0 when that is not known."""
+    """Packets of both families that this host has forwarded since it booted; 0 when that is not known."""
     rows = [line.split() for line in _read(os.path.join(proc, "net", "snmp")).splitlines() if line.startswith("Ip:")]
-    if len(rows) != 2 or "ForwDatagrams" not in rows[0]:
-        return 0
-    return int(rows[1][rows[0].index("ForwDatagrams")])
+    four = int(rows[1][rows[0].index("ForwDatagrams")]) if len(rows) == 2 and "ForwDatagrams" in rows[0] else 0
+    counters = dict(
+        line.split()[:2] for line in _read(os.path.join(proc, "net", "snmp6")).splitlines() if len(line.split()) > 1
+    )
+    return four + int(counters.get("Ip6OutForwDatagrams", 0))
 
 
 def interface_problem(interface: str, sys_class_net: str = SYS_CLASS_NET) -> str:
@@ -177,9 +225,29 @@ def default_routes(proc: str = PROC) -> t.List[str]:
     ]
 
 
+def ipv6_default_routes(proc: str = PROC) -> t.List[str]:
+    """The interfaces that IPv6 default routes leave by."""
+    rows = [line.split() for line in _read(os.path.join(proc, "net", "ipv6_route")).splitlines()]
+    return [
+        fields[9]
+        for fields in rows
+        if len(fields) > 9 and fields[0] == "0" * 32 and fields[1] == "00" and not int(fields[8], 16) & RTF_REJECT
+    ]
+
+
+def ipv6_addresses(interface: str, proc: str = PROC) -> t.List[str]:
+    """The usable IPv6 addresses of an interface beyond its link, as the kernel writes them: 32 digits."""
+    rows = [line.split() for line in _read(os.path.join(proc, "net", "if_inet6")).splitlines()]
+    return [
+        fields[0]
+        for fields in rows
+        if len(fields) > 5 and fields[5] == interface and fields[3] == "00" and not int(fields[4], 16) & IFA_F_UNUSABLE
+    ]
+
+
 def conntrack_fill(proc: str = PROC) -> float:
     """How full the connection tracking table is, 0 to 1; 0 where the kernel does not track."""
-    count, most = (read_sysctl("net.netfilter.nf_conntrack_%s" % name, proc) for name in ("count", "max"))
+    count, most = (read_sysctl("net/netfilter/nf_conntrack_%s" % name, proc) for name in ("count", "max"))
     return int(count) / int(most) if count.isdigit() and most.isdigit() and int(most) else 0.0
 
 

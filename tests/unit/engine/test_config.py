@@ -94,12 +94,20 @@ def test_null_means_left_out():
 
 def test_destinations_are_canonical():
     # EC2 stores the canonical form: a re-read must find it again.
-    config = configuration.parse(having(destinations=["10.1.2.3/8", "::/0", "2001:DB8::1/32", "pl-0123abcd"]))
+    raw = having(destinations=["10.1.2.3/8", "::/0", "2001:DB8::1/32", "pl-0123abcd"], sources=DUAL)
+    config = configuration.parse(raw)
     assert config.destinations == ("10.0.0.0/8", "::/0", "2001:db8::/32", "pl-0123abcd")
 
 
+@pytest.mark.parametrize(("given", "mode"), [({}, "masquerade"), ({"ipv6": "forward"}, "forward")])
+def test_ipv6_sources(given, mode):
+    config = configuration.parse(having(sources=DUAL, **given))
+    assert config.nat == configuration.Nat(("10.0.0.0/16", "2001:db8:0:100::/56", "fd00:1::/48"), "ens5", mode)
+    assert config.nat.has_ipv6 and not configuration.parse(LEAST).nat.has_ipv6
+
+
 def test_claims_are_tables_times_destinations():
-    config = configuration.parse(having(destinations=["0.0.0.0/0", "::/0"], nodes__1__route_tables=[]))
+    config = configuration.parse(having(destinations=["0.0.0.0/0", "::/0"], sources=DUAL, nodes__1__route_tables=[]))
     assert config.claims == (Claim(TABLE_A, "0.0.0.0/0", "nat-a"), Claim(TABLE_A, "::/0", "nat-a"))
 
 
@@ -123,6 +131,8 @@ def test_required_of_a_node(key):
     assert str(error) == "nodes[0].%s: is missing (got None); set it" % key
 
 
+DUAL = ["10.0.0.0/16", "2001:DB8:0:100::1/56", "fd00:1::/48"]
+
 # Changes, the key refused, the value shown, words of the problem, words of the remedy.
 REFUSALS = [
     ({"cluster": 7}, "cluster", 7, "must be a string", "put it in quotes"),
@@ -138,7 +148,14 @@ REFUSALS = [
     ({"destinations": []}, "destinations", [], "is empty", "0.0.0.0/0"),
     ({"destinations": ["::/0", "::0/0"]}, "destinations", "::/0", "appears twice", "once"),
     ({"sources": ["10.0.0.0/33"]}, "sources", "10.0.0.0/33", "is not a network", "write e.g."),
-    ({"sources": ["2001:db8::/32"]}, "sources", "2001:db8::/32", "is not an IPv4 network", "IPv4"),
+    ({"sources": ["2001:db8::/32"]}, "sources", "2001:db8::/32", "hold no IPv4 network", "add the VPC's"),
+    ({"sources": ["0.0.0.0/0"]}, "sources", "0.0.0.0/0", "is the whole internet", "of your VPC"),
+    ({"sources": ["10.0.0.0/16", "::/0"]}, "sources", "::/0", "is the whole internet", "of your VPC"),
+    ({"sources": ["10.0.0.0/16", "fe80::/10"]}, "sources", "fe80::/10", "neither global", "VPC's IPv6 network"),
+    ({"sources": ["10.0.0.0/16", "::ffff:0:0/96"]}, "sources", "::ffff:0:0/96", "neither global", "VPC's IPv6"),
+    ({"destinations": ["0.0.0.0/0", "::/0"]}, "destinations", "::/0", "sources hold no IPv6 network", "to sources"),
+    ({"ipv6": "nat66"}, "ipv6", "nat66", "is unknown", "masquerade, forward"),
+    ({"ipv6": "forward"}, "ipv6", "forward", "no IPv6 network to forward", "leave this out"),
     ({"sources": []}, "sources", [], "is empty", "10.0.0.0/16"),
     ({"nodes": {}}, "nodes", {}, "must be a list", "architecture.md"),
     ({"nodes": ["nat-a"]}, "nodes[0]", "nat-a", "must be an object", "architecture.md"),

@@ -12,11 +12,14 @@ from dataclasses import replace
 import pytest
 
 from nat_failover import forwarding
-from nat_failover.forwarding import Facts, InternetCheck, from_here, judge_facts
+from nat_failover.config import Nat
+from nat_failover.forwarding import Facts, InternetCheck, Ipv6Facts, from_here, judge_facts, mendable
 from nat_failover.probes import Prober
+from nat_failover.repair import RULES, SYSCTLS
 from nat_failover.targets import parse
 
 FINE = Facts("1", "", "ens5", ("ens5",), "", 0.1, False)
+FINE6 = Ipv6Facts("1", "2", ("ens5",), True)
 
 
 def test_all_facts_are_good():
@@ -41,12 +44,56 @@ def test_each_fact_alone_fails(change, words):
     assert judge_facts(replace(FINE, **change)) == words
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ""),
+        ({"accept_ra": "0"}, ""),  # somebody else reads advertisements, and the route is there
+        ({"forwarding": "0"}, "ipv6 forwarding=0"),
+        ({"forwarding": ""}, "ipv6 forwarding=unreadable"),
+        ({"addressed": False}, "interface ens5 has no IPv6 address"),
+        ({"default_routes": ("lo",)}, "no IPv6 default route by interface ens5"),
+        ({"default_routes": (), "accept_ra": "1"}, "no IPv6 default route by interface ens5 (accept_ra=1)"),
+    ],
+)
+def test_each_fact_of_ipv6_alone_fails(change, words):
+    assert judge_facts(replace(FINE, ipv6=replace(FINE6, **change))) == words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ()),
+        ({"ip_forward": "0"}, (SYSCTLS,)),
+        ({"rules_problem": "no rule"}, (RULES,)),
+        ({"ip_forward": "0", "rules_problem": "no rule"}, (SYSCTLS, RULES)),
+        ({"default_routes": ()}, ()),
+        ({"ipv6": FINE6}, ()),
+        ({"ipv6": replace(FINE6, forwarding="0")}, (SYSCTLS,)),
+        ({"ipv6": replace(FINE6, accept_ra="1", default_routes=())}, (SYSCTLS,)),
+        ({"ipv6": replace(FINE6, accept_ra="0")}, ()),  # not ours to change while the route is there
+        ({"ipv6": replace(FINE6, default_routes=())}, ()),  # waits for the next advertisement
+        ({"ipv6": replace(FINE6, addressed=False)}, ()),
+    ],
+)
+def test_what_can_be_mended(change, words):
+    assert mendable(replace(FINE, **change)) == words
+
+
+def test_ipv6_is_looked_at_where_it_is_asked_for():
+    assert forwarding.gather_facts(Nat(("10.0.0.0/16",), "lo"), "", False).ipv6 is None
+    dual = Nat(("10.0.0.0/16", "fd00::/8"), "lo")
+    assert not forwarding.gather_facts(dual, "", False).ipv6.addressed, "lo has none but its own"
+    assert forwarding.gather_facts(replace(dual, ipv6="forward"), "", False).ipv6.addressed, "needs no address"
+
+
 def test_rules_that_cannot_be_read_are_no_proof():
     def runner(argv, *, timeout, stdin=""):
         return 127, "", "iptables-save: not found"
 
-    problem = forwarding.rules_problem("ens5", ["10.0.0.0/16"], runner)
-    assert "iptables-save failed (127)" in forwarding.gather_facts("ens5", problem, False).rules_problem
+    nat = Nat(("10.0.0.0/16",), "ens5")
+    problem = forwarding.rules_problem(nat, runner)
+    assert "iptables-save failed (127)" in forwarding.gather_facts(nat, problem, False).rules_problem
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nat_failover import canary, forwarding, notices, proof, system
+from nat_failover.config import Nat
 from nat_failover.proof import Proof
 from nat_failover.repair import MOST
 from nat_failover.targets import TCP, Target
@@ -32,8 +33,7 @@ class World:
         (tmp_path / "repair").touch()
         self.config = types.SimpleNamespace(
             canary=settings,
-            interface="ens5",
-            sources=("10.0.0.0/16",),
+            nat=Nat(("10.0.0.0/16",), "ens5"),
             mode="full",
             repair_socket=str(tmp_path / "repair"),
         )
@@ -61,8 +61,8 @@ class World:
     def hush(self):
         self.quiet += 1
 
-    def facts(self, interface, problem, check):
-        return forwarding.Facts(self.ip_forward, "", interface, (interface,), problem, 0.0, check)
+    def facts(self, nat, problem, check):
+        return forwarding.Facts(self.ip_forward, "", nat.interface, (nat.interface,), problem, 0.0, check)
 
     async def ask(self, target, timeout):
         if not self.canary_there:

@@ -9,9 +9,11 @@ import types
 import pytest
 
 from nat_failover import repair, system
+from nat_failover.config import Nat
 from nat_failover.repair import MOST, RULES, SYSCTLS, WINDOW, Mender
 
-CONFIG = types.SimpleNamespace(sources=("10.0.0.0/16",), interface="ens5.7")
+CONFIG = types.SimpleNamespace(nat=Nat(("10.0.0.0/16",), "ens5.7"))
+DUAL = types.SimpleNamespace(nat=Nat(("10.0.0.0/16", "2001:db8::/56"), "ens5.7"))
 
 
 def no_runner(argv, *, timeout, stdin=""):
@@ -20,10 +22,16 @@ def no_runner(argv, *, timeout, stdin=""):
 
 @pytest.fixture
 def proc(tmp_path):
-    for key, value in {"net/ipv4/ip_forward": "0\n", "net/ipv4/conf/ens5.7/rp_filter": "1\n"}.items():
+    found = {
+        "net/ipv4/ip_forward": "0",
+        "net/ipv4/conf/ens5.7/rp_filter": "1",
+        "net/ipv6/conf/ens5.7/accept_ra": "1",
+        "net/ipv6/conf/all/forwarding": "0",
+    }
+    for key, value in found.items():
         path = tmp_path / "sys" / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(value, encoding="ascii")
+        path.write_text(value + "\n", encoding="ascii")
     return tmp_path
 
 
@@ -32,6 +40,14 @@ def test_sysctls_are_set_once(proc):
     assert (proc / "sys/net/ipv4/ip_forward").read_text(encoding="ascii") == "1"
     assert (proc / "sys/net/ipv4/conf/ens5.7/rp_filter").read_text(encoding="ascii") == "2"
     assert repair.answer(SYSCTLS, CONFIG, no_runner, str(proc)) == "nothing to mend"
+
+
+def test_sysctls_of_ipv6_are_set_where_it_is_asked_for(proc):
+    repair.answer(SYSCTLS, CONFIG, no_runner, str(proc))
+    assert (proc / "sys/net/ipv6/conf/all/forwarding").read_text(encoding="ascii") == "0\n"
+    assert repair.answer(SYSCTLS, DUAL, no_runner, str(proc)) == "mended"
+    assert (proc / "sys/net/ipv6/conf/all/forwarding").read_text(encoding="ascii") == "1"
+    assert (proc / "sys/net/ipv6/conf/ens5.7/accept_ra").read_text(encoding="ascii") == "2"
 
 
 def test_what_cannot_be_mended_is_one_line(tmp_path):
@@ -49,7 +65,7 @@ def test_rules(monkeypatch):
     asked = []
     monkeypatch.setattr(system, "apply_rules", lambda *args: bool(asked.append(args)) or True)
     assert repair.answer(RULES, CONFIG, no_runner) == "mended"
-    assert asked == [(CONFIG.sources, CONFIG.interface, no_runner)]
+    assert asked == [(CONFIG.nat, no_runner)]
 
 
 # --- the asking side ---------------------------------------------------------------------------------------------------------------

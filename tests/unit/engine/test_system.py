@@ -4,43 +4,63 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
 
 from nat_failover import system
+from nat_failover.config import Nat
 from nat_failover.errors import NatFailoverError
 
-SOURCES = ["10.0.0.0/16", "172.16.0.0/12"]
+NAT = Nat(("10.0.0.0/16", "172.16.0.0/12"), "ens5")
+BOTH = Nat(("10.0.0.0/16", "fd00:1::/48", "2001:db8::/56"), "ens5")
+ROUTED = replace(BOTH, ipv6="forward")
 
 
 class Iptables:
-    """Keeps rules as iptables-save prints them."""
+    """Keeps the rules of both families as iptables-save and ip6tables-save print them."""
 
     def __init__(self):
-        self.tables = {"nat": {"POSTROUTING": []}, "filter": {"FORWARD": ["-A FORWARD -s 192.0.2.1/32 -j DROP"]}}
+        self.families = {
+            family: {"nat": {"POSTROUTING": []}, "filter": {"FORWARD": ["-A FORWARD -s %s -j DROP" % stranger]}}
+            for family, stranger in (("iptables", "192.0.2.1/32"), ("ip6tables", "2001:db8:ff::1/128"))
+        }
         self.ran = []
         self.broken = ""
+        self.lacking = ()  # commands that are not installed
+
+    @property
+    def tables(self):
+        return self.families["iptables"]
+
+    @property
+    def tables6(self):
+        return self.families["ip6tables"]
 
     def __call__(self, argv, *, timeout, stdin=""):
         self.ran.append(argv[0])
         if self.broken:
             return 4, "", self.broken
-        if argv[0] == "iptables-save":
-            chains = self.tables[argv[2]]
+        if argv[0] in self.lacking:
+            return 127, "", "%s: No such file or directory" % argv[0]
+        family, _dash, what = argv[0].partition("-")
+        if what == "save":
+            chains = self.families[family][argv[2]]
             heads = [":%s ACCEPT [0:0]" % chain for chain in chains]
             return (
                 0,
                 "\n".join(["*" + argv[2], *heads, *(rule for rules in chains.values() for rule in rules), "COMMIT"]),
                 "",
             )
-        if argv[0] == "iptables-restore":
+        if what == "restore":
             assert "--noflush" in argv, "rules of others must stay"
-            self._restore(stdin.splitlines())
+            self._restore(self.families[family], stdin.splitlines())
             return 0, "", ""
-        return self._command(argv[argv.index("-t") + 1 :])
+        return self._command(self.families[family], argv[argv.index("-t") + 1 :])
 
-    def _restore(self, lines):
-        chains = self.tables[lines[0][1:]]
+    @staticmethod
+    def _restore(tables, lines):
+        chains = tables[lines[0][1:]]
         for line in lines[1:]:
             if line.startswith(":"):
                 chains[line[1:].split()[0]] = []
@@ -50,8 +70,9 @@ class Iptables:
                 _insert, chain, _position, *rest = line.split()
                 chains[chain].insert(0, " ".join(["-A", chain, *rest]))
 
-    def _command(self, words):
-        chains, verb, chain = self.tables[words[0]], words[1], words[2]
+    @staticmethod
+    def _command(tables, words):
+        chains, verb, chain = tables[words[0]], words[1], words[2]
         if verb == "-D":
             chains[chain].remove(" ".join(["-A", chain, *words[3:]]))
         elif verb == "-F":
@@ -67,29 +88,87 @@ def iptables():
 
 
 def test_applied_once_and_then_left_alone(iptables):
-    assert "no jump from POSTROUTING" in system.missing_rules(SOURCES, "ens5", iptables)
-    assert system.apply_rules(SOURCES, "ens5", iptables) is True
-    assert system.missing_rules(SOURCES, "ens5", iptables) == ""
-    assert system.apply_rules(SOURCES, "ens5", iptables) is False
+    assert "no jump from POSTROUTING" in system.missing_rules(NAT, iptables)
+    assert system.apply_rules(NAT, iptables) is True
+    assert system.missing_rules(NAT, iptables) == ""
+    assert system.apply_rules(NAT, iptables) is False
     assert iptables.ran.count("iptables-restore") == 2, "one a table"
 
 
 def test_masquerade_is_for_the_sources_going_out_and_not_among_them(iptables):
-    rules = system.rules(SOURCES, "ens5")["nat"]
+    rules = system.rules(NAT)["nat"]
     assert rules[0] == "-A NAT-FAILOVER-POSTROUTING -d 10.0.0.0/16 -j RETURN"
     assert rules[-1] == "-A NAT-FAILOVER-POSTROUTING -s 172.16.0.0/12 -o ens5 -j MASQUERADE"
 
 
 def test_our_jump_comes_before_a_drop_of_others_and_theirs_stays(iptables):
-    system.apply_rules(SOURCES, "ens5", iptables)
+    system.apply_rules(NAT, iptables)
     assert iptables.tables["filter"]["FORWARD"] == [
         "-A FORWARD -j NAT-FAILOVER-FORWARD",
         "-A FORWARD -s 192.0.2.1/32 -j DROP",
     ]
 
 
-def test_ipv6_sources_are_not_for_iptables():
-    assert "fd00" not in str(system.rules(["10.0.0.0/16", "fd00::/8"], "ens5"))
+def test_each_family_has_its_own_rules():
+    assert ":" not in str([rule for rules in system.rules(BOTH).values() for rule in rules])
+    assert system.rules(BOTH) == system.rules(replace(NAT, sources=("10.0.0.0/16",)))
+    six = system.rules(BOTH, "ip6tables")
+    assert six["nat"] == (
+        "-A NAT-FAILOVER-POSTROUTING -d fd00:1::/48 -j RETURN",
+        "-A NAT-FAILOVER-POSTROUTING -d 2001:db8::/56 -j RETURN",
+        "-A NAT-FAILOVER-POSTROUTING -s fd00:1::/48 -o ens5 -j MASQUERADE",
+        "-A NAT-FAILOVER-POSTROUTING -s 2001:db8::/56 -o ens5 -j MASQUERADE",
+    )
+    assert [rule.replace("fd00:1::/48", "10.0.0.0/16") for rule in six["filter"] if "2001" not in rule] == list(
+        system.rules(BOTH)["filter"]
+    ), "the same for both families"
+
+
+def test_what_is_only_forwarded_keeps_its_address_and_its_flows():
+    six = system.rules(ROUTED, "ip6tables")
+    assert six["nat"] == ()
+    assert "-A NAT-FAILOVER-FORWARD -s 2001:db8::/56 -o ens5 -j ACCEPT" in six["filter"]
+    assert "REJECT" not in str(six), "a flow of the other node goes on here"
+    assert system.rules(ROUTED) == system.rules(BOTH), "IPv4 is masqueraded all the same"
+
+
+@pytest.mark.parametrize("nat", [BOTH, ROUTED], ids=["masquerade", "forward"])
+def test_both_families_are_applied_once_and_looked_at(iptables, nat):
+    assert system.apply_rules(nat, iptables) is True
+    assert system.apply_rules(nat, iptables) is False
+    assert system.missing_rules(nat, iptables) == system.left_over_rules(nat, iptables) == ""
+    assert iptables.tables6["filter"]["FORWARD"][0] == "-A FORWARD -j NAT-FAILOVER-FORWARD"
+    iptables.tables6["filter"]["FORWARD"].pop(0)
+    assert system.missing_rules(nat, iptables) == "ip6tables -t filter: no jump from FORWARD to NAT-FAILOVER-FORWARD"
+    assert system.apply_rules(nat, iptables) is True
+    assert system.missing_rules(nat, iptables) == ""
+
+
+def test_looking_costs_nothing_for_a_family_without_sources(iptables):
+    system.apply_rules(NAT, iptables)
+    iptables.ran.clear()
+    assert system.missing_rules(NAT, iptables) == ""
+    assert iptables.ran == ["iptables-save"] * 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(BOTH, NAT), (BOTH, ROUTED), (ROUTED, NAT)])
+def test_what_is_not_asked_for_any_more_is_seen_and_goes(iptables, before, after):
+    system.apply_rules(before, iptables)
+    assert "is not asked for any more" in system.left_over_rules(after, iptables)
+    assert system.apply_rules(after, iptables) is True
+    assert system.left_over_rules(after, iptables) == ""
+    other = Iptables()
+    system.apply_rules(after, other)
+    assert iptables.families == other.families
+
+
+def test_without_ip6tables_ipv4_works_and_ipv6_is_an_error(iptables):
+    iptables.lacking = ("ip6tables", "ip6tables-save", "ip6tables-restore")
+    assert system.apply_rules(NAT, iptables) is True
+    assert system.left_over_rules(NAT, iptables) == ""
+    with pytest.raises(NatFailoverError, match=r"ip6tables-save failed \(127\)"):
+        system.apply_rules(BOTH, iptables)
+    assert system.remove_rules(iptables) is True
 
 
 @pytest.mark.parametrize(
@@ -106,29 +185,30 @@ def test_ipv6_sources_are_not_for_iptables():
     ],
 )
 def test_whatever_is_missing_is_named_and_mended(iptables, spoil, words):
-    system.apply_rules(SOURCES, "ens5", iptables)
+    system.apply_rules(NAT, iptables)
     spoil(iptables.tables)
-    assert words in system.missing_rules(SOURCES, "ens5", iptables)
-    assert system.apply_rules(SOURCES, "ens5", iptables) is True
-    assert system.missing_rules(SOURCES, "ens5", iptables) == ""
+    assert words in system.missing_rules(NAT, iptables)
+    assert system.apply_rules(NAT, iptables) is True
+    assert system.missing_rules(NAT, iptables) == ""
 
 
 def test_another_interface_is_another_set_of_rules(iptables):
-    system.apply_rules(SOURCES, "eth0", iptables)
-    assert "ens5" in system.missing_rules(SOURCES, "ens5", iptables)
+    system.apply_rules(replace(NAT, interface="eth0"), iptables)
+    assert "ens5" in system.missing_rules(NAT, iptables)
 
 
-def test_removed_without_a_trace_and_without_touching_others(iptables):
-    system.apply_rules(SOURCES, "ens5", iptables)
+@pytest.mark.parametrize("nat", [NAT, BOTH])
+def test_removed_without_a_trace_and_without_touching_others(iptables, nat):
+    system.apply_rules(nat, iptables)
     assert system.remove_rules(iptables) is True
-    assert iptables.tables == Iptables().tables
+    assert iptables.families == Iptables().families
     assert system.remove_rules(iptables) is False
 
 
 def test_a_failing_iptables_is_one_error_with_a_remedy(iptables):
     iptables.broken = "Permission denied (you must be root)\n"
     with pytest.raises(NatFailoverError, match=r"iptables-save failed \(4\): Permission denied .*CAP_NET_ADMIN"):
-        system.missing_rules(SOURCES, "ens5", iptables)
+        system.missing_rules(NAT, iptables)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------------------
@@ -141,8 +221,26 @@ def write(path, text):
 
 def test_sysctls(tmp_path):
     write(tmp_path / "sys/net/ipv4/ip_forward", "1\n")
-    assert system.read_sysctl("net.ipv4.ip_forward", str(tmp_path)) == "1"
-    assert system.read_sysctl("net.ipv4.nothing", str(tmp_path)) == ""
+    assert system.read_sysctl("net/ipv4/ip_forward", str(tmp_path)) == "1"
+    assert system.read_sysctl("net/ipv4/nothing", str(tmp_path)) == ""
+
+
+def test_router_advertisements_are_accepted_before_forwarding_begins():
+    """The other way round the kernel forgets the default route that it learned from one."""
+    assert list(system.sysctls(NAT)) == ["net/ipv4/ip_forward", "net/ipv4/conf/ens5/rp_filter"]
+    assert list(system.sysctls(BOTH).items())[2:] == [
+        ("net/ipv6/conf/ens5/accept_ra", "2"),
+        ("net/ipv6/conf/all/forwarding", "1"),
+    ]
+    assert system.sysctls(ROUTED) == system.sysctls(BOTH)
+
+
+def test_forwarded_packets_of_both_families(tmp_path):
+    assert system.forwarded_packets(str(tmp_path)) == 0
+    write(tmp_path / "net/snmp", "Ip: Forwarding DefaultTTL ForwDatagrams\nIp: 1 64 40\n")
+    assert system.forwarded_packets(str(tmp_path)) == 40
+    write(tmp_path / "net/snmp6", "Ip6InReceives                   \t9\nIp6OutForwDatagrams             \t2\n")
+    assert system.forwarded_packets(str(tmp_path)) == 42
 
 
 @pytest.mark.parametrize(
@@ -169,6 +267,33 @@ def test_default_routes(tmp_path):
     write(tmp_path / "net/route", head + "\n".join(lines) + "\n")
     assert system.default_routes(str(tmp_path)) == ["ens5"]
     assert system.default_routes(str(tmp_path / "nowhere")) == []
+
+
+def test_ipv6_default_routes(tmp_path):
+    """As /proc/net/ipv6_route prints them: what the kernel has on lo rejects."""
+    zero, gateway = "0" * 32, "fe80000000000000" + "0" * 15 + "1"
+    rows = [
+        (zero, "00", "00000400", "00000003", "ens5"),
+        (zero, "00", "ffffffff", "00200200", "lo"),
+        ("2001" + "0" * 28, "20", "00000400", "00000003", "ens6"),
+    ]
+    lines = [
+        "%s %s %s 00 %s %s 00000001 00000000 %s %s" % (to, length, zero, gateway, metric, flags, device.rjust(8))
+        for to, length, metric, flags, device in rows
+    ]
+    write(tmp_path / "net/ipv6_route", "\n".join(lines) + "\n")
+    assert system.ipv6_default_routes(str(tmp_path)) == ["ens5"]
+    assert system.ipv6_default_routes(str(tmp_path / "nowhere")) == []
+
+
+def test_ipv6_addresses(tmp_path):
+    """As /proc/net/if_inet6 prints them: address, index, length, scope, flags, name."""
+    address = "20010db8" + "0" * 24
+    for scope, flags, name in (("20", "80", "ens5"), ("00", "40", "ens5"), ("00", "88", "ens5"), ("00", "80", "ens6")):
+        write(tmp_path / "net/if_inet6", "%s 02 40 %s %s %s\n" % (address, scope, flags, name.rjust(8)))
+        assert system.ipv6_addresses("ens5", str(tmp_path)) == [], (scope, flags, name)
+    write(tmp_path / "net/if_inet6", "%s 02 80 00 00     ens5\n" % address)
+    assert system.ipv6_addresses("ens5", str(tmp_path)) == [address]
 
 
 @pytest.mark.parametrize(("count", "most", "fill"), [("50", "200", 0.25), ("", "", 0.0), ("5", "0", 0.0)])
