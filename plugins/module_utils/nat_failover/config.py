@@ -91,6 +91,10 @@ class Nat:
     def has_ipv6(self) -> bool:
         return any(_is_ipv6(source) for source in self.sources)
 
+    @property
+    def sources4(self) -> t.Tuple[str, ...]:
+        return tuple(source for source in self.sources if not _is_ipv6(source))
+
 
 @dataclass(frozen=True)
 class Ec2Settings:
@@ -256,7 +260,7 @@ def parse(raw: t.Any) -> Config:
         returns=_return(reader.section("return")),
         fence=_fence(reader.section("fence")),
         self_check=checks,
-        canary=_canary(reader.section("canary"), nat.sources, checks, runtime_directory),
+        canary=_canary(reader.section("canary"), nat.sources4, checks, runtime_directory),
         ec2=_ec2(reader.section("ec2")),
         unseen_after=reader.number("unseen_after_s", 10, 1, 600),
         unmanaged_after=reader.number("unmanaged_after_s", 60, 5, 3600),

@@ -106,6 +106,11 @@ def test_ipv6_sources(given, mode):
     assert config.nat.has_ipv6 and not configuration.parse(LEAST).nat.has_ipv6
 
 
+def test_the_canary_is_of_the_first_ipv4_source():
+    config = configuration.parse(having(sources=["2001:db8::/56", "10.0.0.0/16"]))
+    assert config.canary.address == "10.0.255.255"
+
+
 def test_claims_are_tables_times_destinations():
     config = configuration.parse(having(destinations=["0.0.0.0/0", "::/0"], sources=DUAL, nodes__1__route_tables=[]))
     assert config.claims == (Claim(TABLE_A, "0.0.0.0/0", "nat-a"), Claim(TABLE_A, "::/0", "nat-a"))
