@@ -86,7 +86,14 @@ class Cloud:
         routes = {claim: self._view(state, claim, began) for claim in claims}
         instances = {
             name: InstanceView(
-                state.instances[name], interface(name), "10.0.0.%d" % index, state.tags[name], began, False
+                state.instances[name],
+                interface(name),
+                "10.0.0.%d" % index,
+                state.tags[name],
+                began,
+                False,
+                None,
+                "i-%017x" % (index + 1),
             )
             for index, name in enumerate(self.names)
         }

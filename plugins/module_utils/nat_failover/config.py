@@ -312,7 +312,7 @@ def _node(index: int, raw: t.Any) -> Node:
     witness = reader.flag("witness", False)
     node = Node(
         name=reader.text("name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
-        instance_id=reader.text("instance_id", pattern="i" + ID),
+        instance_id=reader.text("instance_id", "", pattern="(i" + ID + ")?"),
         route_tables=tuple(reader.texts("route_tables", [] if witness else None, pattern="rtb" + ID)),
         address=address or None,
         witness=witness,
@@ -448,7 +448,9 @@ def _check_nodes(config: Config) -> None:
         )
     _refuse_duplicates("nodes[].name", names, "give each node a name of its own")
     _refuse_duplicates(
-        "nodes[].instance_id", [node.instance_id for node in config.nodes], "each node is an instance of its own"
+        "nodes[].instance_id",
+        [node.instance_id for node in config.nodes if node.instance_id],
+        "each node is an instance of its own",
     )
     _refuse_duplicates(
         "nodes[].address",

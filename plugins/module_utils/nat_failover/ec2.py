@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 import typing as t
 
-from . import lean
+from . import discovery, lean
 from .errors import Ec2Error, NatFailoverError
 from .model import (
     ROUTE_MISSING,
     ROUTE_NO_TABLE,
+    TAG_CLUSTER,
     TAG_DRAINED,
     TAG_FENCE,
     TAG_FLARE,
@@ -161,33 +163,48 @@ class Ec2:
                 )
         return {table["RouteTableId"]: table.get("Routes", []) for answer in answers for table in answer["RouteTables"]}
 
-    def describe_instances(self, nodes: t.Iterable[Node], strict: bool = False) -> t.Dict[str, InstanceView]:
-        """DescribeInstances, by node name. An instance unknown to EC2 is ``terminated``, or with ``strict`` an error that names it."""
+    def describe_instances(
+        self, nodes: t.Iterable[Node], strict: bool = False, cluster: str = ""
+    ) -> t.Dict[str, InstanceView]:
+        """Each node's instance by ``discovery.choose``. One without is ``terminated``, or with ``strict`` an error that names it."""
         nodes = tuple(nodes)
         began = self._clock()
-        try:
-            found = self._instances([node.instance_id for node in nodes])
-        except Ec2Error as error:
-            if strict or error.code != "InvalidInstanceID.NotFound":
-                raise
-            # One unknown id spoils the whole call: ask one by one.
-            found = {}
-            for node in nodes:
-                try:
-                    found.update(self._instances([node.instance_id]))
-                except Ec2Error as single:
-                    if single.code != "InvalidInstanceID.NotFound":
-                        raise
-        gone = InstanceView("terminated", None, None, {}, began)
-        return {
-            node.name: _instance_view(found[node.instance_id], began) if node.instance_id in found else gone
-            for node in nodes
-        }
+        found = self.find_instances(nodes, cluster)
+        chosen, _roster = discovery.choose(nodes, cluster, found, discovery.Roster(), began)
+        unknown = [node.instance_id or node.name for node in nodes if not chosen[node.name].instance_id]
+        if unknown and strict:
+            raise self._error(
+                "DescribeInstances",
+                ", ".join(unknown),
+                "InvalidInstanceID.NotFound",
+                "there is no such instance in this region",
+            )
+        return chosen
 
-    def _instances(self, ids: t.List[str]) -> t.Dict[str, t.Any]:
-        answer = self._read("DescribeInstances", ", ".join(ids), "Reservations", InstanceIds=ids)
+    def find_instances(self, nodes: t.Iterable[Node], cluster: str) -> t.Dict[str, InstanceView]:
+        """DescribeInstances, by instance id: those that carry the cluster's tag, and those that the configuration names.
+
+        One call where provisioning has tagged the nodes, as it should.
+        """
+        began = self._clock()
+        found: t.Dict[str, t.Any] = {}
+        if cluster:
+            wanted = [{"Name": "tag:" + TAG_CLUSTER, "Values": [cluster]}]
+            found = self._instances("cluster %s" % cluster, Filters=wanted)
+        missing = sorted({node.instance_id for node in nodes if node.instance_id} - set(found))
+        if missing:  # by a filter: one unknown id among InstanceIds spoils the whole call
+            wanted = [{"Name": "instance-id", "Values": missing}]
+            found.update(self._instances(", ".join(missing), Filters=wanted))
+        return {each: _instance_view(instance, began) for each, instance in found.items()}
+
+    def _instances(self, resource: str, **wanted: t.Any) -> t.Dict[str, t.Any]:
+        answers = [self._read("DescribeInstances", resource, "Reservations", **wanted)]
+        while answers[-1].get("NextToken"):
+            more = answers[-1]["NextToken"]
+            answers.append(self._read("DescribeInstances", resource, "Reservations", NextToken=more, **wanted))
         return {
             instance["InstanceId"]: instance
+            for answer in answers
             for reservation in answer["Reservations"]
             for instance in reservation["Instances"]
         }
@@ -272,7 +289,7 @@ class Ec2:
         )
 
     def _instance(self, instance_id: str) -> t.Dict[str, t.Any]:
-        found = self._instances([instance_id])
+        found = self._instances(instance_id, InstanceIds=[instance_id])
         if instance_id not in found:
             raise self._error(
                 "DescribeInstances", instance_id, "InvalidInstanceID.NotFound", "there is no such instance"
@@ -407,7 +424,7 @@ def _needed(
     if mode != "full" or fence == "none":
         return
     for node in nodes:
-        if node is me:
+        if node is me or not node.instance_id:
             continue
         for action in ("StopInstances", "StartInstances") if fence == "stop_start" else ("RebootInstances",):
             yield action, "instance %s" % node.instance_id, {"InstanceIds": [node.instance_id]}
@@ -445,6 +462,8 @@ def _primary(instance: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
 
 def _instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceView:
     primary = _primary(instance)
+    # LaunchTime is new with each start; the primary interface has been there since the first one.
+    created = primary.get("Attachment", {}).get("AttachTime") or instance.get("LaunchTime") or ""
     return InstanceView(
         state=instance["State"]["Name"],
         interface_id=primary.get("NetworkInterfaceId"),
@@ -453,4 +472,6 @@ def _instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceV
         read_at=read_at,
         source_dest_check=primary.get("SourceDestCheck"),
         availability_zone=instance.get("Placement", {}).get("AvailabilityZone"),
+        instance_id=instance["InstanceId"],
+        created=created.isoformat() if isinstance(created, datetime.datetime) else str(created),
     )

@@ -55,13 +55,13 @@ def plan(
     peers, steps = dict(memory.peers), []
     for name, peer in memory.peers.items():
         view = evidence.instances.get(name)
-        if view is None:
+        if view is None or not view.instance_id:
             continue
         peers[name] = peer = _observe(peer, view, evidence.now)
         step, reason = _step(Case(config, memory, evidence, owners, name, peer, view))
         if step:
-            node = next(node for node in config.peers if node.name == name)
-            steps.append(FenceStep(step, name, node.instance_id, "%s %s: %s" % (step, name, reason)))
+            # The instance that all this was seen of, not one that may take its place meanwhile.
+            steps.append(FenceStep(step, name, view.instance_id, "%s %s: %s" % (step, name, reason)))
     return memory.updated(peers=peers), tuple(steps)
 
 

@@ -15,16 +15,17 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from . import forwarding
+from . import discovery, forwarding, imds
 from .config import Config
 from .ec2 import Ec2
-from .errors import Ec2Error
+from .errors import Ec2Error, NatFailoverError
 from .model import Claim, InstanceView, RouteView, SelfCheck
 from .probes import Prober
 from .proof import Proof
 
 LOG = logging.getLogger("nat-failover")
 MOST_READS = 3  # reads of EC2 under way at the same time
+WHO_EVERY = 2.0  # seconds between looks at whether this machine is still the node
 LOST_AFTER = 3  # failed internet checks in a row before this node calls itself cut off
 
 
@@ -46,6 +47,8 @@ class Gatherer:
         self.me = SelfCheck(fact="") if config.me.witness else SelfCheck()  # a witness has no forwarding to prove
         self.routes: t.Dict[Claim, RouteView] = {}
         self.instances: t.Dict[str, InstanceView] = {}
+        self.roster = discovery.Roster()
+        self._addresses: t.Dict[str, str] = {}  # the last that was known of each peer
         self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="read")
         self._read_now = asyncio.Event()
         self._check_now = asyncio.Event()
@@ -64,7 +67,7 @@ class Gatherer:
 
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
         """The loops that the service runs."""
-        loops = (self._read_loop(), self._internet_loop())
+        loops = (self._read_loop(), self._internet_loop(), self._identity_loop())
         return loops if self.config.me.witness else (*loops, *self.proof.work())
 
     def close(self) -> None:
@@ -87,13 +90,27 @@ class Gatherer:
         return proven and (self.me.internet or self._failed_checks >= LOST_AFTER)
 
     def addresses(self) -> t.Dict[str, str]:
-        """Where to send heartbeats: EC2's word if known, else the configuration's (so that the API may be down at start)."""
+        """Where to send heartbeats: EC2's last word if known, else the configuration's (so that the API may be down at start)."""
         found = {}
         for node in self.config.peers:
             view = self.instances.get(node.name)
-            address = (view.address if view is not None else None) or node.address
+            # Kept while EC2 shows no instance: to forget the peer would be to begin anew with one that may only be hidden by a stale reading.
+            address = (view.address if view is not None else None) or self._addresses.get(node.name) or node.address
             if address:
-                found[node.name] = address
+                found[node.name] = self._addresses[node.name] = address
+        return found
+
+    def instance_id(self, name: str) -> str:
+        """The instance that a node is now; of this node, the machine that this runs on. Raises ``NatFailoverError``."""
+        if name == self.config.self_name:
+            found = self.me.instance_id or self.config.me.instance_id
+        else:
+            found = self.instances[name].instance_id if name in self.instances else ""
+        if not found:
+            raise NatFailoverError(
+                "the instance id of %s is not known; does an instance carry the tag nat-failover:node=%s?"
+                % (name, name)
+            )
         return found
 
     def demand(self, needed: t.Optional[float], watch: t.Optional[float]) -> None:
@@ -160,7 +177,7 @@ class Gatherer:
         # Each is dated by its beginning, whatever the adapter stamps.
         found = await asyncio.gather(
             loop.run_in_executor(self._pool, self.ec2.describe_routes, config.claims),
-            loop.run_in_executor(self._pool, self.ec2.describe_instances, config.nodes),
+            loop.run_in_executor(self._pool, self.ec2.find_instances, config.nodes, config.cluster),
             return_exceptions=True,
         )
         problems = [result for result in found if isinstance(result, BaseException)]
@@ -172,17 +189,22 @@ class Gatherer:
             if isinstance(found[0], dict)
             else {}
         )
-        instances = (
-            {name: replace(view, read_at=began) for name, view in found[1].items()}
-            if isinstance(found[1], dict)
-            else {}
-        )
+        instances = self._choose(found[1], began) if isinstance(found[1], dict) else {}
         checked = self._source_dest_check()
         self._merge(routes, instances)
         if checked != self._source_dest_check():
             self.proof.look_soon()
         self.note_ec2(not problems, began, str(problems[0]) if problems else "")
         self.news()
+
+    def _choose(self, found: t.Mapping[str, InstanceView], began: float) -> t.Dict[str, InstanceView]:
+        """Which of the instances are the nodes; says so when another one than before is."""
+        before, config = self.roster.current, self.config
+        chosen, self.roster = discovery.choose(config.nodes, config.cluster, found, self.roster, began)
+        for name, instance in self.roster.current.items():
+            if before.get(name, instance) != instance:
+                self.on_event("replaced", "%s is %s now, it was %s" % (name, instance, before[name]), logging.WARNING)
+        return {name: replace(view, read_at=began) for name, view in chosen.items()}
 
     def _merge(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> None:
         """Newer readings replace older ones; answers may arrive out of order."""
@@ -196,6 +218,23 @@ class Gatherer:
         }
 
     # --- this node -------------------------------------------------------------------------------------------------------------------
+
+    async def _identity_loop(self) -> None:
+        """Who am I? The configuration's word counts until EC2 names another instance; then, or without it, IMDS is asked, once."""
+        loop, told = asyncio.get_running_loop(), False
+        while not self.me.instance_id:
+            view, mine = self.instances.get(self.config.self_name), self.config.me.instance_id
+            if not mine or (view is not None and view.instance_id not in ("", mine)):
+                try:
+                    found = await loop.run_in_executor(self._pool, imds.instance_identity)
+                    self.me = replace(self.me, instance_id=found["instance_id"])
+                    self.news()
+                except Ec2Error as error:
+                    if not told:
+                        self.on_event("identity", str(error), logging.WARNING)
+                    told = True
+            await asyncio.sleep(WHO_EVERY)
+        await asyncio.Event().wait()  # an instance's id does not change
 
     def _source_dest_check(self) -> t.Optional[bool]:
         mine = self.instances.get(self.config.self_name)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from . import inquiry
 from .config import Config
 from .ec2 import Ec2
-from .errors import Ec2Error
+from .errors import Ec2Error, NatFailoverError
 from .gather import Gatherer
 from .model import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
 
@@ -147,7 +147,7 @@ class Hands:
     # --- own tags ------------------------------------------------------------------------------------------------------------------
 
     async def tag_self(self, key: str, value: t.Optional[str]) -> None:
-        """Write (or, with None, remove) a tag on this node's own instance; raises ``Ec2Error``."""
+        """Write (or, with None, remove) a tag on this node's own instance; raises ``NatFailoverError``."""
         self.tagging = True
         try:
             await self.tag(self.config.self_name, key, value)
@@ -155,8 +155,8 @@ class Hands:
             self.tagging = False
 
     async def tag(self, name: str, key: str, value: t.Optional[str]) -> None:
-        """Write (or, with None, remove) a tag on a node's instance; raises ``Ec2Error``."""
-        instance = next(node.instance_id for node in self.config.nodes if node.name == name)
+        """Write (or, with None, remove) a tag on a node's instance; raises ``NatFailoverError``."""
+        instance = self.gatherer.instance_id(name)
         if value is None:
             await self._call(self.ec2.delete_tag, instance, key)
         else:
@@ -173,8 +173,11 @@ class Hands:
             self._flares += 1
             try:
                 await self._call(
-                    self.ec2.set_tag, self.config.me.instance_id, TAG_FLARE, "%s:%d" % (self.boot_id, self._flares)
+                    self.ec2.set_tag,
+                    self.gatherer.instance_id(self.config.self_name),
+                    TAG_FLARE,
+                    "%s:%d" % (self.boot_id, self._flares),
                 )
-            except Ec2Error as error:
+            except NatFailoverError as error:
                 self.record("failed", "flare: %s" % error, logging.WARNING)
             await asyncio.sleep(inquiry.FLARE_INTERVAL)

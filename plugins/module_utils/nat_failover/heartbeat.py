@@ -128,6 +128,14 @@ class Radio:
             peer = self._peers.setdefault(name, _Peer(address, self.boot_id))
             peer.address = address
 
+    def renew(self, name: str) -> None:
+        """Another machine answers to this name now: what its predecessor said counts no more, and what it still says neither."""
+        old = self._peers.get(name)
+        if old is not None:
+            self._peers[name] = _Peer(old.address, self.boot_id)
+            self._peers[name].session = old.session  # my own numbers only grow
+            old.session.renew()
+
     def set_report(self, report: Report) -> None:
         """What all further packets say about this node."""
         self._report = report

@@ -33,6 +33,7 @@ ROUTE_NO_TABLE = "no-table"  # deleted, or never there: nothing to mend, only to
 
 # Tag keys: the cluster's shared memory, see docs/architecture.md.
 TAG_CLUSTER = "nat-failover:cluster"
+TAG_NODE = "nat-failover:node"
 TAG_FLARE = "nat-failover:flare"
 TAG_FENCE = "nat-failover:fence"
 TAG_DRAINED = "nat-failover:drained"
@@ -53,10 +54,10 @@ class Claim(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """A member of the cluster as configured; ``address`` and ``interface_id`` may be discovered from EC2."""
+    """A member of the cluster as configured. Without an ``instance_id`` it is found by its tags; ``address`` may be left to EC2 as well."""
 
     name: str
-    instance_id: str
+    instance_id: str  # "" = found by tags
     route_tables: t.Tuple[str, ...]
     address: t.Optional[str] = None
     witness: bool = False  # only watches: no claims, no fences by it or of it
@@ -85,6 +86,9 @@ class InstanceView:
     read_at: float
     source_dest_check: t.Optional[bool] = None
     availability_zone: t.Optional[str] = None
+    instance_id: str = ""  # "" = EC2 shows no instance for this node
+    created: str = ""  # when it was launched first, as a text that sorts
+    rivals: t.Tuple[str, ...] = ()  # other instances that run under the same name
 
 
 def owners_of(instances: t.Mapping[str, InstanceView]) -> t.Dict[str, str]:
@@ -124,6 +128,7 @@ class SelfCheck:
     ec2_at: t.Optional[float] = None
     ec2: bool = False
     state: str = ACTIVE
+    instance_id: str = ""  # of the machine that this runs on, once IMDS was asked; else the configuration's counts
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,7 @@ class PeerMemory:
         ""  # "" -> stop -> stopped -> started; back to "" once healthy (L3: at most one fence an incident)
     )
     fence_at: float = 0.0  # when the present stage began
+    born: float = 0.0  # when this peer, or the instance that took its place, was first known of
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,10 @@ class Memory:
     flaps: int = 0
     mine: t.FrozenSet[Claim] = frozenset()  # my home claims that pointed to me at the last tick
     fences: t.Tuple[float, ...] = ()  # when fences were begun, within the last hour
+    machines: t.Mapping[str, t.Tuple[str, str]] = field(
+        default_factory=dict
+    )  # node -> its instance and interface, as last seen
+    former: t.Mapping[str, str] = field(default_factory=dict)  # interface of an instance that was replaced -> its node
 
     def updated(self, **changes: t.Any) -> "Memory":
         """A copy with changes; itself when nothing changes, which is the case nearly always and costs less."""

@@ -181,7 +181,10 @@ def _take(
     if not status["self"]["forwarding"]:
         raise NatFailoverError("this node does not forward (%s): it takes no route (law L1)" % status["self"]["fact"])
     ec2 = Service.connect(config)
-    interface = ec2.describe_instances(config.nodes, strict=True)[config.self_name].interface_id or ""
+    mine = ec2.describe_instances(config.nodes, cluster=config.cluster)[config.self_name]
+    if not mine.interface_id:
+        raise NatFailoverError("EC2 shows no running instance for %s, which is this node" % config.self_name)
+    interface = mine.interface_id
     after = dict(status, claims=[dict(claim) for claim in status["claims"]])
     for claim in config.claims:
         row = next((row for row in after["claims"] if _key(row) == (claim.route_table, claim.destination)), None)

@@ -139,6 +139,11 @@ class Session:
         self._sent.append((now, self.seq))
         return self.seq
 
+    def renew(self) -> None:
+        """Another machine answers to this name: only who hears what I send from here on may bind."""
+        self.peer_boot, self.peer_seq, self.heard = "", 0, ("", 0)
+        self._sent.clear()
+
     def accept(self, packet: Packet, now: float) -> str:
         """Empty if the packet is fresh (it then counts as life), else the name of the counter that it moves."""
         if packet.boot_id == self.peer_boot:

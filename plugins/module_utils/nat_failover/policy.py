@@ -14,7 +14,7 @@ import hashlib
 import typing as t
 from dataclasses import replace
 
-from . import fencing, inquiry, pause, verdict
+from . import discovery, fencing, inquiry, pause, verdict
 from .config import Config
 from .model import (
     ACTIVE,
@@ -44,7 +44,7 @@ GONE = ("stopping", "stopped", "shutting-down", "terminated")  # EC2 instance st
 
 def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory, Plan]:
     """One tick. Evidence is judged first, then claims, then fences; the gates come last and see everything."""
-    memory = _wake(config, memory, evidence)
+    memory = _notice_replaced(_wake(config, memory, evidence), evidence)
     owners = owners_of(evidence.instances)
     memory = _notice_taken(config, memory, evidence, owners)
     memory = memory.updated(
@@ -73,7 +73,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
         watch=inquiry.watch(config, memory, evidence),
         withheld=withheld,
         forbidden=forbidden,
-        drift={**drift, **pause.unreadable(evidence.instances)},
+        drift={**drift, **pause.unreadable(evidence.instances), **discovery.rivals(evidence.instances)},
     )
 
 
@@ -84,6 +84,25 @@ def _wake(config: Config, memory: Memory, evidence: Evidence) -> Memory:
     """After a freeze all silence is counted anew: while I slept, nobody could be heard (L10)."""
     slept = memory.last_tick is not None and evidence.now - memory.last_tick > config.heartbeat.silent_after / 2
     return replace(memory, last_tick=evidence.now, awake_since=evidence.now if slept else memory.awake_since)
+
+
+def _notice_replaced(memory: Memory, evidence: Evidence) -> Memory:
+    """Another instance is a node now: a new peer, never seen healthy (L6). Routes may still point to its predecessor's interface."""
+    machines, former, peers = dict(memory.machines), dict(memory.former), dict(memory.peers)
+    for name, view in evidence.instances.items():
+        if not view.instance_id:
+            continue
+        instance, interface = machines.get(name, (view.instance_id, ""))
+        if instance == view.instance_id:
+            machines[name] = (instance, view.interface_id or interface)
+            continue
+        machines[name] = (view.instance_id, view.interface_id or "")
+        if interface:
+            former[interface] = name
+        peers.pop(name, None)
+    for _instance, interface in machines.values():
+        former.pop(interface, None)  # it went along with the node
+    return memory.updated(machines=machines, former=former, peers=peers)
 
 
 def _notice_taken(config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str]) -> Memory:
@@ -114,8 +133,10 @@ def _notice_taken(config: Config, memory: Memory, evidence: Evidence, owners: t.
 def _fitness(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[bool, str]:
     """May this node write at all? (L1, L4) Returns (fit, the reason against it)."""
     me = evidence.me
+    stranger = _stranger(config, evidence)
     for good, reason in (
         (me.state != WITNESS, "this node is a witness"),
+        (not stranger, stranger),
         (me.forwarding, "this node does not forward (%s)" % me.fact),
         (me.internet, "this node does not reach the internet"),
         (me.ec2, "the EC2 API does not answer this node"),
@@ -123,6 +144,17 @@ def _fitness(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[bool
         if not good:
             return False, reason
     return True, ""
+
+
+def _stranger(config: Config, evidence: Evidence) -> str:
+    """Why this machine is not the node that its configuration says: it was replaced, or a second one runs under the same name."""
+    view = evidence.instances.get(config.self_name)
+    mine = evidence.me.instance_id or config.me.instance_id
+    if not mine:
+        return "this node does not know its instance id: the metadata service has not answered yet"
+    if view is not None and view.instance_id not in ("", mine):
+        return "%s is another instance now: %s, and this is %s" % (config.self_name, view.instance_id, mine)
+    return ""
 
 
 def _damp(config: Config, memory: Memory, evidence: Evidence, fit: bool) -> Memory:
@@ -208,7 +240,7 @@ def _plan_claims(
                 % claim.route_table
             )
             continue
-        if owner is None and view.state == ROUTE_ACTIVE:
+        if owner is None and view.state == ROUTE_ACTIVE and view.target not in memory.former:
             drift[str(claim)] = "%s points to %s, which is no node of this cluster" % (
                 claim,
                 view.target,
@@ -246,9 +278,11 @@ def _plan_claim(
             "",
             "",
         )  # a blackhole that points to me: EC2 will see that I run, and writing the same again changes nothing
-    if view.state != ROUTE_ACTIVE:
+    former = memory.former.get(view.target or "") if owner is None else None
+    if view.state != ROUTE_ACTIVE or former is not None:
         # Nothing flows there: the heir mends it at once, there is nothing to lose (L8).
-        return ("mend", "the route is %s" % view.state) if heir(claim, eligible) == me else ("", "")
+        why = "the route is %s" % view.state if former is None else "it is the interface of a former %s" % former
+        return ("mend", why) if heir(claim, eligible) == me else ("", "")
     loss = losses.get(owner or "", "")
     if loss:
         fresh = view.read_at >= verdict.doubted_at(memory.peers[owner or ""])

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .config import Config
 from .ec2 import Ec2
 from .errors import ConfigError, Ec2Error, NatFailoverError
+from .model import TAG_CLUSTER, TAG_NODE, Node
 
 
 def check_online(config: Config, ec2: Ec2) -> t.List[str]:
@@ -17,21 +19,27 @@ def check_online(config: Config, ec2: Ec2) -> t.List[str]:
 
     An API that cannot be asked (no credentials, not reachable, throttled) proves nothing and is raised as it is.
     """
-    wrong = _gone(lambda: ec2.describe_instances(config.nodes, strict=True))
-    instances = ec2.describe_instances(config.nodes)
+    instances = ec2.describe_instances(config.nodes, cluster=config.cluster)
+    wrong, missing = [], []
     for index, node in enumerate(config.nodes):
         view = instances[node.name]
+        if not view.instance_id and (node.instance_id or node.name == config.self_name):
+            wrong.append(_unknown(index, node, config.cluster))
+        elif not view.instance_id:
+            missing.append(node.name)
         if node.address and view.address and node.address != view.address:
             error = ConfigError(
                 "nodes[%d].address" % index,
                 node.address,
-                "EC2 says that %s has %s" % (node.instance_id, view.address),
+                "EC2 says that %s has %s" % (view.instance_id, view.address),
                 "correct it, or leave it out",
             )
             wrong.append(str(error))
     wrong += _gone(lambda: ec2.describe_routes(config.claims, strict=True))
     if not wrong and not config.me.witness:  # a dry run on what is not there says nothing about permissions
-        nodes = [node for node in config.nodes if not node.witness]
+        nodes = [
+            replace(node, instance_id=instances[node.name].instance_id) for node in config.nodes if not node.witness
+        ]
         wrong = ec2.permissions(nodes, config.claims, config.self_name, config.mode, config.fence.policy)
     if wrong:
         raise NatFailoverError("; ".join(wrong))
@@ -40,7 +48,18 @@ def check_online(config: Config, ec2: Ec2) -> t.List[str]:
         if config.me.witness
         else "all permissions of mode %s are there" % config.mode
     )
-    return ["%d instances found" % len(instances), "%d routes read" % len(config.claims), permitted]
+    absent = ", without %s, which will be found by its tags" % ", ".join(missing) if missing else ""
+    found = "%d instances found%s" % (len(instances) - len(missing), absent)
+    return [found, "%d routes read" % len(config.claims), permitted]
+
+
+def _unknown(index: int, node: Node, cluster: str) -> str:
+    """What to do about a node that EC2 shows no instance for."""
+    by_tags = "tag the instance with %s=%s and %s=%s" % (TAG_CLUSTER, cluster, TAG_NODE, node.name)
+    if node.instance_id:
+        remedy = "correct the instance id or the region, or %s" % by_tags
+        return str(ConfigError("nodes[%d].instance_id" % index, node.instance_id, "EC2 knows no such instance", remedy))
+    return str(ConfigError("nodes[%d].name" % index, node.name, "no instance carries its tags", by_tags))
 
 
 def _gone(read: t.Callable[[], t.Any]) -> t.List[str]:

@@ -81,6 +81,7 @@ class Service:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._probed: t.Dict[str, float] = {}
+        self._machines: t.Dict[str, str] = {}  # node -> the instance that the radio's evidence is of
 
     @staticmethod
     def connect(config: Config) -> Ec2:
@@ -201,6 +202,7 @@ class Service:
         while True:
             now = self.clock()
             self.radio.set_peers(self.gatherer.addresses())
+            self._follow_replacements()
             self._follow_own_tag()
             self.decide(now)
             self._probe(now)
@@ -245,6 +247,15 @@ class Service:
             if now - self._probed.get(name, float("-inf")) >= every * 0.9:
                 self._probed[name] = now
                 self.radio.probe(name)
+
+    def _follow_replacements(self) -> None:
+        """Before the next decision: what the predecessor of an instance said is not evidence of the new one."""
+        for name, view in self.gatherer.instances.items():
+            if not view.instance_id:
+                continue  # EC2 shows none just now
+            if self._machines.get(name, view.instance_id) != view.instance_id:
+                self.radio.renew(name)
+            self._machines[name] = view.instance_id
 
     def _follow_own_tag(self) -> None:
         """The drained tag on my own instance is the truth, also after a restart; my own change counts until it is read back."""

@@ -75,6 +75,7 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
             "ec2": me.ec2,
             "canary": service.gatherer.proof.canary,
         },
+        "instances": _instances(service),
         "claims": _claims(service),
         "verdicts": _verdicts(service),
         "proposed": [_place(action) for action in service.plan.withheld if isinstance(action, SetRoute)],
@@ -83,6 +84,15 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
         "counters": dict(service.radio.counters),
         "events": list(service.chronicle.events),
     }
+
+
+def _instances(service: "Service") -> t.List[t.Dict[str, t.Any]]:
+    """Which instance is which node, as EC2 showed it last."""
+    views = service.gatherer.instances.items()
+    return [
+        {"node": name, "instance_id": view.instance_id, "state": view.state, "address": view.address}
+        for name, view in views
+    ]
 
 
 def _claims(service: "Service") -> t.List[t.Dict[str, t.Any]]:

@@ -32,7 +32,7 @@ FLARE_VALID = 10.0  # seconds: a flare is rewritten every FLARE_INTERVAL and rea
 
 
 def judge(config: Config, memory: Memory, evidence: Evidence, name: str) -> PeerMemory:
-    peer = memory.peers.get(name, PeerMemory(since=evidence.now))
+    peer = memory.peers.get(name, PeerMemory(since=evidence.now, born=evidence.now))
     heard = evidence.heard.get(name, Heard())
     peer = _suspect(config, memory, evidence, peer, heard, name)
     kind = _kind(config, memory, evidence, peer, heard, name)
@@ -48,7 +48,7 @@ def _suspect(
 ) -> PeerMemory:
     """Suspicion starts with the first late heartbeat and ends with the next one; flares are compared from its start on."""
     if heard.heartbeat_at is None:
-        late = evidence.now - memory.awake_since > config.unseen_after / 2
+        late = evidence.now - max(memory.awake_since, peer.born) > config.unseen_after / 2
     else:
         late = evidence.now - max(heard.heartbeat_at, memory.awake_since) > LATE * config.heartbeat.interval
     if not late:
@@ -75,7 +75,7 @@ def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, 
     """The verdict table, first match wins."""
     silent_after = config.heartbeat.silent_after
     udp, icmp = (silence(memory, evidence, at) for at in (heard.heartbeat_at, heard.icmp_at))
-    if heard.heartbeat_at is None and evidence.now - memory.awake_since < config.unseen_after:
+    if heard.heartbeat_at is None and evidence.now - max(memory.awake_since, peer.born) < config.unseen_after:
         return UNKNOWN
     if heard.heartbeat_at is not None and udp < silent_after:
         # A freeze resets the count of silence, not what was known before it.

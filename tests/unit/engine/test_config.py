@@ -130,7 +130,7 @@ def test_required(key):
     assert str(error) == "%s: is missing (got None); set it" % key
 
 
-@pytest.mark.parametrize("key", ["name", "instance_id", "route_tables"])
+@pytest.mark.parametrize("key", ["name", "route_tables"])
 def test_required_of_a_node(key):
     error = refusal(having(**{"nodes__0__" + key: GONE}))
     assert str(error) == "nodes[0].%s: is missing (got None); set it" % key

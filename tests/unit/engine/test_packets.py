@@ -311,3 +311,15 @@ def test_every_reason_has_its_counter_name():
     assert {"bad_mac", "malformed", "wrong_cluster", "not_for_me", "replayed", "unbound", "late"} <= set(
         packets.REASONS
     )
+
+
+def test_after_another_machine_took_the_name_only_what_it_was_sent_binds(session):
+    session.next_seq(1.0)
+    assert session.accept(fresh(seq=5, echo_seq=session.seq), 1.0) == ""
+    session.renew()
+    old = session.seq
+    assert session.accept(fresh(seq=6, echo_seq=old), 1.1) in ("late", "unbound"), "the predecessor still talks"
+    mine = session.next_seq(1.2)
+    assert mine == old + 1, "my own numbers only grow"
+    assert session.accept(fresh(seq=7, echo_seq=old), 1.3) == "late"
+    assert session.accept(fresh(seq=1, boot="c" * 16, echo_seq=mine), 1.3) == ""

@@ -61,7 +61,10 @@ class Case:
         self.me = SelfCheck(True, "", NOW, True, NOW, True)
         self.heard = {n: Heard(NOW - 0.05, NOW - 0.5, FINE, "b") for n in names if n != ME}
         self.routes = {claim: RouteView("active", "eni-" + claim.home, NOW) for claim in self.config.claims}
-        self.instances = {n: InstanceView("running", "eni-" + n, "10.0.0.1", {}, NOW, False) for n in names}
+        self.instances = {
+            n: InstanceView("running", "eni-" + n, "10.0.0.1", {}, NOW, False, None, "i-0000000%d" % i)
+            for i, n in enumerate(names)
+        }
         peers = {n: PeerMemory("healthy", NOW - 500, "", seen_healthy=True) for n in names if n != ME}
         self.memory = Memory(NOW - 600, NOW - 0.05, peers, fit_since=NOW - 600)
 
@@ -512,3 +515,124 @@ def test_no_flare_is_shown_to_a_machine_that_is_off(state, flares):
     case.instances[PEER] = replace(case.instances[PEER], state=state)
     plan = case.decide()
     assert plan.flare is flares and (plan.watch is not None) is flares
+
+
+# --- replaced instances ------------------------------------------------------------------------------------------------------------
+
+
+def replaced(case, node=PEER, instance="i-00000009", state="running"):
+    """Another instance has taken a node's place; nothing has been heard from it."""
+    case.decide()
+    view = InstanceView(state, "eni-new", "10.0.0.9", {}, NOW, False, None, instance)
+    case.instances[node] = view
+    if node in case.heard:
+        case.heard[node] = Heard()  # the radio forgets the predecessor
+    return case
+
+
+def test_a_replaced_peer_is_unknown_and_was_never_seen_healthy():
+    case = replaced(Case())
+    case.memory = replace(
+        case.memory,
+        peers={PEER: replace(case.memory.peers[PEER], fence_stage="stopped", suspected_at=NOW - 90, verdict="failed")},
+    )
+    assert case.verdict() == "unknown"
+    peer = case.memory.peers[PEER]
+    assert (peer.seen_healthy, peer.fence_stage, peer.suspected_at) == (False, "", None)
+
+
+def test_a_replacement_that_never_came_up_is_not_fenced():
+    case = replaced(Case())
+    case.decide()
+    peer = replace(case.memory.peers[PEER], born=NOW - 100, suspected_at=NOW - 95, proven_at=NOW - 90)
+    case.memory = replace(case.memory, peers={PEER: replace(peer, flare_baseline="")})
+    case.heard[PEER] = Heard(unanswered=90)
+    case.point(PEER, "eni-nat-a")
+    plan = case.decide()
+    assert [v.kind for v in plan.verdicts] == ["failed"]
+    assert plan.fence == ()
+    assert fencing.objection(fence_case(case)) == "it was never seen healthy"
+
+
+def fence_case(case):
+    return fencing.Case(
+        case.config,
+        case.memory,
+        Evidence(NOW, case.me, case.heard, case.routes, case.instances),
+        {},
+        PEER,
+        case.memory.peers[PEER],
+        case.instances[PEER],
+    )
+
+
+def test_a_route_to_the_interface_of_a_predecessor_is_taken_over_at_once():
+    plan = replaced(Case()).decide()
+    assert routes(plan) == [("mend", PEER)]
+    assert "the interface of a former nat-b" in plan.routes[0].reason
+    assert plan.drift == {}
+
+
+def test_the_home_takes_it_when_it_is_the_one_that_was_replaced():
+    case = replaced(Case(), node=ME)
+    case.me = replace(case.me, instance_id="i-00000009")
+    case.heard[PEER] = Heard(NOW - 0.05, NOW - 0.5, FINE, "b")
+    plan = case.decide()
+    assert [(action.kind, action.claim.home, action.interface_id) for action in plan.routes] == [
+        ("mend", ME, "eni-new")
+    ]
+
+
+def test_an_interface_that_went_along_to_the_new_instance_is_no_former_one():
+    case = replaced(Case())
+    case.instances[PEER] = replace(case.instances[PEER], interface_id="eni-" + PEER)
+    plan = case.decide()
+    assert (routes(plan), plan.drift) == ([], {})
+
+
+def test_a_fence_names_the_instance_that_ec2_shows():
+    case = Case()
+    case.instances[PEER] = replace(case.instances[PEER], instance_id="i-00000009")
+    case.decide()
+    case.silent(seconds=100)
+    case.point(PEER, "eni-nat-a")
+    [step] = case.decide().fence
+    assert (step.step, step.instance_id) == ("mark", "i-00000009")
+
+
+def test_a_node_that_ec2_shows_no_instance_of_is_not_fenced():
+    case = Case()
+    case.silent(seconds=100)
+    case.point(PEER, "eni-nat-a")
+    case.instances[PEER] = replace(case.instances[PEER], instance_id="")
+    assert case.decide().fence == ()
+
+
+@pytest.mark.parametrize(
+    "mine, shown, reason",
+    [
+        ("", "i-00000009", "nat-a is another instance now: i-00000009, and this is i-00000000"),
+        ("i-00000009", "i-00000009", ""),
+        ("i-00000008", "i-00000009", "nat-a is another instance now: i-00000009, and this is i-00000008"),
+        ("", "", ""),
+    ],
+)
+def test_who_is_not_its_node_any_more_writes_nothing(mine, shown, reason):
+    case = Case()
+    case.me = replace(case.me, instance_id=mine)
+    case.instances[ME] = replace(case.instances[ME], instance_id=shown)
+    case.point(PEER, None, "missing")
+    case.heard[PEER] = replace(case.heard[PEER], report=Report(ACTIVE, False, "ip_forward=0"))
+    plan = case.decide()
+    assert plan.forbidden == reason
+    assert bool(plan.routes) is (not reason)
+
+
+def test_a_node_that_does_not_know_its_instance_writes_nothing():
+    case = Case()
+    nodes = (replace(case.config.nodes[0], instance_id=""), case.config.nodes[1])
+    case.config = replace(case.config, nodes=nodes)
+    case.point(ME, None, "missing")
+    assert "does not know its instance id" in case.decide().forbidden
+    case.me = replace(case.me, instance_id="i-00000000")
+    assert routes(case.decide()) == [("mend", ME)]

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which instance is which node: the rule of ``discovery.choose``, case by case, and over time."""
+
+from __future__ import annotations
+
+import pytest
+
+from nat_failover import discovery
+from nat_failover.discovery import Roster
+from nat_failover.model import TAG_CLUSTER, TAG_NODE, InstanceView, Node
+
+A, B = Node("nat-a", "", ()), Node("nat-b", "", ())
+FIXED = Node("nat-a", "i-1", ())
+
+
+def instance(number, state="running", node="nat-a", cluster="prod", created=None):
+    tags = {TAG_CLUSTER: cluster, TAG_NODE: node} if node else {}
+    return InstanceView(
+        state,
+        "eni-%d" % number,
+        "10.0.0.%d" % number,
+        tags,
+        5.0,
+        instance_id="i-%d" % number,
+        created="2026-01-0%d" % (created or number),
+    )
+
+
+def choose(*found, nodes=(A,), roster=None):
+    return discovery.choose(nodes, "prod", {view.instance_id: view for view in found}, roster or Roster(), 5.0)
+
+
+def chosen(*found, node=A, roster=None):
+    return choose(*found, nodes=(node,), roster=roster)[0]["nat-a"]
+
+
+@pytest.mark.parametrize(
+    "node, found, expected",
+    [
+        (A, [instance(1)], "i-1"),
+        (A, [], ""),
+        (A, [instance(1, node="")], ""),
+        (A, [instance(1, node="nat-b")], ""),
+        (A, [instance(1, cluster="test")], ""),
+        (FIXED, [instance(1, node="")], "i-1"),  # named in the configuration: no tags are needed
+        (FIXED, [instance(1, node=""), instance(2)], "i-1"),
+        (FIXED, [instance(1, "stopped"), instance(2)], "i-1"),  # it exists
+        (FIXED, [instance(1, "shutting-down"), instance(2)], "i-2"),
+        (FIXED, [instance(1, "terminated"), instance(2, "pending")], "i-2"),
+        (FIXED, [instance(2)], "i-2"),
+        (FIXED, [instance(1, "terminated")], "i-1"),  # nobody has taken its place
+        (A, [instance(1, "stopped"), instance(2)], "i-2"),
+        (A, [instance(1, "stopped")], "i-1"),  # a fence stops it, and must start it again
+        (A, [instance(2), instance(1)], "i-1"),  # the older one stays
+        (A, [instance(1, "shutting-down"), instance(2), instance(3)], "i-2"),
+    ],
+)
+def test_the_rule(node, found, expected):
+    assert chosen(*found, node=node).instance_id == expected
+
+
+def test_a_node_without_an_instance_is_terminated():
+    view = chosen()
+    assert (view.state, view.interface_id, view.instance_id) == ("terminated", None, "")
+
+
+def test_an_instance_that_the_configuration_gives_to_one_node_is_no_candidate_for_another():
+    views, _roster = choose(instance(1, node="nat-b"), nodes=(FIXED, B))
+    assert (views["nat-a"].instance_id, views["nat-b"].instance_id) == ("i-1", "")
+
+
+def test_who_is_in_use_stays_although_an_older_one_is_started_again():
+    _views, roster = choose(instance(1, "stopped"), instance(2))
+    view = chosen(instance(1), instance(2), roster=roster)
+    assert (view.instance_id, view.rivals) == ("i-2", ("i-1",))
+
+
+def test_a_stale_reading_brings_nobody_back():
+    _views, roster = choose(instance(1))
+    _views, roster = choose(instance(1, "shutting-down"), instance(2), roster=roster)
+    view = chosen(instance(1), instance(2), roster=roster)
+    assert (view.instance_id, view.rivals) == ("i-2", ())
+
+
+def test_rivals_are_told_in_one_line_each():
+    views, _roster = choose(instance(1), instance(2), instance(3, "stopped"), instance(4, node="nat-b"), nodes=(A, B))
+    told = discovery.rivals(views)
+    assert list(told) == ["nat-failover:node of nat-a"]
+    assert told["nat-failover:node of nat-a"].startswith("nat-a is i-1, and i-2 runs with the same tags; terminate it")
