@@ -111,6 +111,7 @@ def _start(names: Names, settings: Settings, reporter: Reporter) -> World:
         control=control,
         enforce_iam=settings.enforce_iam,
         transition_s=settings.transition_s,
+        ipv6=settings.ipv6,
     )
     control.world = world
     status.write_known_hosts(world)

@@ -35,6 +35,7 @@ class Settings:
     weight: str = "machine"
     enforce_iam: bool = True
     transition_s: float = 1.0
+    ipv6: bool = False
 
     @classmethod
     def load(cls, text: str) -> Settings:

@@ -155,8 +155,12 @@ def _main(arguments: Sequence[str]) -> None:
         (_udp if kind == UDP else _tcp)((server, int(port)), float(interval), out)
 
 
+def _family(server: tuple[str, int]) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in server[0] else socket.AF_INET
+
+
 def _udp(server: tuple[str, int], interval_s: float, out: TextIO) -> None:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock = socket.socket(_family(server), socket.SOCK_DGRAM)
     sock.setblocking(False)
     number, due, end = 0, time.monotonic(), float("inf")
     while (now := time.monotonic()) < end + LINGER_S:
@@ -197,7 +201,7 @@ def _tcp(server: tuple[str, int], interval_s: float, out: TextIO) -> None:
         if now >= due:
             number += 1
             out.write(f"s {number} {now:.6f}\n")
-            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            sock = socket.socket(_family(server), socket.SOCK_STREAM)
             sock.setblocking(False)
             sock.connect_ex(server)
             pending[sock] = number, now

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .api import backend
+from .fabric.names import address6
 
 CIDR = "10.0.0.0/16"
 CLUSTER = "lab"
 CLUSTER_TAG = "nat-failover:cluster"
-DEFAULT_ROUTE = "0.0.0.0/0"
+DEFAULT_ROUTE, DEFAULT_ROUTE6 = "0.0.0.0/0", "::/0"
 IMAGE = "ami-12c6146b"
 POLICY = "nat-failover"
 
@@ -55,6 +56,7 @@ def build(
     zones: Sequence[str] = ("a", "b"),
     *,
     source_dest_check: bool = True,
+    ipv6: bool = False,
     seed: int = 42,
     cluster: str = CLUSTER,
     account: str = backend.ACCOUNT,
@@ -76,6 +78,10 @@ def build(
     for zone in zones:
         built[zone] = _zone(model, account, region, zone, vpc.id, public.id, group.id, source_dest_check, cluster)
     tables = [zone_ids.route_table for zone_ids in built.values()]
+    if ipv6:
+        model.create_route(public.id, None, DEFAULT_ROUTE6, gateway_id=gateway.id)
+        for zone_ids in built.values():
+            _add_ipv6(model, zone_ids)
     for zone_ids in built.values():
         grant(zone_ids.role, tables, cluster, account, region)
     return VpcIds(vpc.id, gateway.id, public.id, group.id, built)
@@ -157,6 +163,12 @@ def _zone(
         table.id,
         role,
     )
+
+
+def _add_ipv6(model: Any, zone: ZoneIds) -> None:
+    """An address of the node's own, and the private table's default route to it."""
+    model.assign_ipv6_addresses(zone.interface_id, [address6(zone.private_ip)])
+    model.create_route(zone.route_table, None, DEFAULT_ROUTE6, interface_id=zone.interface_id)
 
 
 def _role(model: Any, account: str, instance_id: str, name: str) -> str:

@@ -14,11 +14,12 @@ from .api.imds import Imds, imds_app
 from .api.testing import RunningApi
 from .errors import LabError, Prerequisite
 from .fabric import cleanup, netns
-from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, Names, Port, client_mac
+from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, VPC, VPC6, Names, Port, address6, client_mac
 from .fabric.network import Network
 from .fabric.rules import UPLINK_PEER, LinkFault
 from .hosts.host import FROZEN, KILLED, ON, Host
 from .settings import FAULTS
+from .vpc import DEFAULT_ROUTE
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,11 @@ class World(RunningApi):
         on_boot: Callable[[Host], None] | None = None,
         control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
         transition_s: float = 0.2,
+        ipv6: bool = False,
         **options: Any,
     ) -> None:
         self.names = names
+        self.ipv6 = ipv6
         self.network: Network | None = None
         self.hosts: dict[str, Host] = {}
         names.run.mkdir(parents=True, exist_ok=True)
@@ -50,6 +53,7 @@ class World(RunningApi):
             control=control,
             power=self._power,
             transition_s=transition_s,
+            ipv6=ipv6,
             **options,
         )
         try:
@@ -84,9 +88,9 @@ class World(RunningApi):
             raise LabError(f"{node} is no instance")
         return found
 
-    def owner(self, zone: str) -> str | None:
-        """The node that the default route of a zone's private table points at, as the API has it now."""
-        target = self.target(self.ids.zones[zone].route_table)
+    def owner(self, zone: str, destination: str = DEFAULT_ROUTE) -> str | None:
+        """The node that the default (or another) route of a zone's private table points at, as the API has it now."""
+        target = self.target(self.ids.zones[zone].route_table, destination)
         return next((each.node for each in self.ids.zones.values() if each.interface_id == target), None)
 
     def fault(self, kind: str = "api", host: str = "", **options: Any) -> float:  # pylint: disable=arguments-renamed
@@ -151,12 +155,15 @@ class World(RunningApi):
         ports = []
         for zone in self.ids.zones.values():
             mac = interfaces[zone.interface_id].mac_address
-            ports.append(Port(zone.node, zone.private_ip, mac, zone.public_subnet, zone.interface_id))
+            ports.append(self._port(zone.node, zone.private_ip, mac, zone.public_subnet, zone.interface_id))
         for letter, zone in self.ids.zones.items():
             address = f"10.0.{10 + ord(letter) - ord('a')}.50"
-            ports.append(Port(f"client-{letter}", address, client_mac(address), zone.private_subnet))
-        ports.append(Port(OPS, OPS_ADDRESS, client_mac(OPS_ADDRESS)))
+            ports.append(self._port(f"client-{letter}", address, client_mac(address), zone.private_subnet))
+        ports.append(self._port(OPS, OPS_ADDRESS, client_mac(OPS_ADDRESS)))
         return ports
+
+    def _port(self, host: str, address: str, mac: str, subnet: str | None = None, interface: str | None = None) -> Port:
+        return Port(host, address, mac, subnet, interface, address6(address) if self.ipv6 else None)
 
     def _changed(self, snapshot: Any) -> None:
         if self.network is not None:
@@ -184,5 +191,11 @@ class World(RunningApi):
 def forward(host: Host) -> None:
     """Make a NAT instance of a bare host the plain way: a boot hook for who tests the network, not the product."""
     netns.sysctl(host.namespace, {"ipv4/ip_forward": "1"})
-    rule = ["-s", "10.0.0.0/16", "!", "-d", "10.0.0.0/16", "-o", INTERFACE, "-j", "MASQUERADE"]
-    host.exec(["iptables", "-t", "nat", "-A", "POSTROUTING", *rule])
+    networks = {"iptables": VPC}
+    if host.port.address6:
+        # In this order: see docs/forwarding.md.
+        netns.sysctl(host.namespace, {f"ipv6/conf/{INTERFACE}/accept_ra": "2", "ipv6/conf/all/forwarding": "1"})
+        networks["ip6tables"] = VPC6
+    for command, network in networks.items():
+        rule = ["-s", network, "!", "-d", network, "-o", INTERFACE, "-j", "MASQUERADE"]
+        host.exec([command, "-t", "nat", "-A", "POSTROUTING", *rule])

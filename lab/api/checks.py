@@ -44,7 +44,7 @@ def check(model: Any, request: ApiRequest) -> None:
     if request.action in ("CreateRoute", "ReplaceRoute"):
         _route(model, request)
     elif request.action == "DeleteRoute":
-        _canonical(request)
+        _canonical(model, request)
     elif request.action == "CreateTags":
         _tags(model, request)
     elif request.action == "ModifyInstanceAttribute":
@@ -76,7 +76,7 @@ def _route(model: Any, request: ApiRequest) -> None:
         raise ApiError(
             "InvalidRouteTableID.NotFound", f"The routeTable ID '{request.get('RouteTableId')}' does not exist"
         )
-    wanted = _canonical(request)
+    wanted = _canonical(model, request)
     targets = [name for name in TARGETS if request.get(name)]
     if not targets:
         raise ApiError(
@@ -92,7 +92,7 @@ def _route(model: Any, request: ApiRequest) -> None:
         raise ApiError("RouteAlreadyExists", f"The route identified by {wanted} already exists.")
 
 
-def _canonical(request: ApiRequest) -> str:
+def _canonical(model: Any, request: ApiRequest) -> str:
     """The one destination, in canonical form, which is what AWS stores (100.68.0.18/18 is 100.68.0.0/18)."""
     given = [name for name in DESTINATIONS if request.get(name)]
     if len(given) != 1:
@@ -102,6 +102,8 @@ def _canonical(request: ApiRequest) -> str:
         )
     name, value = given[0], str(request.get(given[0]))
     if name == "DestinationPrefixListId":
+        if value not in model.managed_prefix_lists:
+            raise ApiError("InvalidPrefixListID.NotFound", f"The prefix list ID '{value}' does not exist")
         return value
     try:
         network = ipaddress.ip_network(value, strict=False)

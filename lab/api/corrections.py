@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from moto.ec2.models.instances import Instance
-from moto.ec2.models.route_tables import Route
+from moto.ec2.models.route_tables import Route, RouteBackend
+from moto.ec2.utils import generate_route_id
 
 GONE = ("stopped", "terminated")
 
@@ -87,6 +88,22 @@ def set_status(instance: Any, instance_status: str = "ok", system_status: str = 
     instance.lab_instance_status, instance.lab_system_status = instance_status, system_status
 
 
+_create_route = RouteBackend.create_route
+
+
+def _create_route_to_list(
+    self: Any, table: str, ipv4: str | None, ipv6: str | None = None, prefix_list: str | None = None, **options: Any
+) -> Any:
+    """moto forgets the prefix list of a route to an interface, and keeps the route under no destination."""
+    route = _create_route(self, table, ipv4, ipv6, prefix_list, **options)
+    if prefix_list and route.destination_prefix_list is None:
+        del route.route_table._routes[route.id]
+        route.id = generate_route_id(route.route_table.id, None, None, prefix_list)
+        route.destination_prefix_list = self.managed_prefix_lists[prefix_list]
+        route.route_table._routes[route.id] = route
+    return route
+
+
 def install() -> None:
     """Correct moto's classes, once per process."""
     if getattr(Route, "lab_corrected", False):
@@ -95,6 +112,7 @@ def install() -> None:
     Route.instance_id = property(_route_instance_id)
     Route.instance_owner_id = property(_route_instance_owner_id)
     Route.network_interface_id = property(_route_interface_id)
+    RouteBackend.create_route = _create_route_to_list
     Instance.source_dest_check = property(_get_check, _set_check)
     Instance.instance_status = _status("instance_status")
     Instance.system_status = _status("system_status")

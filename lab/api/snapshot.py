@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import backend
@@ -62,6 +63,7 @@ class Snapshot:
     instances: tuple[Instance, ...]
     route_tables: tuple[RouteTable, ...]
     subnets: tuple[Subnet, ...]
+    prefix_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the networks in each, by its id
 
     def instance(self, reference: str) -> Instance:
         """By id or name; ``KeyError`` if there is none."""
@@ -89,6 +91,10 @@ def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION) -> Sn
         ),
         tuple(_table(model, table, subnets, explicit) for table in tables),
         tuple(Subnet(subnet.id, subnet.cidr_block, subnet.availability_zone) for subnet in subnets),
+        {
+            key: tuple(entry["Cidr"] for entry in each.entries.get(each.version, ()))
+            for key, each in model.managed_prefix_lists.items()
+        },
     )
 
 

@@ -36,8 +36,9 @@ class RunningApi:
         control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
         power: PowerHook | None = None,
         transition_s: float = 0.2,
+        ipv6: bool = False,
     ) -> None:
-        self.ids = vpc.build(zones, source_dest_check=source_dest_check)
+        self.ids = vpc.build(zones, source_dest_check=source_dest_check, ipv6=ipv6)
         self.call_log = directory / "calls.jsonl"
         self.api = Api(
             on_change=on_change, control=control, call_log=self.call_log, enforce_iam=enforce_iam, power=power

@@ -17,9 +17,12 @@ CACHE = Path("/var/cache/natlab")
 NETNS = Path("/run/netns")
 
 VPC = "10.0.0.0/16"
+VPC6 = "2001:db8:0:100::/56"
 PUBLIC_POOL = "203.0.113.0/24"
 INTERNET = "198.51.100.10"
 INTERNET_MORE = ("198.51.100.11", "198.51.100.12")
+INTERNET6 = "2001:db8:ffff::10"
+INTERNET6_MORE = ("2001:db8:ffff::11", "2001:db8:ffff::12")
 API = "198.51.100.53"
 METADATA = "169.254.169.254"
 OPS, OPS_ADDRESS = "ops", "10.0.255.10"
@@ -61,13 +64,14 @@ class Names:
 
 @dataclass(frozen=True)
 class Port:
-    """A host's place in the VPC. ``interface_id`` is None for what EC2 does not know: clients and ops."""
+    """A host's place in the VPC. ``interface_id`` is None for what EC2 does not know: clients and ops; ``address6`` where there is no IPv6."""
 
     host: str
     address: str
     mac: str
     subnet_id: str | None = None
     interface_id: str | None = None
+    address6: str | None = None
 
     @property
     def gateway(self) -> str:
@@ -83,6 +87,12 @@ class Port:
     def parked(self) -> str:
         """The host's end, while the host is off."""
         return "p-" + self.host
+
+
+def address6(address: str) -> str:
+    """The IPv6 address of a host: 10.0.11.50 is 2001:db8:0:10b::50."""
+    _ten, _zero, subnet, host = address.split(".")
+    return f"2001:db8:0:1{int(subnet):02x}::{host}"
 
 
 def client_mac(address: str) -> str:

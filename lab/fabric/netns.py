@@ -39,7 +39,7 @@ def exists(name: str) -> bool:
 
 
 def create(name: str, sysctls: dict[str, str] | None = None) -> None:
-    """A namespace with its loopback up and no IPv6 (whose chatter would be noise in measurements)."""
+    """A namespace with its loopback up and, unless ``sysctls`` say otherwise, no IPv6 (whose chatter would be noise in measurements)."""
     run(["ip", "netns", "add", name])
     ip(name, ["link set lo up"])
     sysctl(name, {"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1", **(sysctls or {})})
@@ -51,9 +51,11 @@ def delete(name: str) -> None:
         run(["ip", "netns", "delete", name])
 
 
-def ip(name: str, lines: Iterable[str]) -> None:
-    """Several ``ip`` commands at once."""
-    run(["ip", "-n", name, "-batch", "-"], text="".join(line + "\n" for line in lines))
+def ip(name: str, lines: Iterable[str], family: int = 4) -> None:
+    """Several ``ip`` commands at once. The family matters to rules only; addresses tell their own."""
+    run(
+        ["ip", *(["-6"] if family == 6 else []), "-n", name, "-batch", "-"], text="".join(line + "\n" for line in lines)
+    )
 
 
 def sysctl(name: str, values: dict[str, str]) -> None:

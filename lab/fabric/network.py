@@ -14,8 +14,21 @@ from pathlib import Path
 
 from ..api.snapshot import Snapshot
 from ..errors import LabError
-from . import netns, rules, servers
-from .names import API, INTERFACE, INTERNET, INTERNET_MORE, METADATA, OPS, PUBLIC_POOL, VPC, Names, Port
+from . import ipv6, netns, rules, servers
+from .names import (
+    API,
+    INTERFACE,
+    INTERNET,
+    INTERNET6,
+    INTERNET6_MORE,
+    INTERNET_MORE,
+    METADATA,
+    OPS,
+    PUBLIC_POOL,
+    VPC,
+    Names,
+    Port,
+)
 from .routes import LAST_PRIORITY, LOCAL_PRIORITY, Router, wanted_routes, wanted_tables
 
 log = logging.getLogger(__name__)
@@ -47,26 +60,30 @@ class Network:
     def __init__(self, names: Names, ports: Sequence[Port]) -> None:
         self.names = names
         self.ports = {port.host: port for port in ports}
+        self.dual = any(port.address6 for port in ports)
         self._lock = threading.RLock()
         self._router: Router | None = None
-        self._servers: subprocess.Popen[str] | None = None
+        self._servers: list[subprocess.Popen[str]] = []
         self._checked: tuple[str, ...] = ()
         self._silent: set[str] = set()
         self._faults: list[rules.LinkFault] = []
         self._elastic: dict[str, str] = {}
-        self._loaded = ""
+        self._loaded: list[str] = []
 
     def build(self) -> socket.socket:
         """Make everything but the hosts; returns the listening socket of the EC2 API as the hosts see it."""
         for part in (ROUTER, IGW, INTERNET_NS):
-            netns.create(self._ns(part), FORWARDING)
+            netns.create(self._ns(part), {**FORWARDING, **(ipv6.FORWARDING if self.dual else {})})
         self._link_gateway()
         for port in self.ports.values():
             self._link_host(port)
         if OPS in self.ports:
             device = self.ports[OPS].device
             netns.ip(self._ns(ROUTER), [f"rule add priority {LOCAL_PRIORITY} iif {device} lookup main"])
-        self._router = Router(self._ns(ROUTER), list(self.ports.values()), IGW, IGW_SIDE)
+        if self.dual:
+            ipv6.lay(self._ns(ROUTER), self._ns(IGW), self._ns(INTERNET_NS))
+            self._servers.append(ipv6.start_advertising(self._ns(ROUTER), self.ports.values()))
+        self._router = Router(self._ns(ROUTER), list(self.ports.values()), IGW, {4: IGW_SIDE, 6: ipv6.IGW_LINK})
         self._load_rules()
         self._load_gateway({})
         self._serve()
@@ -74,17 +91,18 @@ class Network:
 
     def close(self) -> None:
         """Let go of what keeps namespaces alive, and remove them. Links go with their namespaces."""
-        if self._servers is not None and self._servers.stdin is not None:
-            self._servers.stdin.close()
+        for server in self._servers:
+            if server.stdin is not None:
+                server.stdin.close()
         if self._router is not None:
             self._router.close()
         for part in (ROUTER, IGW, INTERNET_NS):
             netns.end_processes(self._ns(part))
             netns.delete(self._ns(part))
-        if self._servers is not None:
-            self._servers.wait()
-            if self._servers.stdout is not None:
-                self._servers.stdout.close()
+        for server in self._servers:
+            server.wait()
+            if server.stdout is not None:
+                server.stdout.close()
 
     def follow(self, snapshot: Snapshot) -> None:
         """What the API says becomes kernel state. Routes first: they are what is waited for."""
@@ -97,6 +115,10 @@ class Network:
             self._load_rules()
             self._load_gateway(rules.elastic_addresses(snapshot, ports))
 
+    def host_sysctls(self) -> dict[str, str]:
+        """What a new host's namespace begins with."""
+        return {**HOST, **(ipv6.HOST if self.dual else {})}
+
     def attach(self, host: str, namespace: str) -> None:
         """Plug a host's link into its namespace, which has just been made."""
         port = self.ports[host]
@@ -106,6 +128,8 @@ class Network:
             f"link set {INTERFACE} up",
             f"route add default via {port.gateway}",
         ]
+        if port.address6:
+            lines += ipv6.attach(port)
         if port.interface_id:
             lines.append(f"addr add {METADATA}/32 dev lo")
         netns.ip(namespace, lines)
@@ -182,34 +206,47 @@ class Network:
                 f"link set {port.device} up",
                 f"route add {port.address}/32 dev {port.device}",
                 f"neigh replace {port.address} lladdr {port.mac} nud permanent dev {port.device}",
+                *(ipv6.link(port) if port.address6 else ()),
             ],
         )
 
     def _load_rules(self) -> None:
-        text = rules.router_rules(self.ports, self._checked, sorted(self._silent), self._faults)
-        if text != self._loaded:
-            self._restore(ROUTER, text)
-            self._loaded = text
+        texts = [
+            rules.router_rules(self.ports, self._checked, sorted(self._silent), self._faults, family)
+            for family in self._families
+        ]
+        if texts != self._loaded:
+            for family, text in zip(self._families, texts, strict=True):
+                self._restore(ROUTER, text, family)
+            self._loaded = texts
 
     def _load_gateway(self, addresses: dict[str, str]) -> None:
         if addresses and addresses == self._elastic:
             return
         self._restore(IGW, rules.gateway_rules(addresses))
+        if self.dual and not self._elastic:
+            self._restore(IGW, rules.gateway_rules6(), 6)
         if self._elastic:  # flows of before keep their old address otherwise
             netns.run(["ip", "netns", "exec", self._ns(IGW), "conntrack", "-F"])
         self._elastic = addresses
 
-    def _restore(self, part: str, text: str) -> None:
-        netns.run(["ip", "netns", "exec", self._ns(part), "iptables-restore"], text=text)
+    @property
+    def _families(self) -> tuple[int, ...]:
+        return (4, 6) if self.dual else (4,)
+
+    def _restore(self, part: str, text: str, family: int = 4) -> None:
+        command = "ip6tables-restore" if family == 6 else "iptables-restore"
+        netns.run(["ip", "netns", "exec", self._ns(part), command], text=text)
 
     def _serve(self) -> None:
-        addresses = [INTERNET, *INTERNET_MORE]
-        self._servers = subprocess.Popen(
+        addresses = [INTERNET, *INTERNET_MORE, *((INTERNET6, *INTERNET6_MORE) if self.dual else ())]
+        server = subprocess.Popen(
             ["ip", "netns", "exec", self._ns(INTERNET_NS), sys.executable, str(Path(servers.__file__)), *addresses],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-        if self._servers.stdout is None or self._servers.stdout.readline().strip() != "ready":
+        self._servers.append(server)
+        if server.stdout is None or server.stdout.readline().strip() != "ready":
             raise LabError("the servers of the lab's internet did not start")

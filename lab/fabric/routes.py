@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Network
+from ipaddress import ip_network
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -25,17 +26,21 @@ Wanted = dict[tuple[str, str], str]  # (route table, destination) -> host, IGW o
 def wanted_routes(snapshot: Snapshot, ports: Sequence[Port]) -> Wanted:
     """Where packets go, for the route tables that serve a subnet with a host in it."""
     by_interface = {port.interface_id: port.host for port in ports if port.interface_id}
+    families = (4, 6) if any(port.address6 for port in ports) else (4,)
     routes: Wanted = {}
     for table in _used(snapshot, ports):
-        for route in table.routes:
-            if route.target_kind == LOCAL or not _is_ipv4(route.destination):
+        # Routes of their own come last: they win over the same network in a prefix list.
+        for route in sorted(table.routes, key=lambda each: each.destination not in snapshot.prefix_lists):
+            if route.target_kind == LOCAL:
                 continue
             target = BLACKHOLE
             if route.state == "active" and route.target_kind == GATEWAY:
                 target = IGW
             elif route.state == "active" and route.target_kind == INTERFACE:
                 target = by_interface.get(route.target_id, BLACKHOLE)
-            routes[table.id, route.destination] = target
+            for network in snapshot.prefix_lists.get(route.destination, (route.destination,)):
+                if _family(network) in families:
+                    routes[table.id, network] = target
     return routes
 
 
@@ -50,20 +55,21 @@ def _used(snapshot: Snapshot, ports: Sequence[Port]) -> list[RouteTable]:
     return [table for table in snapshot.route_tables if inhabited & set(table.subnet_ids)]
 
 
-def _is_ipv4(destination: str) -> bool:
+def _family(destination: str) -> int:
+    """4 or 6; 0 for what is no network."""
     try:
-        IPv4Network(destination)
+        return ip_network(destination).version
     except ValueError:
-        return False
-    return True
+        return 0
 
 
 class Router:
     """The routes and rules in the router's namespace. Not for several threads at once: the network's lock is held."""
 
-    def __init__(self, namespace: str, ports: Sequence[Port], igw_device: str, igw_address: str) -> None:
+    def __init__(self, namespace: str, ports: Sequence[Port], igw_device: str, igw_addresses: dict[int, str]) -> None:
         self._ports = {port.host: port for port in ports}
-        self._igw = igw_address
+        self._igw = igw_addresses
+        self._families = (AF_INET, AF_INET6) if any(port.address6 for port in ports) else (AF_INET,)
         # pyroute2 makes a socket per thread, which takes ten times as long as changing a route: one thread for all.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-routes")
         self._netlink: Any = self._thread.submit(self._open, namespace).result()
@@ -95,7 +101,8 @@ class Router:
     def _follow(self, routes: Wanted, tables: dict[str, str]) -> None:
         for (table, destination), target in routes.items():
             if self._routes.get((table, destination)) != target:
-                self._netlink.route("replace", dst=destination, table=self._number(table), **self._hop(target))
+                hop = self._hop(target, _family(destination))
+                self._netlink.route("replace", dst=destination, table=self._number(table), **hop)
                 self._routes[table, destination] = target
         for host in set(self._tables) | set(tables):
             before, after = self._tables.get(host), tables.get(host)
@@ -107,18 +114,26 @@ class Router:
                 if after is None:
                     del self._tables[host]
         for table, destination in set(self._routes) - set(routes):
-            self._netlink.route("del", dst=destination, table=self._number(table))
+            family = AF_INET6 if _family(destination) == 6 else AF_INET
+            self._netlink.route("del", family=family, dst=destination, table=self._number(table))
             del self._routes[table, destination]
 
-    def _hop(self, target: str) -> dict[str, Any]:
+    def _hop(self, target: str, version: int) -> dict[str, Any]:
+        family = AF_INET6 if version == 6 else AF_INET
         if target == BLACKHOLE:
-            return {"type": "blackhole"}
-        gateway = self._igw if target == IGW else self._ports[target].address
-        return {"gateway": gateway, "oif": self._index[target], "flags": ["onlink"]}
+            return {"family": family, "type": "blackhole"}
+        if target == IGW:
+            gateway: str | None = self._igw[version]
+        else:
+            gateway = self._ports[target].address6 if version == 6 else self._ports[target].address
+        return {"family": family, "gateway": gateway, "oif": self._index[target], "flags": ["onlink"]}
 
     def _rule(self, command: str, host: str, table: str) -> None:
         device = self._ports[host].device
-        self._netlink.rule(command, priority=SUBNET_PRIORITY, iifname=device, table=self._number(table))
+        for family in self._families:
+            self._netlink.rule(
+                command, family=family, priority=SUBNET_PRIORITY, iifname=device, table=self._number(table)
+            )
 
     def _number(self, table: str) -> int:
         return self._numbers.setdefault(table, FIRST_TABLE + len(self._numbers))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..api.snapshot import Snapshot
 from ..errors import Prerequisite
-from .names import API, Port
+from .names import API, VPC6, Port
 
 IGW_DEVICE = "igw"
 INTERNET_PEER, API_PEER, UPLINK_PEER, ALL_PEER = "internet", "api", "uplink", "all"
@@ -56,22 +56,27 @@ def elastic_addresses(snapshot: Snapshot, ports: Sequence[Port]) -> dict[str, st
 
 
 def router_rules(
-    ports: Mapping[str, Port], checked: Iterable[str], silent: Iterable[str], faults: Iterable[LinkFault]
+    ports: Mapping[str, Port],
+    checked: Iterable[str],
+    silent: Iterable[str],
+    faults: Iterable[LinkFault],
+    family: int = 4,
 ) -> str:
-    """Input of iptables-restore for the router. No rule needs connection tracking: the VPC's router knows no connections."""
+    """Input of iptables-restore (ip6tables-restore) for the router. No rule needs connection tracking: the VPC's router knows no connections."""
     rules: list[str] = []
     for host in silent:
         device = ports[host].device
         rules += [f"-A FORWARD -i {device} -j DROP", f"-A FORWARD -o {device} -j DROP"]
     for host in checked:
-        device, address = ports[host].device, ports[host].address
+        device, address = ports[host].device, ports[host].address6 if family == 6 else ports[host].address
         rules += [f"-A FORWARD -i {device} ! -s {address} -j DROP", f"-A FORWARD -o {device} ! -d {address} -j DROP"]
     for fault in faults:
-        rules += _fault_rules(ports, fault)
+        if family == 4 or fault.peer != API_PEER:  # the API has no IPv6
+            rules += _fault_rules(ports, fault, family)
     return "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", *rules, "COMMIT", ""])
 
 
-def _fault_rules(ports: Mapping[str, Port], fault: LinkFault) -> list[str]:
+def _fault_rules(ports: Mapping[str, Port], fault: LinkFault, family: int) -> list[str]:
     device = ports[fault.host].device
     peer, out_match, in_match = "", "", ""
     if fault.peer in ports:
@@ -80,7 +85,7 @@ def _fault_rules(ports: Mapping[str, Port], fault: LinkFault) -> list[str]:
         peer = IGW_DEVICE
     if fault.peer == API_PEER:
         out_match, in_match = f" -d {API}", f" -s {API}"
-    elif fault.peer == INTERNET_PEER:
+    elif fault.peer == INTERNET_PEER and family == 4:
         out_match, in_match = f" ! -d {API}", f" ! -s {API}"
     chance = (
         "" if fault.percent >= 100 else f" -m statistic --mode random --probability {fault.percent / 100:.4f}"
@@ -92,6 +97,11 @@ def _fault_rules(ports: Mapping[str, Port], fault: LinkFault) -> list[str]:
     if fault.direction in ("both", "in"):
         rules.append(f"-A FORWARD -o {device}{of}{in_match}{chance}")
     return rules
+
+
+def gateway_rules6() -> str:
+    """The same for IPv6, where nothing is translated: a unique local address, as a node that does not masquerade lets out, ends here."""
+    return "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", f"-A FORWARD -i vpc ! -s {VPC6} -j DROP", "COMMIT", ""])
 
 
 def gateway_rules(addresses: Mapping[str, str]) -> str:

@@ -60,12 +60,12 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def main(addresses: list[str]) -> None:
-    """The first address gets every service, all of them port 443 and a resolver."""
+    """The first address of each family gets every service, all of them port 443 and a resolver."""
     loop = asyncio.get_running_loop()
-    first = addresses[0]
-    await loop.create_datagram_endpoint(UdpEcho, local_addr=(first, ECHO))
-    await asyncio.start_server(echo, first, ECHO, backlog=1024)
-    await asyncio.start_server(http, first, HTTP, backlog=1024)
+    for first in {":" in address: address for address in reversed(addresses)}.values():
+        await loop.create_datagram_endpoint(UdpEcho, local_addr=(first, ECHO))
+        await asyncio.start_server(echo, first, ECHO, backlog=1024)
+        await asyncio.start_server(http, first, HTTP, backlog=1024)
     for address in addresses:
         await asyncio.start_server(echo, address, HTTPS, backlog=1024)
         await loop.create_datagram_endpoint(Resolver, local_addr=(address, DNS))

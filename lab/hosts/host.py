@@ -15,7 +15,7 @@ from ..api.imds import Imds, serve
 from ..errors import LabError
 from ..fabric import netns
 from ..fabric.names import METADATA
-from ..fabric.network import HOST, Network
+from ..fabric.network import Network
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Host:
         with self._lock:
             if self.state != OFF:
                 return
-            netns.create(self.namespace, HOST)
+            netns.create(self.namespace, self.network.host_sysctls())
             self.network.attach(self.name, self.namespace)
             if self.imds is not None:
                 listener = netns.inside(self.namespace, lambda: socket.create_server((METADATA, 80), backlog=64))

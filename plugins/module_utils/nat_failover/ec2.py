@@ -393,6 +393,7 @@ class Ec2:
             "Timeout": "check that this host reaches %s (its own route, security group, ec2.endpoint_url)" % self._url,
             "InvalidRouteTableID.NotFound": "correct the route table id or the region",
             "InvalidInstanceID.NotFound": "correct the instance id or the region",
+            "InvalidPrefixListID.NotFound": "correct the prefix list id or the region",
             "AuthFailure": "check this instance's role and the clock",
             "RequestExpired": "check this instance's clock, and that IMDS (169.254.169.254) still gives credentials",
             "ExpiredToken": "check that IMDS (169.254.169.254) still gives credentials",

@@ -86,12 +86,22 @@ def test_a_prefix_list_as_destination(world):
         PrefixListName="partners", MaxEntries=1, AddressFamily="IPv4", Entries=[{"Cidr": "192.0.2.0/24"}]
     )
     claim = world.claim("a", made["PrefixList"]["PrefixListId"])
-    # moto forgets the destination of a route that is created to an interface; one that is there it replaces well.
-    world.api.client().create_route(
-        RouteTableId=claim.route_table, DestinationPrefixListId=claim.destination, GatewayId=world.ids.internet_gateway
-    )
-    assert world.ec2.describe_routes([claim])[claim].target == world.ids.internet_gateway
+    assert world.ec2.describe_routes([claim])[claim].state == ROUTE_MISSING
     assert world.ec2.set_route(claim, world.interface("b")).target == world.interface("b")
+    assert world.ec2.set_route(claim, world.interface("a")).target == world.interface("a")
+    assert [call.action for call in world.api.calls(writes=True)] == [
+        "CreateManagedPrefixList",
+        "ReplaceRoute",
+        "CreateRoute",
+        "ReplaceRoute",
+    ]
+
+
+def test_a_prefix_list_that_is_not_there(world):
+    with pytest.raises(Ec2Error, match="pl-12345678") as caught:
+        world.ec2.set_route(world.claim("a", "pl-12345678"), world.interface("b"))
+    assert caught.value.code == "InvalidPrefixListID.NotFound"
+    assert "correct the prefix list id or the region" in str(caught.value)
 
 
 def test_a_route_to_a_gateway_shows_its_target(world):

@@ -28,7 +28,7 @@ def b(api):
 
 def route(ec2, table, destination=DEFAULT_ROUTE):
     [found] = ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"]
-    keys = ("DestinationCidrBlock", "DestinationIpv6CidrBlock")
+    keys = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
     return next((each for each in found["Routes"] if destination in [each.get(key) for key in keys]), None)
 
 
@@ -70,6 +70,28 @@ def test_creating_an_ipv6_route_that_exists(ec2, a, b, refusal):
     ec2.create_route(**everything, NetworkInterfaceId=a.interface_id)
     assert refusal(ec2.create_route, **everything, NetworkInterfaceId=b.interface_id).startswith("RouteAlreadyExists")
     assert route(ec2, a.route_table, "::/0")["NetworkInterfaceId"] == a.interface_id
+
+
+def test_a_prefix_list_as_destination(ec2, a, b, refusal):
+    # Plain moto forgets the list of a route to an interface. The code of an unknown one: terraform-provider-aws, internal/service/ec2/errors.go.
+    made = ec2.create_managed_prefix_list(
+        PrefixListName="partners", MaxEntries=1, AddressFamily="IPv6", Entries=[{"Cidr": "2001:db8:9::/48"}]
+    )
+    everything = {"RouteTableId": a.route_table, "DestinationPrefixListId": made["PrefixList"]["PrefixListId"]}
+    absent = refusal(ec2.replace_route, **everything, NetworkInterfaceId=a.interface_id)
+    assert absent.startswith("InvalidParameterValue: There is no route defined")
+    ec2.create_route(**everything, NetworkInterfaceId=a.interface_id)
+    assert refusal(ec2.create_route, **everything, NetworkInterfaceId=b.interface_id).startswith("RouteAlreadyExists")
+    ec2.replace_route(**everything, NetworkInterfaceId=b.interface_id)
+    destination = everything["DestinationPrefixListId"]
+    assert route(ec2, a.route_table, destination)["NetworkInterfaceId"] == b.interface_id
+    assert route(ec2, a.route_table)["NetworkInterfaceId"] == a.interface_id
+    ec2.delete_route(**everything)
+    assert route(ec2, a.route_table, destination) is None
+    unknown = {**everything, "DestinationPrefixListId": "pl-0fffffffffffffff0"}
+    for call in (ec2.replace_route, ec2.create_route):
+        got = refusal(call, **unknown, NetworkInterfaceId=a.interface_id)
+        assert got.startswith("InvalidPrefixListID.NotFound: The prefix list ID 'pl-0fffffffffffffff0' does not exist")
 
 
 def test_deleting_an_absent_route(ec2, a, refusal):

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
-from lab.fabric import netns
-from lab.fabric.names import API, INTERNET
+from lab.fabric import advertise, netns
+from lab.fabric.names import API, INTERNET, INTERNET6
 from lab.testing import RunningLab, forward, running_lab
 
 
-def public_address(lab: RunningLab, host: str) -> str:
+def public_address(lab: RunningLab, host: str, server: str = INTERNET) -> str:
     """The address under which a host is seen on the internet; "" when it does not get there."""
-    argv = ["curl", "--silent", "--max-time", "0.6", f"http://{INTERNET}/"]
+    argv = ["curl", "--silent", "--max-time", "0.6", f"http://[{server}]/" if ":" in server else f"http://{server}/"]
     return str(lab.exec(host, argv, check=False).stdout).strip()
 
 
@@ -101,6 +102,63 @@ def test_a_route_to_nothing_drops(lab: RunningLab) -> None:
     assert public_address(lab, "client-a") == ""
     assert public_address(lab, "client-b") == "203.0.113.11"
     assert lab.ping("client-a", "10.0.1.10"), "the VPC's own addresses need no route"
+
+
+def test_ipv6_beside_ipv4() -> None:
+    """One lab for all of it: addresses, routes, prefix lists, and the router's advertisements."""
+    with running_lab(ipv6=True, on_boot=forward, source_dest_check=False) as lab:
+        ec2, ids = lab.client(), lab.ids.zones
+        nodes = {zone: f"2001:db8:0:10{number}::10" for number, zone in enumerate("ab")}
+        for host, way in (("nat-a", "a"), ("client-a", "a"), ("client-b", "b")):
+            until(lambda host=host: default_route6(lab, host))
+            assert public_address(lab, host, INTERNET6) == nodes[way]
+            assert public_address(lab, host) == ids[way].public_ip
+        table = ids["a"].route_table
+        to_b = {"RouteTableId": table, "NetworkInterfaceId": ids["b"].interface_id}
+        ec2.replace_route(**to_b, DestinationIpv6CidrBlock="::/0")
+        assert public_address(lab, "client-a", INTERNET6) == nodes["b"]
+        assert public_address(lab, "client-a") == ids["a"].public_ip, "each family has its route"
+
+        entries = [{"Cidr": f"{address}/32"} for address in (INTERNET, "192.0.2.1")]
+        made = ec2.create_managed_prefix_list(PrefixListName="two", MaxEntries=2, AddressFamily="IPv4", Entries=entries)
+        ec2.create_route(**to_b, DestinationPrefixListId=made["PrefixList"]["PrefixListId"])
+        assert public_address(lab, "client-a") == ids["b"].public_ip
+        assert lab.owner("a", "0.0.0.0/0") == "nat-a"
+
+        ec2.modify_instance_attribute(InstanceId=ids["b"].instance_id, SourceDestCheck={"Value": True})
+        assert public_address(lab, "client-a", INTERNET6) == "", "one check for both families"
+        lab.exec("nat-a", ["ip6tables", "-t", "nat", "-F"])
+        ec2.replace_route(RouteTableId=table, NetworkInterfaceId=ids["a"].interface_id, DestinationIpv6CidrBlock="::/0")
+        assert public_address(lab, "client-a", INTERNET6) == "2001:db8:0:10a::50", "the gateway translates nothing"
+        lab.host("nat-a").kill()
+        assert public_address(lab, "client-a", INTERNET6) == ""
+        ec2.delete_route(RouteTableId=table, DestinationIpv6CidrBlock="::/0")
+        assert lab.owner("a", "::/0") is None
+
+
+def test_a_router_takes_no_advertisements_unless_it_is_told_to() -> None:
+    """Why the product sets accept_ra before it lets a node forward IPv6 (docs/forwarding.md)."""
+    with running_lab(ipv6=True) as lab:
+        for host, told in (("nat-a", "1"), ("nat-b", "2")):
+            until(lambda host=host: default_route6(lab, host))
+            # Only the kernel's own order of things is of interest here.
+            netns.sysctl(lab.host(host).namespace, {"ipv6/conf/ens5/accept_ra": told, "ipv6/conf/all/forwarding": "1"})
+        assert default_route6(lab, "nat-b") and not default_route6(lab, "nat-a")
+        time.sleep(advertise.EVERY_S + 0.5)
+        assert not default_route6(lab, "nat-a"), "nor does it come back"
+        netns.sysctl(lab.host("nat-a").namespace, {"ipv6/conf/ens5/accept_ra": "2"})
+        until(lambda: default_route6(lab, "nat-a"))
+
+
+def default_route6(lab: RunningLab, host: str) -> bool:
+    return "proto ra" in str(lab.exec(host, ["ip", "-6", "route", "show", "default"]).stdout)
+
+
+def until(true: Callable[[], bool], limit_s: float = 10.0) -> None:
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_an_elastic_address_moves(lab: RunningLab) -> None:

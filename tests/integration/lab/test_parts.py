@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from lab import image
 from lab.api.snapshot import Instance, Route, RouteTable, Snapshot, Subnet
 from lab.errors import LabError
-from lab.fabric.names import Names, Port
+from lab.fabric.names import Names, Port, address6
 from lab.fabric.routes import BLACKHOLE, IGW, wanted_routes, wanted_tables
 from lab.fabric.rules import LinkFault, elastic_addresses, gateway_rules, router_rules, source_dest_checks
 from lab.stream import LINGER_S, Result
@@ -18,6 +19,7 @@ from lab.stream import LINGER_S, Result
 NODE = Port("nat-a", "10.0.0.10", "02:00:00:00:00:01", "subnet-1", "eni-1")
 CLIENT = Port("client-a", "10.0.10.50", "02:00:00:00:00:02", "subnet-2")
 PORTS = (NODE, CLIENT)
+DUAL = tuple(replace(port, address6=address6(port.address)) for port in PORTS)
 
 
 def vpc(*routes: Route, check: bool = True, public_ip: str | None = "203.0.113.10") -> Snapshot:
@@ -47,6 +49,31 @@ def vpc(*routes: Route, check: bool = True, public_ip: str | None = "203.0.113.1
 def test_routes(route: Route, target: str) -> None:
     assert wanted_routes(vpc(route), PORTS) == {("rtb-2", "0.0.0.0/0"): target}
     assert wanted_tables(vpc(route), PORTS) == {"client-a": "rtb-2"}
+
+
+def test_a_prefix_list_is_the_networks_in_it_and_a_route_of_its_own_wins() -> None:
+    routes = [Route(to, "interface", eni, "active") for to, eni in (("192.0.2.0/24", "eni-1"), ("pl-1", "eni-gone"))]
+    lists = {"pl-1": ("192.0.2.0/24", "198.51.100.0/24", "2001:db8:9::/48")}
+    for order in (routes, routes[::-1]):
+        snapshot = replace(vpc(*order), prefix_lists=lists)
+        found = {("rtb-2", "192.0.2.0/24"): "nat-a", ("rtb-2", "198.51.100.0/24"): BLACKHOLE}
+        assert wanted_routes(snapshot, PORTS) == found
+        assert wanted_routes(snapshot, DUAL) == {**found, ("rtb-2", "2001:db8:9::/48"): BLACKHOLE}
+
+
+def test_ipv6_in_a_lab_that_has_it() -> None:
+    snapshot = vpc(Route("::/0", "interface", "eni-1", "active"))
+    assert wanted_routes(snapshot, DUAL) == {("rtb-2", "::/0"): "nat-a"}
+    hosts = {port.host: port for port in DUAL}
+    lines = router_rules(hosts, ["nat-a"], ["client-a"], [LinkFault("nat-a", "internet", "out")], 6).splitlines()
+    assert lines[2:-1] == [
+        "-A FORWARD -i v-client-a -j DROP",
+        "-A FORWARD -o v-client-a -j DROP",
+        "-A FORWARD -i v-nat-a ! -s 2001:db8:0:100::10 -j DROP",
+        "-A FORWARD -o v-nat-a ! -d 2001:db8:0:100::10 -j DROP",
+        "-A FORWARD -i v-nat-a -o igw -j DROP",
+    ]
+    assert router_rules(hosts, (), (), [LinkFault("nat-a", "api")], 6).splitlines()[2:-1] == [], "the API has no IPv6"
 
 
 @pytest.mark.parametrize("destination", ["::/0", "pl-12345678", ""])
