@@ -18,7 +18,7 @@ from lab.fabric import netns
 from lab.fabric.names import INTERFACE
 from lab.hosts.host import Host
 from lab.testing import RunningLab, running_lab
-from lab.vpc import ZoneIds
+from lab.vpc import DEFAULT_ROUTE, ZoneIds
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = ROOT / "roles" / "nat_instance" / "files" / "main.py"
@@ -60,6 +60,8 @@ class Cluster:
         self.write_config(host.name)
         if host.name not in self.witnesses:
             host.exec(self.command(host.name, "rules", "apply"), env=self.environment())
+            if self.lab.ipv6:  # the engine's own, in its order, which are those of the role's file
+                host.exec(self.command(host.name, "repair"), env=self.environment(), input="sysctls\n")
         if self._with_helpers and not any(each.poll() is None for each in self._helpers.get(host.name, [])):
             self.start_helpers(host)
         with self.log.open("ab") as log:
@@ -165,9 +167,14 @@ class Cluster:
         nodes = [zone.node for zone in self.lab.ids.zones.values()]
         pairs = [(one, two) for one in nodes for two in nodes if one != two]
         self.wait("all healthy", lambda: all(self.verdict(*pair) == "healthy" for pair in pairs), 20)
-        self.wait("all at home", lambda: all(self.lab.owner(z) == f"nat-{z}" for z in self.lab.ids.zones), 20)
+        self.wait("all at home", lambda: all(self.owners(zone) == {f"nat-{zone}"} for zone in self.lab.ids.zones), 20)
         fit = [node for node in nodes if node not in self.witnesses]
         self.wait("all fit", lambda: all(self.status(node)["self"]["forwarding"] for node in fit))
+
+    def owners(self, zone: str) -> set[str | None]:
+        """Who has the claims of a zone's table."""
+        destinations = self.settings.get("destinations", [DEFAULT_ROUTE])
+        return {self.lab.owner(zone, destination) for destination in destinations}
 
     def writes(self, *actions: str) -> list[tuple[str, str]]:
         """(action, caller) of the writes so far, flares left out."""
@@ -182,12 +189,17 @@ def running_cluster(
     settings: dict[str, Any] | None = None,
     helpers: bool = False,
     witnesses: Sequence[str] = (),
+    prepare: Callable[[Cluster], None] = lambda cluster: None,
     **options: Any,
 ) -> Iterator[Cluster]:
-    """A settled cluster on bare hosts. ``helpers``: with canary and root helper. ``witnesses``: the nodes that only watch."""
+    """A settled cluster on bare hosts. ``helpers``: with canary and root helper. ``witnesses``: the nodes that only watch.
+
+    ``prepare``: what is done to lab and settings before a service starts.
+    """
     cluster = Cluster(folder, settings or {}, helpers, witnesses)
     with running_lab(on_boot=cluster.boot, source_dest_check=False, **options) as lab:
         cluster.lab = lab
+        prepare(cluster)
         for zone in lab.ids.zones.values():
             cluster.start(lab.host(zone.node))
         cluster.settle()

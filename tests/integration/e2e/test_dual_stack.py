@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""IPv4, IPv6 and a prefix list at once, with real packets of both families. One lab for all of it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks.faults import NODE, PEER, events, kinds, on_node
+from lab.fabric.names import INTERNET6, INTERNET_MORE, VPC, VPC6
+from lab.stream import TCP
+from tests.integration.e2e.cluster import Cluster, running_cluster
+
+CLIENT, LISTED = "client-a", INTERNET_MORE[0]
+# A client that keeps a connection and sends on it each time a line comes in; it says what came of that.
+TALK = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], 7), 5)
+connection.settimeout(5)
+print("connected", flush=True)
+for line in sys.stdin:
+    try:
+        connection.sendall(line.encode())
+        print("answered" if connection.recv(100) else "closed", flush=True)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+"""
+
+
+def make_list(cluster: Cluster) -> None:
+    """Every private table gets a route to a prefix list as its third claim."""
+    made = cluster.lab.client().create_managed_prefix_list(
+        PrefixListName="partners", MaxEntries=1, AddressFamily="IPv4", Entries=[{"Cidr": f"{LISTED}/32"}]
+    )
+    cluster.settings["destinations"] = ["0.0.0.0/0", "::/0", made["PrefixList"]["PrefixListId"]]
+
+
+@pytest.fixture(scope="module")
+def dual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """With root helper. The routes to the prefix list are missing at first: making them is the service's."""
+    settings = {"sources": [VPC, VPC6], "return": {"after_s": 1, "max_s": 1}}
+    folder = tmp_path_factory.mktemp("dual")
+    with running_cluster(folder, settings=settings, helpers=True, ipv6=True, prepare=make_list) as running:
+        yield running
+
+
+class Talk:
+    """A connection of a client that outlives, or does not, what happens to its way."""
+
+    def __init__(self, cluster: Cluster, server: str) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._process: Any = cluster.lab.host(CLIENT).popen([sys.executable, "-c", TALK, server], **pipes)
+        assert self._hear() == "connected"
+
+    def say(self) -> str:
+        self._process.stdin.write("still there?\n")
+        self._process.stdin.flush()
+        return self._hear()
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(timeout=10)
+
+    def _hear(self) -> str:
+        return str(self._process.stdout.readline()).strip()
+
+
+def seen_as(cluster: Cluster) -> str:
+    """The IPv6 address that the internet sees a client of zone a with."""
+    argv = ["curl", "--silent", "--max-time", "2", f"http://[{INTERNET6}]/"]
+    return str(cluster.lab.exec(CLIENT, argv, check=False).stdout).strip()
+
+
+def test_every_claim_of_a_dead_node_is_taken_and_returned(dual: Cluster) -> None:
+    lab = dual.lab
+    assert seen_as(dual) == "2001:db8:0:100::10"
+    talk = Talk(dual, INTERNET6)
+    with lab.stream(CLIENT) as four, lab.stream(CLIENT, server=INTERNET6) as six:
+        with lab.stream(CLIENT, server=LISTED, kind=TCP) as listed:
+            streams = (four, six, listed)
+            for stream in streams:
+                stream.wait_for_answer()
+            lab.fault("kill", NODE)
+            dual.wait("all claims are taken", lambda: dual.owners("a") == {PEER}, 5)
+            for stream in streams:
+                stream.wait_for_answer()
+            assert seen_as(dual) == "2001:db8:0:101::10"
+            assert talk.say() == "ConnectionResetError", "at once, not after minutes of silence"
+            dual.wait("it is started again", lambda: lab.host(NODE).boots == 2, 30)
+            dual.settle()
+            for stream in streams:
+                stream.wait_for_answer()
+    talk.close()
+    assert seen_as(dual) == "2001:db8:0:100::10"
+    assert dual.writes("StopInstances") == [("StopInstances", PEER)]
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("ip6tables -t nat -F", "ip6tables -t nat: no jump from POSTROUTING"),
+        ("ip6tables -F NAT-FAILOVER-FORWARD", "ip6tables -t filter: no rule"),
+        ("echo 0 > /proc/sys/net/ipv6/conf/all/forwarding", "ipv6 forwarding=0"),
+    ],
+)
+def test_what_the_node_owns_of_ipv6_is_mended(dual: Cluster, command: str, says: str) -> None:
+    known = len(events(dual))
+    with dual.lab.stream(CLIENT, server=INTERNET6) as stream:
+        stream.wait_for_answer()
+        on_node(command)(dual)
+        dual.wait("it is mended", lambda: "mended" in kinds(dual, known), 12)
+        stream.wait_for_answer()
+        assert dual.owners("a") == {NODE}
+    assert any(says in text for kind, text in events(dual)[known:] if kind == "mended")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend_it", "says"),
+    [
+        (
+            "ip -6 address del {address}/128 dev ens5",
+            "ip -6 address add {address}/128 dev ens5 nodad",
+            "interface ens5 has no IPv6 address",
+        ),
+        # The helper sets accept_ra, and the next advertisement brings the route.
+        (
+            "echo 0 > /proc/sys/net/ipv6/conf/ens5/accept_ra; ip -6 route del default",
+            "true",
+            "no IPv6 default route by interface ens5",
+        ),
+    ],
+    ids=["address", "default route"],
+)
+def test_what_it_does_not_own_is_handed_over(dual: Cluster, break_it: str, mend_it: str, says: str) -> None:
+    known, address = len(events(dual)), dual.lab.host(NODE).port.address6
+    with dual.lab.stream(CLIENT, server=INTERNET6) as stream:
+        stream.wait_for_answer()
+        on_node(break_it.format(address=address))(dual)
+        dual.wait("all claims are taken", lambda: dual.owners("a") == {PEER}, 12)
+        stream.wait_for_answer()
+        on_node(mend_it.format(address=address))(dual)
+        dual.settle()
+    assert any(says in text for _kind, text in events(dual)[known:])
+
+
+def test_only_forwarded_a_flow_keeps_its_address_and_outlives_a_takeover(dual: Cluster) -> None:
+    """Last: the cluster is another one after it."""
+    for node in (NODE, PEER):
+        dual.settings["ipv6"] = "forward"
+        dual.write_config(node)
+        assert dual.run(node, "rules", "apply").stdout == "changed\n"
+        dual.service(node).send_signal(signal.SIGHUP)
+    dual.settle()
+    assert seen_as(dual) == dual.lab.host(CLIENT).port.address6
+    talk = Talk(dual, INTERNET6)
+    assert talk.say() == "answered"
+    assert dual.run(NODE, "drain", "--wait", "10").stdout == "drained\n"
+    assert dual.owners("a") == {PEER}
+    assert talk.say() == "answered"
+    talk.close()
