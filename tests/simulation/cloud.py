@@ -7,10 +7,20 @@ import random
 import typing as t
 from collections import deque
 
-from nat_failover.model import ROUTE_ACTIVE, ROUTE_BLACKHOLE, ROUTE_MISSING, TAG_DRAINED, Claim, InstanceView, RouteView
+from nat_failover.model import (
+    ROUTE_ACTIVE,
+    ROUTE_BLACKHOLE,
+    ROUTE_MISSING,
+    TAG_DRAINED,
+    TAG_FLARE,
+    Claim,
+    InstanceView,
+    RouteView,
+)
 
 from .timeline import Timeline
 
+HARMLESS = {TAG_FLARE}  # tags that nobody acts on when all is well
 KEPT = 40  # past states for stale reads
 TIMEOUT = 1.5  # seconds: the clients' connect and read timeout
 BOOT, STOP = 2.0, 1.0  # seconds that starting and stopping take
@@ -98,6 +108,21 @@ class Cloud:
             for index, name in enumerate(self.names)
         }
         return routes, instances
+
+    @property
+    def fine(self) -> bool:
+        """Nothing hinders calls now, and no instance changes its state."""
+        hindered = self.stale or self.lost_answers or self.throttled or not self.up
+        return not hindered and all(state == "running" for state in self.state.instances.values())
+
+    def shows(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> bool:
+        """Is that what a read would find, with every claim at home, no mark of a fence and no wish of an operator?"""
+        tags = self.state.tags
+        return (
+            all(target == interface(claim.home) for claim, target in self.state.routes.items())
+            and all(view.target == self.state.routes[claim] for claim, view in routes.items())
+            and all(instances[name].tags is tags[name] and tags[name].keys() <= HARMLESS for name in self.names)
+        )
 
     def _seen(self) -> State:
         if not self.stale:

@@ -9,14 +9,14 @@ import typing as t
 from nat_failover import pause
 from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
-from .host import EPOCH
 from .laws import Violation
+from .service import EPOCH
 from .world import World
 
 Fault = t.Callable[[World, random.Random, float], None]
 LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
-REPAIR = 46.0  # then the operator starts what is still off, undoes edits and resumes
+REPAIR = (0.0, 30.0)  # so much later the operator starts what is still off, undoes edits and resumes
 DARK = 0.03  # of all incidents: the one in which flares cannot help, and which therefore lasts longer
 END = 40.0  # from there until all must be at home
 
@@ -47,7 +47,7 @@ def reboot(world: World, rng: random.Random, seconds: float) -> None:
     name = one(rng, world)
     world.timeline.tell("FAULT: %s reboots" % name)
     world.hosts[name].power("off")
-    world.timeline.after(
+    world.timeline.later(
         rng.uniform(1, 6), lambda: world.hosts[name].power("on") if not world.hosts[name].powered else None
     )
 
@@ -63,7 +63,7 @@ def freeze(world: World, rng: random.Random, seconds: float) -> None:
     name = one(rng, world)
     world.timeline.tell("FAULT: %s freezes for %.1f s" % (name, seconds))
     world.hosts[name].frozen = True
-    world.timeline.after(seconds, world.hosts[name].thaw)
+    world.timeline.later(seconds, world.hosts[name].thaw)
 
 
 def pause_service(world: World, rng: random.Random, seconds: float) -> None:
@@ -71,7 +71,7 @@ def pause_service(world: World, rng: random.Random, seconds: float) -> None:
     name = one(rng, world)
     world.timeline.tell("FAULT: the service of %s hangs for %.1f s" % (name, seconds))
     world.hosts[name].paused = True
-    world.timeline.after(seconds, world.hosts[name].thaw)
+    world.timeline.later(seconds, world.hosts[name].thaw)
 
 
 def crash_service(world: World, rng: random.Random, seconds: float) -> None:
@@ -87,7 +87,7 @@ def nat_off(world: World, rng: random.Random, seconds: float) -> None:
     world.timeline.tell("FAULT: %s no longer forwards, for %.1f s" % (name, seconds))
     host = world.hosts[name]
     host.set_nat(False)
-    world.timeline.after(seconds, lambda: host.set_nat(True) if host.powered else None)
+    world.timeline.later(seconds, lambda: host.set_nat(True) if host.powered else None)
 
 
 def uplink(world: World, rng: random.Random, seconds: float) -> None:
@@ -95,7 +95,7 @@ def uplink(world: World, rng: random.Random, seconds: float) -> None:
     name = one(rng, world)
     world.timeline.tell("FAULT: %s has no uplink for %.1f s" % (name, seconds))
     world.hosts[name].uplink = False
-    world.timeline.after(seconds, lambda: setattr(world.hosts[name], "uplink", True))
+    world.timeline.later(seconds, lambda: setattr(world.hosts[name], "uplink", True))
 
 
 def partition(world: World, rng: random.Random, seconds: float) -> None:
@@ -104,7 +104,7 @@ def partition(world: World, rng: random.Random, seconds: float) -> None:
     world.timeline.tell("FAULT: %s and %s are cut off from each other for %.1f s" % (first, second, seconds))
     cuts = {(first, second), (second, first)}
     world.network.cut |= cuts
-    world.timeline.after(seconds, lambda: world.network.cut.difference_update(cuts))
+    world.timeline.later(seconds, lambda: world.network.cut.difference_update(cuts))
 
 
 def one_way(world: World, rng: random.Random, seconds: float) -> None:
@@ -112,7 +112,7 @@ def one_way(world: World, rng: random.Random, seconds: float) -> None:
     cut = pair(rng, world)
     world.timeline.tell("FAULT: nothing passes from %s to %s for %.1f s" % (*cut, seconds))
     world.network.cut.add(cut)
-    world.timeline.after(seconds, lambda: world.network.cut.discard(cut))
+    world.timeline.later(seconds, lambda: world.network.cut.discard(cut))
 
 
 def isolate(world: World, rng: random.Random, seconds: float) -> None:
@@ -121,7 +121,7 @@ def isolate(world: World, rng: random.Random, seconds: float) -> None:
     world.timeline.tell("FAULT: %s is cut off from all others for %.1f s" % (name, seconds))
     cuts = {pair for other in world.hosts if other != name for pair in ((name, other), (other, name))}
     world.network.cut |= cuts
-    world.timeline.after(seconds, lambda: world.network.cut.difference_update(cuts))
+    world.timeline.later(seconds, lambda: world.network.cut.difference_update(cuts))
 
 
 def dark_partition(world: World, rng: random.Random, seconds: float) -> None:
@@ -135,14 +135,14 @@ def no_icmp(world: World, rng: random.Random, seconds: float) -> None:
     """A security group without ICMP."""
     world.timeline.tell("FAULT: no ICMP for %.1f s" % seconds)
     world.network.no_icmp = True
-    world.timeline.after(seconds, lambda: setattr(world.network, "no_icmp", False))
+    world.timeline.later(seconds, lambda: setattr(world.network, "no_icmp", False))
 
 
 def loss(world: World, rng: random.Random, seconds: float) -> None:
     """Random loss between all nodes."""
     world.network.loss = rng.choice((0.05, 0.2, 0.4))
     world.timeline.tell("FAULT: %d %% of packets are lost for %.1f s" % (world.network.loss * 100, seconds))
-    world.timeline.after(seconds, lambda: setattr(world.network, "loss", 0.0))
+    world.timeline.later(seconds, lambda: setattr(world.network, "loss", 0.0))
 
 
 def api(world: World, rng: random.Random, seconds: float) -> None:
@@ -158,7 +158,7 @@ def api(world: World, rng: random.Random, seconds: float) -> None:
     )
     world.timeline.tell("FAULT: EC2 %s=%s for %.1f s" % (name, value, seconds))
     setattr(world.cloud, name, value)
-    world.timeline.after(seconds, lambda: setattr(world.cloud, name, normal))
+    world.timeline.later(seconds, lambda: setattr(world.cloud, name, normal))
 
 
 def denied(world: World, rng: random.Random, seconds: float) -> None:
@@ -173,7 +173,7 @@ def drain(world: World, rng: random.Random, seconds: float) -> None:
     name = one(rng, world)
     world.timeline.tell("OPERATOR: drains %s for %.1f s" % (name, seconds))
     world.hosts[name].drain()
-    world.timeline.after(seconds, world.hosts[name].resume)
+    world.timeline.later(seconds, world.hosts[name].resume)
 
 
 def maintenance(world: World, rng: random.Random, seconds: float) -> None:
@@ -181,7 +181,7 @@ def maintenance(world: World, rng: random.Random, seconds: float) -> None:
     name = one(rng, world)
     world.timeline.tell("OPERATOR: tags %s for maintenance for %.1f s" % (name, seconds))
     world.cloud.set_tag("operator", name, TAG_MAINTENANCE, "x")
-    world.timeline.after(seconds, lambda: world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None))
+    world.timeline.later(seconds, lambda: world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None))
 
 
 def pausing(world: World, rng: random.Random, seconds: float) -> None:
@@ -200,7 +200,7 @@ def planned_work(world: World, rng: random.Random, seconds: float) -> None:
     world.planned.add(name)
     world.timeline.tell("OPERATOR: drains %s and switches it off" % name)
     world.hosts[name].drain()
-    world.timeline.after(5.0, lambda: world.hosts[name].power("off"))
+    world.timeline.later(5.0, lambda: world.hosts[name].power("off"))
 
 
 def ruin(world: World, rng: random.Random, seconds: float) -> None:
@@ -237,11 +237,11 @@ def play(seed: int) -> World:
     for _number in range(rng.choice((1, 1, 2, 2, 3))):
         fault, at = rng.choice(FAULTS), rng.uniform(0.3, LONGEST * 0.7)
         seconds = rng.choice((rng.uniform(0.1, 2.0), rng.uniform(1.0, LONGEST - at)))
-        world.timeline.at(at, lambda fault=fault, seconds=seconds: fault(world, rng, seconds))  # type: ignore[misc]
+        world.timeline.later(at, lambda fault=fault, seconds=seconds: fault(world, rng, seconds))  # type: ignore[misc]
     end = LONGEST
     if rng.random() < DARK:
         end = 2 * LONGEST
-        world.timeline.at(1.0, lambda: dark_partition(world, rng, LONGEST))
+        world.timeline.later(1.0, lambda: dark_partition(world, rng, LONGEST))
     try:
         _run(world, end)
     except Violation as violation:
@@ -250,24 +250,29 @@ def play(seed: int) -> World:
 
 
 def _run(world: World, end: float) -> None:
-    world.timeline.run(end)
-    world.heal()
-    restore(world)
-    world.timeline.run(end + SETTLE)
-    world.laws.egress()
-    if world.laws.calm():
+    world.timeline.later(end, lambda: _all_faults_end(world))
+    while not world.healed:
+        world.step()
+    if world.until_calm(SETTLE):
         return
-    world.timeline.run(end + REPAIR)
+    world.laws.egress()
+    if world.until_calm(world.rng.uniform(*REPAIR)):
+        return
     world.planned.clear()
     for name, host in world.hosts.items():
         host.broken = False
         if not host.powered:
             world.timeline.tell("OPERATOR: starts %s" % name)
             switch_on(world, name)
-    world.timeline.run(end + REPAIR + 5.0)  # an operator resumes a node that is up
+    world.until_calm(5.0)  # an operator resumes a node that is up
     restore(world)
-    world.timeline.run(end + REPAIR + END)
-    world.laws.home()
+    if not world.until_calm(END):
+        world.laws.home()
+
+
+def _all_faults_end(world: World) -> None:
+    world.heal()
+    restore(world)
 
 
 def restore(world: World) -> None:

@@ -7,7 +7,6 @@ import typing as t
 
 from nat_failover.model import (
     ACTIVE,
-    HEALTHY,
     ROUTE_ACTIVE,
     TAG_DRAINED,
     TAG_FENCE,
@@ -60,14 +59,14 @@ class Laws:
         for host in hosts.values():
             host.decided = self.decided
         cloud.watch = self.called
-        self._look()
 
     def break_(self, law: str, text: str) -> t.NoReturn:
         raise Violation("%s: %s" % (law, text))
 
     # --- truth over time ---------------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Called every ``LOOK`` seconds."""
         now, cloud, network = self.timeline.now, self.cloud, self.network
         disturbed = bool(network.cut)  # random loss is no excuse: two protocols and tens of probes must see through it
         for name, host in self.hosts.items():
@@ -82,7 +81,7 @@ class Laws:
                 or cloud.denied & {(name, "CreateTags"), (name, "Flare")}
             ):
                 self.mute_at[name] = now
-            if not host.running or not host.forwards or host.state != ACTIVE or disturbed:
+            if not host.running or not host.forwards or host.service.state != ACTIVE or disturbed:
                 self.unfit_at[name] = now
             if host.running:
                 self.alive_at[name] = now
@@ -98,7 +97,6 @@ class Laws:
         if len(network.cut) > self.cuts:
             self.cut_at = now
         self.cuts = len(network.cut)
-        self.timeline.after(LOOK, self._look)
 
     # --- decisions ---------------------------------------------------------------------------------------------------------------
 
@@ -134,7 +132,7 @@ class Laws:
 
     def _fine(self, host: Host) -> bool:
         return (
-            host.running and host.forwards and host.state == ACTIVE and not host.me.fact
+            host.running and host.forwards and host.service.state == ACTIVE and not host.service.gatherer.me.fact
         )  # nor said otherwise a moment ago
 
     # --- calls that took effect ----------------------------------------------------------------------------------------------------
@@ -185,17 +183,6 @@ class Laws:
             owner = self.hosts.get(owner_of(target))
             if owner is None or not owner.forwards:
                 self.break_("egress", "%s is still with %s" % (claim, target))
-
-    def calm(self) -> bool:
-        """Is all well already, and nobody about to do anything?"""
-        try:
-            self.home()
-        except Violation:
-            return False
-        hosts = self.hosts.values()
-        return all(
-            peer.verdict == HEALTHY and not peer.fence_stage for host in hosts for peer in host.memory.peers.values()
-        )
 
     def home(self) -> None:
         """At the very end: all nodes live, no mark of a fence is left, every claim is at home."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A model of the network between the nodes: cuts in one direction, and random loss. Delay is not modelled: it is far below a tick."""
+"""A model of the network between the nodes: cuts in one direction, random loss, loss in bursts, delay and jitter."""
 
 from __future__ import annotations
 
@@ -8,42 +8,92 @@ import typing as t
 
 from nat_failover.model import Report
 
+from .timeline import Timeline
+
 if t.TYPE_CHECKING:
     from .host import Host
+
+Stamp = t.Tuple[int, float]  # boot of the sending service, time of sending: what boot ids and sequence numbers tell
+
+
+class Bursts:
+    """Gilbert and Elliott's model of one direction of a link: it is good or bad for exponentially distributed times; nothing passes while bad."""
+
+    def __init__(self, rng: random.Random, good: float, bad: float, now: float) -> None:
+        """``good``, ``bad``: mean seconds of each state."""
+        self.rng, self.good, self.bad = rng, good, bad
+        self.lossy = rng.random() < bad / (good + bad)
+        self.until = now + rng.expovariate(1 / (bad if self.lossy else good))
+
+    def passes(self, now: float) -> bool:
+        while self.until <= now:
+            self.lossy = not self.lossy
+            self.until += self.rng.expovariate(1 / (self.bad if self.lossy else self.good))
+        return not self.lossy
 
 
 class Network:
     """``cut`` holds (from, to) pairs that no packet passes; ``loss`` is the probability for each other packet."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
+    def __init__(self, rng: random.Random, timeline: Timeline) -> None:
+        self.rng, self.timeline = rng, timeline
         self.hosts: t.Dict[str, "Host"] = {}
         self.cut: t.Set[t.Tuple[str, str]] = set()
         self.no_icmp = False
         self.loss = 0.0
+        self.bursts: t.Dict[t.Tuple[str, str], Bursts] = {}
+        self.delay = self.jitter = 0.0  # seconds one way; both zero: far below a tick, and packets arrive at once
 
-    def passes(self, sender: str, receiver: str) -> bool:
-        """Does one packet arrive at the receiver's kernel?"""
+    @property
+    def fine(self) -> bool:
+        """Nothing is done to packets now."""
+        return not (self.cut or self.loss or self.bursts or self.delay or self.no_icmp)
+
+    def heal(self) -> None:
+        self.cut.clear()
+        self.bursts.clear()
+        self.loss, self.no_icmp, self.delay, self.jitter = 0.0, False, 0.0, 0.0
+
+    def _leaves(self, sender: str, receiver: str) -> bool:
+        """Does one packet get through to the receiver's link?"""
         if (sender, receiver) in self.cut or not self.hosts[sender].uplink or not self.hosts[receiver].uplink:
             return False
+        if self.loss and self.rng.random() < self.loss:
+            return False
+        bursts = self.bursts.get((sender, receiver)) if self.bursts else None
+        return bursts is None or bursts.passes(self.timeline.now)
+
+    def _carry(self, sender: str, receiver: str, deliver: t.Callable[["Host"], None]) -> None:
+        """One packet, to a kernel that lives when it arrives."""
+        if not self._leaves(sender, receiver):
+            return
         target = self.hosts[receiver]
-        return target.powered and not target.frozen and (not self.loss or self.rng.random() >= self.loss)
+        if self.delay or self.jitter:
+            seconds = self.delay + self.jitter * self.rng.random()
+            self.timeline.after(
+                seconds, lambda: deliver(target) if target.powered and not target.frozen and target.uplink else None
+            )
+        elif target.powered and not target.frozen:
+            deliver(target)
 
-    def send(self, sender: "Host", receiver: str, report: Report) -> None:
+    def send(self, sender: str, receiver: str, report: Report) -> None:
         """A heartbeat."""
-        if self.passes(sender.name, receiver):
-            self.hosts[receiver].hear(sender.name, report)
+        stamp = self.hosts[sender].boots, self.timeline.now
+        self._carry(sender, receiver, lambda target: target.take(sender, stamp, report, False))
 
-    def probe(self, sender: "Host", receiver: str, report: t.Optional[Report]) -> None:
+    def probe(self, sender: str, receiver: str, report: t.Optional[Report]) -> None:
         """A probe, which a service that runs answers at once."""
-        if self.passes(sender.name, receiver):
-            target = self.hosts[receiver]
-            if report is not None:
-                target.hear(sender.name, report)
-            if target.running and target.judged and self.passes(receiver, sender.name):
-                sender.hear(receiver, target.report())
+        stamp = self.hosts[sender].boots, self.timeline.now
+        self._carry(sender, receiver, lambda target: target.take(sender, stamp, report, True))
 
-    def echo(self, sender: str, receiver: str) -> bool:
+    def echo(self, sender: str, receiver: str) -> None:
         """An ICMP echo: the kernel answers, whatever the service does."""
-        there = not self.no_icmp and self.passes(sender, receiver)
-        return there and self.passes(sender=receiver, receiver=sender)
+        if self.no_icmp:
+            return
+        asked = self.hosts[sender].service
+
+        def answered(host: "Host") -> None:
+            if host.running and host.service is asked:
+                asked.echoed(receiver)
+
+        self._carry(sender, receiver, lambda _target: self._carry(receiver, sender, answered))

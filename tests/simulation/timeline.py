@@ -6,29 +6,58 @@ from __future__ import annotations
 import heapq
 import typing as t
 
+Entry = t.Tuple[float, int, t.Callable[[], None]]
+NEVER = float("inf")
+
 
 class Timeline:
-    """Runs callbacks in the order of their times, then of their making."""
+    """Runs callbacks in the order of their times, then of their making.
+
+    What hosts, network and EC2 do by themselves is queued by ``at`` and ``after``. The incident's own course (faults, their ends, what operators do) is
+    queued by ``later``: it may be brought forward while nothing goes on.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._queue: t.List[t.Tuple[float, int, t.Callable[[], None]]] = []
+        self._queue: t.List[Entry] = []
+        self._course: t.List[Entry] = []
+        self._forward = 0.0  # seconds by which the course has been brought forward so far
         self._made = 0
         self.story: t.List[t.Tuple[float, str]] = []
 
     def at(self, when: float, do: t.Callable[[], None]) -> None:
         self._made += 1
-        heapq.heappush(self._queue, (max(when, self.now), self._made, do))
+        heapq.heappush(self._queue, (when if when > self.now else self.now, self._made, do))
 
     def after(self, seconds: float, do: t.Callable[[], None]) -> None:
-        self.at(self.now + seconds, do)
+        self._made += 1
+        heapq.heappush(self._queue, (self.now + seconds, self._made, do))
+
+    def later(self, seconds: float, do: t.Callable[[], None]) -> None:
+        """Part of the incident's course."""
+        self._made += 1
+        heapq.heappush(self._course, (self.now + seconds + self._forward, self._made, do))
 
     def run(self, until: float) -> None:
-        queue = self._queue
-        while queue and queue[0][0] <= until:
-            self.now, _made, do = heapq.heappop(queue)
-            do()
+        queue, course = self._queue, self._course
+        while True:
+            next_step = queue[0][0] if queue else NEVER
+            next_turn = course[0][0] - self._forward if course else NEVER
+            if min(next_step, next_turn) > until:
+                break
+            if next_turn < next_step:
+                self.now = max(next_turn, self.now)
+                heapq.heappop(course)[2]()
+            else:
+                self.now, _made, do = heapq.heappop(queue)
+                do()
         self.now = until
+
+    def hurry(self, grain: float) -> None:
+        """Nothing goes on: bring the course forward by whole grains, so that its next turn comes within two of them."""
+        if self._course:
+            ahead = self._course[0][0] - self._forward - self.now
+            self._forward += max(0, int(ahead / grain) - 1) * grain
 
     def tell(self, text: str) -> None:
         """A line of the story that is printed when an invariant breaks."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import typing as t
 
@@ -23,8 +24,10 @@ TIMES = {
     "unseen_after_s": 5,
     "unmanaged_after_s": 10,
 }
+STEP = 0.25  # seconds between looks at the whole
 
 
+@functools.lru_cache(maxsize=None)
 def config_of(nodes: int, tables: int, name: str) -> Config:
     """The validated configuration of one node of a cluster."""
     rows = [
@@ -53,7 +56,7 @@ class World:
     def __init__(self, seed: int, nodes: int = 2, tables: int = 1) -> None:
         self.rng = random.Random(seed)
         self.timeline = Timeline()
-        self.network = Network(self.rng)
+        self.network = Network(self.rng, self.timeline)
         configs = [config_of(nodes, tables, "nat-%d" % n) for n in range(nodes)]
         self.cloud = Cloud(self.timeline, self.rng, configs[0].claims, [node.name for node in configs[0].nodes])
         self.hosts = self.network.hosts
@@ -65,10 +68,12 @@ class World:
         self.cloud.power = lambda node, word: self.hosts[node].power(word)
         self.laws = Laws(self.timeline, self.network, self.cloud, self.hosts)
 
+        self.healed = False
+
     def heal(self) -> None:
-        """All faults end; what only an operator mends is left to ``repair``."""
-        self.network.cut.clear()
-        self.network.loss, self.network.no_icmp = 0.0, False
+        """All faults end; what only an operator mends is left to ``restore``."""
+        self.healed = True
+        self.network.heal()
         cloud = self.cloud
         cloud.up, cloud.stale, cloud.lost_answers, cloud.throttled, cloud.latency = True, 0.0, 0.0, 0.0, 0.02
         cloud.denied.clear()
@@ -78,3 +83,32 @@ class World:
                 host.set_nat(True)
             host.thaw()
         self.timeline.tell("all faults end")
+
+    def step(self) -> None:
+        """A moment of the incident; what is to come next comes sooner while nothing goes on."""
+        self.timeline.run(self.timeline.now + STEP)
+        self.laws.look()
+        if self.calm():
+            self.timeline.hurry(STEP)
+
+    def until_calm(self, most: float) -> bool:
+        """Run until nothing goes on any more: whether that came to be within so many seconds."""
+        end = self.timeline.now + most
+        while self.timeline.now < end:
+            self.timeline.run(self.timeline.now + STEP)
+            self.laws.look()
+            if self.calm():
+                return True
+        return False
+
+    def calm(self) -> bool:
+        """All is well, every node knows it, and nobody is about to do anything: without a new fault nothing would change for ever."""
+        return (
+            self.network.fine
+            and self.cloud.fine
+            and all(host.running and host.forwards for host in self.hosts.values())
+            and all(
+                host.service.quiet and self.cloud.shows(host.service.gatherer.routes, host.service.gatherer.instances)
+                for host in self.hosts.values()
+            )
+        )

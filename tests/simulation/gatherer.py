@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a node finds out about itself and from EC2: the paces of the engine's ``gather.py``."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from nat_failover.model import Claim, InstanceView, RouteView, SelfCheck
+
+if t.TYPE_CHECKING:
+    from .service import Service
+
+FACTS_EVERY, CHECK_EVERY, CHECK_AGAIN = 1.0, 2.0, 0.2
+MOST_READS = 4  # under way at the same time
+LOST_AFTER = 3  # failed internet checks in a row that count
+NOT_CHECKED = "not checked yet"
+
+
+class Gatherer:
+    """The newest evidence, and the loops that renew it."""
+
+    def __init__(self, service: "Service") -> None:
+        self.service, self.host, self.timeline = service, service.host, service.timeline
+        self.config, self.cloud = service.config, service.cloud
+        self.me = SelfCheck()
+        self.routes: t.Mapping[Claim, RouteView] = {}
+        self.instances: t.Mapping[str, InstanceView] = {}
+        self.read_began = float("-inf")
+        self.reads = 0
+        self.watch: t.Optional[float] = None
+        self.checks_failed = 0
+        self._checking = False
+        self._next_read = self._next_check = 0  # a later number replaces what was scheduled under an earlier one
+
+    def settle(self, read_at: float) -> None:
+        """As if it had been up for long: own checks are good, EC2 was read at some time."""
+        now = self.timeline.now
+        self.me = SelfCheck(True, "", now, True, read_at, True)
+        self.routes, self.instances = self.cloud.read(self.config.claims, read_at)
+        self.read_began = read_at
+
+    def start(self, settled: bool) -> None:
+        """Begin the loops, somewhere within their periods if they have been running for long."""
+        rng, service = self.service.rng, self.service
+        service.loop(rng.uniform(0.0, FACTS_EVERY if settled else 0.1), self._facts)
+        self._check_after(rng.uniform(0.0, CHECK_EVERY if settled else 0.1))
+        self._read_after(self.read_began + self.config.ec2.poll - self.timeline.now if settled else rng.uniform(0, 0.1))
+
+    @property
+    def judged(self) -> bool:
+        """Has it looked at itself since its start?"""
+        return self.me.fact != NOT_CHECKED and (self.me.internet or self.checks_failed >= LOST_AFTER)
+
+    def demand(self, needed: t.Optional[float], watch: t.Optional[float]) -> None:
+        """What the policy asks for, as in the engine."""
+        closer = watch is not None and (self.watch is None or watch < self.watch)
+        self.watch = watch
+        if closer or needed is not None and self.read_began < needed:
+            self.read()
+        if needed is not None and (self.me.internet_at is None or self.me.internet_at < needed):
+            self._check()
+
+    # --- this node ---------------------------------------------------------------------------------------------------------------
+
+    def _facts(self) -> float:
+        fact = "" if self.host.nat else "ip_forward=0"
+        if fact != self.me.fact:
+            self.me = replace(self.me, forwarding=not fact, fact=fact)
+            self.service.wake()
+        return FACTS_EVERY
+
+    def _check_after(self, seconds: float) -> None:
+        self._next_check += 1
+        number = self._next_check
+        self.service.soon(seconds, lambda: self._check() if number == self._next_check else None)
+
+    def _check(self) -> None:
+        """The internet check: an answer at once, or none after the timeout."""
+        if self._checking:
+            return
+        self._checking = True
+        began, ok = self.timeline.now, self.host.uplink and self.host.powered
+
+        def ended() -> None:
+            self._checking = False
+            self.checks_failed = 0 if ok else self.checks_failed + 1
+            if ok or self.checks_failed >= LOST_AFTER:
+                changed = self.me.internet != ok
+                self.me = replace(self.me, internet=ok, internet_at=began if ok else self.me.internet_at)
+                self._news(changed)
+            self._check_after(CHECK_EVERY if ok else CHECK_AGAIN)
+
+        self.service.soon(0.01 if ok else self.config.self_check.timeout, ended)
+
+    # --- EC2 -----------------------------------------------------------------------------------------------------------------------
+
+    def _read_after(self, seconds: float) -> None:
+        self._next_read += 1
+        number = self._next_read
+        self.service.soon(seconds, lambda: self.read() if number == self._next_read else None)
+
+    def read(self, then: t.Callable[[], None] = lambda: None) -> None:
+        """One reading of EC2, and the next one a pace later."""
+        self._read_after(self.watch or self.config.ec2.poll)
+        if self.reads >= MOST_READS:
+            then()
+            return
+        self.reads += 1
+        began = self.read_began = self.timeline.now
+
+        def done(found: t.Any) -> None:
+            self.reads -= 1
+            changed = self.merge(*found)
+            then()
+            self.note_ec2(True, began, changed)
+
+        def failed(code: str) -> None:
+            self.reads -= 1
+            then()
+            self.note_ec2(False, began, True)
+
+        self.service.call("Describe", lambda: self.cloud.read(self.config.claims, began), done, failed)
+
+    def merge(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> bool:
+        """Newer readings replace older ones. Returns whether anything but the time of reading is new."""
+        before = self.routes, self.instances
+        self.routes = {
+            **self.routes,
+            **{c: v for c, v in routes.items() if c not in self.routes or v.read_at >= self.routes[c].read_at},
+        }
+        self.instances = {
+            **self.instances,
+            **{n: v for n, v in instances.items() if n not in self.instances or v.read_at >= self.instances[n].read_at},
+        }
+        same_routes = all(
+            c in before[0] and (v.state, v.target) == (before[0][c].state, before[0][c].target)
+            for c, v in self.routes.items()
+        )
+        return not same_routes or any(
+            n not in before[1] or v.tags is not before[1][n].tags or v.state != before[1][n].state
+            for n, v in self.instances.items()
+        )
+
+    def note_ec2(self, ok: bool, began: float, changed: bool) -> None:
+        """A call ended: EC2 answers this node, or not."""
+        was = self.me.ec2
+        if ok:
+            self.me = replace(self.me, ec2=True, ec2_at=max(began, self.me.ec2_at or began))
+        elif self.me.ec2_at is None or began >= self.me.ec2_at:
+            self.me = replace(self.me, ec2=False)
+        self._news(changed or was != self.me.ec2)
+
+    def _news(self, changed: bool) -> None:
+        """What says the same as before matters only while something newer is asked for; the next tick sees the rest."""
+        if changed or self.service.plan.refresh is not None:
+            self.service.wake()
