@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,14 @@ class Subnet:
 
 
 @dataclass(frozen=True)
+class NatGateway:
+    """A managed NAT gateway that is available."""
+
+    id: str
+    public_ip: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything at one moment. The account's default VPC is left out."""
 
@@ -64,6 +72,7 @@ class Snapshot:
     route_tables: tuple[RouteTable, ...]
     subnets: tuple[Subnet, ...]
     prefix_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the networks in each, by its id
+    nat_gateways: tuple[NatGateway, ...] = ()
 
     def instance(self, reference: str) -> Instance:
         """By id or name; ``KeyError`` if there is none."""
@@ -95,7 +104,15 @@ def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION) -> Sn
             key: tuple(entry["Cidr"] for entry in each.entries.get(each.version, ()))
             for key, each in model.managed_prefix_lists.items()
         },
+        tuple(_nat_gateways(model)),
     )
+
+
+def _nat_gateways(model: Any) -> Iterator[NatGateway]:
+    for gateway in model.nat_gateways.values():
+        public = [each["publicIp"] for each in gateway.address_set if each.get("publicIp")]
+        if gateway.state == "available" and public:
+            yield NatGateway(gateway.id, public[0])
 
 
 def _instance(model: Any, instance: Any, elastic: dict[str, str]) -> Instance:

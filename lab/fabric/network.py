@@ -68,6 +68,7 @@ class Network:
         self._silent: set[str] = set()
         self._faults: list[rules.LinkFault] = []
         self._elastic: dict[str, str] = {}
+        self._shared: dict[str, str] = {}
         self._loaded: list[str] = []
 
     def build(self) -> socket.socket:
@@ -85,7 +86,7 @@ class Network:
             self._servers.append(ipv6.start_advertising(self._ns(ROUTER), self.ports.values()))
         self._router = Router(self._ns(ROUTER), list(self.ports.values()), IGW, {4: IGW_SIDE, 6: ipv6.IGW_LINK})
         self._load_rules()
-        self._load_gateway({})
+        self._load_gateway({}, {})
         self._serve()
         return netns.inside(self._ns(INTERNET_NS), lambda: socket.create_server((API, 80), backlog=256))
 
@@ -113,7 +114,7 @@ class Network:
             self._router.follow(wanted_routes(snapshot, ports), wanted_tables(snapshot, ports))
             self._checked = rules.source_dest_checks(snapshot, ports)
             self._load_rules()
-            self._load_gateway(rules.elastic_addresses(snapshot, ports))
+            self._load_gateway(rules.elastic_addresses(snapshot, ports), rules.shared_addresses(snapshot))
 
     def host_sysctls(self) -> dict[str, str]:
         """What a new host's namespace begins with."""
@@ -220,15 +221,15 @@ class Network:
                 self._restore(ROUTER, text, family)
             self._loaded = texts
 
-    def _load_gateway(self, addresses: dict[str, str]) -> None:
-        if addresses and addresses == self._elastic:
+    def _load_gateway(self, addresses: dict[str, str], shared: dict[str, str]) -> None:
+        if addresses and (addresses, shared) == (self._elastic, self._shared):
             return
-        self._restore(IGW, rules.gateway_rules(addresses))
+        self._restore(IGW, rules.gateway_rules(addresses, shared))
         if self.dual and not self._elastic:
             self._restore(IGW, rules.gateway_rules6(), 6)
-        if self._elastic:  # flows of before keep their old address otherwise
+        if self._elastic and addresses != self._elastic:  # flows of before keep their old address otherwise
             netns.run(["ip", "netns", "exec", self._ns(IGW), "conntrack", "-F"])
-        self._elastic = addresses
+        self._elastic, self._shared = addresses, shared
 
     @property
     def _families(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from ..api.snapshot import GATEWAY, INTERFACE, LOCAL, RouteTable, Snapshot
+from ..api.snapshot import GATEWAY, INTERFACE, LOCAL, NAT_GATEWAY, RouteTable, Snapshot
 from . import netns
 from .names import Port
 
@@ -19,6 +19,9 @@ BLACKHOLE, IGW = "blackhole", "igw"
 FIRST_TABLE = 1000
 # Before everything: the VPC's own addresses. Then the table of the subnet a packet comes from. Then nothing: AWS drops in silence.
 LOCAL_PRIORITY, SUBNET_PRIORITY, LAST_PRIORITY = 100, 200, 300
+
+# A managed NAT gateway has its place in the internet gateway: what a client sends there leaves with the NAT gateway's address.
+WAYS_OUT = (GATEWAY, NAT_GATEWAY)
 
 Wanted = dict[tuple[str, str], str]  # (route table, destination) -> host, IGW or BLACKHOLE
 
@@ -34,7 +37,7 @@ def wanted_routes(snapshot: Snapshot, ports: Sequence[Port]) -> Wanted:
             if route.target_kind == LOCAL:
                 continue
             target = BLACKHOLE
-            if route.state == "active" and route.target_kind == GATEWAY:
+            if route.state == "active" and route.target_kind in WAYS_OUT:
                 target = IGW
             elif route.state == "active" and route.target_kind == INTERFACE:
                 target = by_interface.get(route.target_id, BLACKHOLE)

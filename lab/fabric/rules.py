@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..api.snapshot import Snapshot
+from ..api.snapshot import NAT_GATEWAY, Snapshot
 from ..errors import Prerequisite
 from .names import API, VPC6, Port
 
@@ -52,6 +52,19 @@ def elastic_addresses(snapshot: Snapshot, ports: Sequence[Port]) -> dict[str, st
         known[each.interface_id]: each.public_ip
         for each in snapshot.instances
         if each.public_ip and each.interface_id in known
+    }
+
+
+def shared_addresses(snapshot: Snapshot) -> dict[str, str]:
+    """Private subnet to the public address of the managed NAT gateway that its default route points to, where one does."""
+    public = {gateway.id: gateway.public_ip for gateway in snapshot.nat_gateways}
+    cidrs = {subnet.id: subnet.cidr for subnet in snapshot.subnets}
+    return {
+        cidrs[subnet_id]: public[route.target_id]
+        for table in snapshot.route_tables
+        for route in table.routes
+        if route.target_kind == NAT_GATEWAY and route.destination == "0.0.0.0/0" and route.target_id in public
+        for subnet_id in table.subnet_ids
     }
 
 
@@ -104,13 +117,15 @@ def gateway_rules6() -> str:
     return "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", f"-A FORWARD -i vpc ! -s {VPC6} -j DROP", "COMMIT", ""])
 
 
-def gateway_rules(addresses: Mapping[str, str]) -> str:
-    """Input of iptables-restore for the internet gateway: one to one, and nothing leaves without a public address."""
-    raw = [f"-A PREROUTING -i vpc -s {private} -j ACCEPT" for private in addresses]
+def gateway_rules(addresses: Mapping[str, str], shared: Mapping[str, str]) -> str:
+    """Input of iptables-restore for the internet gateway: one to one, or many to one behind a managed NAT gateway, and nothing leaves
+    without a public address."""
+    raw = [f"-A PREROUTING -i vpc -s {private} -j ACCEPT" for private in (*addresses, *shared)]
     nat = []
     for private, public in addresses.items():
         nat.append(f"-A PREROUTING -d {public} -j DNAT --to-destination {private}")
         nat.append(f"-A POSTROUTING -s {private} -j SNAT --to-source {public}")
+    nat += [f"-A POSTROUTING -s {subnet} -j SNAT --to-source {public}" for subnet, public in shared.items()]
     lines = ["*raw", ":PREROUTING ACCEPT [0:0]", *raw, "-A PREROUTING -i vpc -j DROP", "COMMIT"]
     lines += ["*nat", ":PREROUTING ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]", *nat, "COMMIT", ""]
     return "\n".join(lines)

@@ -95,6 +95,14 @@ STAGES = (
         alone=True,
         lab=True,
     ),
+    Stage(
+        "playbooks",
+        "pytest tests/integration/playbooks",
+        _pytest("tests/integration/playbooks"),
+        least=15,
+        limit=900,
+        side=True,
+    ),
     Stage("sanity", "ansible-test sanity", lambda job: sanity.run(job.log, job.limit), least=15, limit=1200, side=True),
     Stage(
         "lint",

@@ -76,6 +76,24 @@ def test_a_route_moves_the_packets_before_the_call_is_answered(lab: RunningLab) 
     assert result.outage_ms(begin) < 500
 
 
+def test_a_managed_nat_gateway_translates_the_subnets_that_are_routed_to_it(lab: RunningLab) -> None:
+    ec2, zone = lab.client(), lab.ids.zones["a"]
+    address = ec2.allocate_address(Domain="vpc", Address="203.0.113.50")["AllocationId"]
+    made = ec2.create_nat_gateway(SubnetId=zone.public_subnet, AllocationId=address)["NatGateway"]["NatGatewayId"]
+    ec2.replace_route(RouteTableId=zone.route_table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=made)
+    assert public_address(lab, "client-a") == "203.0.113.50"
+    assert public_address(lab, "client-b") == "203.0.113.11"
+    ec2.replace_route(
+        RouteTableId=zone.route_table, DestinationCidrBlock="0.0.0.0/0", GatewayId=lab.ids.internet_gateway
+    )
+    assert public_address(lab, "client-a") == "", "without it a private address does not get out"
+    ec2.replace_route(RouteTableId=zone.route_table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=made)
+    ec2.delete_nat_gateway(NatGatewayId=made)
+    assert public_address(lab, "client-a") == ""
+    ec2.release_address(AllocationId=address)
+    route(lab, "a", "a")
+
+
 def test_the_kernel_follows_a_route_at_once(lab: RunningLab) -> None:
     assert lab.network is not None
     lab.network.follow(lab.api.snapshot())

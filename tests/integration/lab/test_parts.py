@@ -43,7 +43,8 @@ def vpc(*routes: Route, check: bool = True, public_ip: str | None = "203.0.113.1
         (Route("0.0.0.0/0", "interface", "eni-1", "blackhole"), BLACKHOLE),
         (Route("0.0.0.0/0", "interface", "eni-gone", "active"), BLACKHOLE),
         (Route("0.0.0.0/0", "gateway", "igw-1", "active"), IGW),
-        (Route("0.0.0.0/0", "nat-gateway", "nat-1", "active"), BLACKHOLE),
+        (Route("0.0.0.0/0", "nat-gateway", "nat-1", "active"), IGW),
+        (Route("0.0.0.0/0", "other", "tgw-1", "active"), BLACKHOLE),
     ],
 )
 def test_routes(route: Route, target: str) -> None:
@@ -86,7 +87,7 @@ def test_source_dest_check_and_elastic_address() -> None:
     assert source_dest_checks(vpc(check=False), PORTS) == ()
     assert elastic_addresses(vpc(), PORTS) == {"10.0.0.10": "203.0.113.10"}
     assert elastic_addresses(vpc(public_ip=None), PORTS) == {}
-    assert "-A PREROUTING -i vpc -j DROP" in gateway_rules({}).splitlines()
+    assert "-A PREROUTING -i vpc -j DROP" in gateway_rules({}, {}).splitlines()
 
 
 @pytest.mark.parametrize(
