@@ -9,8 +9,9 @@ import re
 import typing as t
 
 CLUSTER_TAG = "nat-failover:cluster"
-# What the engine writes, see "Tags on instances" in docs/architecture.md. The cluster's own tag is not among them: a node must not
-# be able to tag itself, or another instance, into a cluster.
+HOME_TAG = "nat-failover:home"
+# What the engine writes, see "Tags" in docs/architecture.md. The tags that say who belongs to a cluster, and which node an instance is,
+# are not among them: a node must not be able to tag itself, or another instance, into a cluster.
 WRITTEN_TAGS = ("nat-failover:flare", "nat-failover:fence", "nat-failover:drained", "nat-failover:pause")
 MODES = ("observe", "route", "full")
 FENCES: t.Mapping[str, t.Tuple[str, ...]] = {
@@ -18,7 +19,7 @@ FENCES: t.Mapping[str, t.Tuple[str, ...]] = {
     "reboot": ("ec2:RebootInstances",),
     "none": (),
 }
-SCOPES = ("ids", "tag")
+SCOPES = ("ids", "tag")  # of instances; and of route tables
 Statement = t.Dict[str, t.Any]
 
 
@@ -31,22 +32,24 @@ def node_policy(
     mode: str = "full",
     fence: str = "stop_start",
     scope: str = "ids",
+    tables: str = "ids",
     partition: str = "aws",
     source_dest_check: bool = True,
 ) -> t.Dict[str, t.Any]:
     """One policy for all nodes of a cluster, since each may have to act for each.
 
-    ``nodes`` name ``instance_id``, ``route_tables`` and, if known, ``interface_id``.
+    ``nodes`` name ``instance_id`` (not needed with ``scope`` tag), ``route_tables`` and, if known, ``interface_id``.
     """
     _one_of("mode", mode, MODES)
     _one_of("fence", fence, tuple(FENCES))
     _one_of("scope", scope, SCOPES)
+    _one_of("tables", tables, SCOPES)
     _matches("account", account, r"\d{12}", "twelve digits, in quotes")
     _matches("region", region, r"[a-z]{2}(-[a-z]+)+-\d", "a region such as eu-west-1")
     if not cluster or not nodes:
         raise ValueError("a policy needs the name of the cluster and at least one node")
     prefix = "arn:%s:ec2:%s:%s:" % (partition, region, account)
-    tables, instances, interfaces = _ids(nodes)
+    route_tables, instances, interfaces = _ids(nodes, scope)
     tagged = {"StringEquals": {"aws:ResourceTag/" + CLUSTER_TAG: cluster}}
 
     def on_instances(sid: str, actions: t.Iterable[str], condition: t.Mapping[str, t.Any]) -> Statement:
@@ -58,13 +61,12 @@ def node_policy(
         _allow("Read", ["ec2:DescribeInstances", "ec2:DescribeRouteTables"], ["*"], {}),  # EC2 cannot scope reading
         on_instances("SharedMemory", ["ec2:CreateTags", "ec2:DeleteTags"], _only_our_tags()),
     ]
-    if mode != "observe" and tables:
-        resources = [prefix + "route-table/" + each for each in tables]
-        statements.append(_allow("Routes", ["ec2:ReplaceRoute", "ec2:CreateRoute"], resources, {}))
+    if mode != "observe":
+        statements += _routes(route_tables, tables, prefix + "route-table/", tagged)
     if mode == "full" and FENCES[fence]:
         statements.append(on_instances("Fence", FENCES[fence], {}))
     if source_dest_check:
-        known = len(interfaces) == len(instances)
+        known = len(interfaces) == len(nodes)
         resources = [prefix + "network-interface/" + each for each in interfaces if known] or [
             prefix + "network-interface/*"
         ]
@@ -73,17 +75,28 @@ def node_policy(
     return {"Version": "2012-10-17", "Statement": statements}
 
 
+def _routes(ids: t.Sequence[str], tables: str, prefix: str, tagged: t.Mapping[str, t.Any]) -> t.Iterator[Statement]:
+    """Exact tables; with ``tables`` tag also all that carry the cluster's tag and a home."""
+    actions = ["ec2:ReplaceRoute", "ec2:CreateRoute"]
+    if ids:
+        yield _allow("Routes", actions, [prefix + each for each in ids], {})
+    if tables == "tag":
+        has_home = {"Null": {"aws:ResourceTag/" + HOME_TAG: "false"}}
+        yield _allow("TaggedRoutes", actions, [prefix + "*"], _merged(tagged, has_home))
+
+
 def _only_our_tags() -> t.Dict[str, t.Any]:
     # ForAllValues is also true of a request that names no tag at all, and DeleteTags without tags deletes every tag there is.
     return {"ForAllValues:StringEquals": {"aws:TagKeys": list(WRITTEN_TAGS)}, "Null": {"aws:TagKeys": "false"}}
 
 
-def _ids(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> t.Tuple[t.List[str], t.List[str], t.List[str]]:
+def _ids(nodes: t.Sequence[t.Mapping[str, t.Any]], scope: str) -> t.Tuple[t.List[str], t.List[str], t.List[str]]:
     tables: t.Set[str] = set()
     instances: t.Set[str] = set()
     interfaces: t.Set[str] = set()
     for index, node in enumerate(nodes):
-        instances.add(_id("nodes[%d].instance_id" % index, node.get("instance_id"), "i"))
+        if node.get("instance_id") or scope == "ids":
+            instances.add(_id("nodes[%d].instance_id" % index, node.get("instance_id"), "i"))
         for table in node.get("route_tables") or ():
             tables.add(_id("nodes[%d].route_tables" % index, table, "rtb"))
         if node.get("interface_id"):

@@ -313,7 +313,7 @@ def _node(index: int, raw: t.Any) -> Node:
     node = Node(
         name=reader.text("name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
         instance_id=reader.text("instance_id", "", pattern="(i" + ID + ")?"),
-        route_tables=tuple(reader.texts("route_tables", [] if witness else None, pattern="rtb" + ID)),
+        route_tables=tuple(reader.texts("route_tables", [], pattern="rtb" + ID)),
         address=address or None,
         witness=witness,
     )
@@ -475,13 +475,6 @@ def _check_nodes(config: Config) -> None:
                     "leave it with one node; the other one takes it over when needed",
                 )
             homes[table] = node.name
-    if not homes:
-        raise ConfigError(
-            "nodes[].route_tables",
-            [],
-            "no node claims a route table",
-            "name each zone's private route table at its node",
-        )
     _refuse_duplicates("destinations", list(config.destinations), "name each destination once")
 
 

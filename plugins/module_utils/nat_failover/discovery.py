@@ -1,9 +1,9 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which instance is which node, by what EC2 shows: instances come and go, a node's name stays. Pure.
+"""Which instance is which node, and which route table has which home, by what EC2 shows: both come and go, a node's name stays. Pure.
 
-The rule, first match wins: the instance that the configuration names, the one in use, the oldest that runs, the oldest that does not. Who is
+The rule for instances, first match wins: the instance that the configuration names, the one in use, the oldest that runs, the oldest that does not. Who is
 shutting down or terminated is nobody's instance any more. All nodes read the same tags, so they agree.
 """
 
@@ -12,7 +12,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .model import TAG_CLUSTER, TAG_NODE, InstanceView, Node
+from .config import Config
+from .model import TAG_CLUSTER, TAG_HOME, TAG_NODE, Claim, Evidence, InstanceView, Node
 
 UP = ("pending", "running")
 ENDED = ("shutting-down", "terminated")
@@ -65,6 +66,59 @@ def _pick(node: Node, candidates: t.Sequence[InstanceView], roster: Roster) -> t
         return None
     rivals = tuple(v.instance_id for v in ranked[1:] if v.state in UP and v.instance_id not in roster.ended)
     return replace(ranked[0], rivals=rivals)
+
+
+def claims(config: Config, homes: t.Mapping[str, str]) -> t.Tuple[Claim, ...]:
+    """The claims of the configuration, then those on tables that a tag gives to a node. ``homes``: route table -> node, by its tag."""
+    configured = {table for node in config.nodes for table in node.route_tables}
+    tagged = (
+        Claim(table, destination, homes[table])
+        for table in sorted(homes)
+        if table not in configured and homes[table] in _homes(config)
+        for destination in config.destinations
+    )
+    return (*config.claims, *tagged)
+
+
+def _homes(config: Config) -> t.Set[str]:
+    return {node.name for node in config.nodes if not node.witness}
+
+
+def misplaced(config: Config, homes: t.Mapping[str, str]) -> t.Dict[str, str]:
+    """Tags on route tables that contradict the configuration, by table: to be reported. The configuration counts."""
+    configured = {table: node.name for node in config.nodes for table in node.route_tables}
+    found = {}
+    for table, name in sorted(homes.items()):
+        if configured.get(table, name) != name:
+            found["%s of %s" % (TAG_HOME, table)] = (
+                "route table %s has two homes: %s by the configuration, which counts, and %s by its tag %s; correct one of them"
+                % (table, configured[table], name, TAG_HOME)
+            )
+        elif name not in _homes(config):
+            found["%s of %s" % (TAG_HOME, table)] = (
+                "the tag %s=%s of route table %s names no node that may own it; write one of: %s"
+                % (TAG_HOME, name, table, ", ".join(sorted(_homes(config))))
+            )
+    return found
+
+
+def drift(config: Config, evidence: Evidence) -> t.Dict[str, str]:
+    """What is contradictory in the tags of instances and route tables, or missing altogether."""
+    found = rivals(evidence.instances)
+    if evidence.homes is None:
+        return found
+    found.update(misplaced(config, evidence.homes))
+    if not claims(config, evidence.homes):
+        found[TAG_HOME] = no_home(config)
+    return found
+
+
+def no_home(config: Config) -> str:
+    """What to say when there is nothing to look after at all."""
+    return (
+        "no node is the home of any route table: name them in the configuration, or tag them with %s=%s and %s=<node>"
+        % (TAG_CLUSTER, config.cluster, TAG_HOME)
+    )
 
 
 def rivals(instances: t.Mapping[str, InstanceView]) -> t.Dict[str, str]:

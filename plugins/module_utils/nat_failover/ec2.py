@@ -18,6 +18,7 @@ from .model import (
     TAG_DRAINED,
     TAG_FENCE,
     TAG_FLARE,
+    TAG_HOME,
     Claim,
     InstanceView,
     Node,
@@ -149,19 +150,29 @@ class Ec2:
         """Routes by table id; tables that EC2 does not know are left out."""
         resource = ", ".join(ids)
         try:
-            answers = [self._read("DescribeRouteTables", resource, "RouteTables", RouteTableIds=ids)]
+            tables = self._read("DescribeRouteTables", resource, "RouteTables", RouteTableIds=ids)["RouteTables"]
         except Ec2Error as error:
             if error.code not in NO_TABLE:
                 raise
             # One unknown id spoils the whole call, a filter just matches less. It pages, though.
             wanted = [{"Name": "route-table-id", "Values": ids}]
-            answers = [self._read("DescribeRouteTables", resource, "RouteTables", Filters=wanted)]
-            while answers[-1].get("NextToken"):
-                more = answers[-1]["NextToken"]
-                answers.append(
-                    self._read("DescribeRouteTables", resource, "RouteTables", Filters=wanted, NextToken=more)
-                )
-        return {table["RouteTableId"]: table.get("Routes", []) for answer in answers for table in answer["RouteTables"]}
+            tables = self._pages("DescribeRouteTables", resource, "RouteTables", Filters=wanted)
+        return {table["RouteTableId"]: table.get("Routes", []) for table in tables}
+
+    def describe_homes(self, cluster: str) -> t.Dict[str, str]:
+        """DescribeRouteTables: the cluster's tables that carry a home tag, with the node that it names."""
+        wanted = [
+            {"Name": "tag:" + TAG_CLUSTER, "Values": [cluster]},
+            {"Name": "tag-key", "Values": [TAG_HOME]},
+        ]
+        tables = self._pages("DescribeRouteTables", "cluster %s" % cluster, "RouteTables", Filters=wanted)
+        tags = {table["RouteTableId"]: {tag["Key"]: tag["Value"] for tag in table.get("Tags", ())} for table in tables}
+        # The filters say so already; but a table must not fall to a node by the slip of a filter.
+        return {
+            table: found[TAG_HOME]
+            for table, found in tags.items()
+            if TAG_HOME in found and found.get(TAG_CLUSTER) == cluster
+        }
 
     def describe_instances(
         self, nodes: t.Iterable[Node], strict: bool = False, cluster: str = ""
@@ -198,16 +209,8 @@ class Ec2:
         return {each: _instance_view(instance, began) for each, instance in found.items()}
 
     def _instances(self, resource: str, **wanted: t.Any) -> t.Dict[str, t.Any]:
-        answers = [self._read("DescribeInstances", resource, "Reservations", **wanted)]
-        while answers[-1].get("NextToken"):
-            more = answers[-1]["NextToken"]
-            answers.append(self._read("DescribeInstances", resource, "Reservations", NextToken=more, **wanted))
-        return {
-            instance["InstanceId"]: instance
-            for answer in answers
-            for reservation in answer["Reservations"]
-            for instance in reservation["Instances"]
-        }
+        reservations = self._pages("DescribeInstances", resource, "Reservations", **wanted)
+        return {instance["InstanceId"]: instance for each in reservations for instance in each["Instances"]}
 
     # --- routes --------------------------------------------------------------------------------------------------------------------
 
@@ -354,6 +357,15 @@ class Ec2:
         if key not in answer:
             raise self._error(action, resource, "BadAnswer", "the answer is not one of EC2, it holds no %s" % key)
         return answer
+
+    def _pages(self, action: str, resource: str, key: str, **parameters: t.Any) -> t.List[t.Any]:
+        """All pages of a reading."""
+        answer = self._read(action, resource, key, **parameters)
+        found = list(answer[key])
+        while answer.get("NextToken"):
+            answer = self._read(action, resource, key, NextToken=answer["NextToken"], **parameters)
+            found += answer[key]
+        return found
 
     def _call(self, action: str, resource: str, **parameters: t.Any) -> t.Any:
         """One call; all of botocore's exceptions become ``Ec2Error`` here."""

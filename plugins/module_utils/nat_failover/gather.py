@@ -47,6 +47,10 @@ class Gatherer:
         self.me = SelfCheck(fact="") if config.me.witness else SelfCheck()  # a witness has no forwarding to prove
         self.routes: t.Dict[Claim, RouteView] = {}
         self.instances: t.Dict[str, InstanceView] = {}
+        self.homes: t.Optional[t.Mapping[str, str]] = None  # route table -> the node that its tag names
+        self.claims = config.claims  # with those on tables that were found by their tags
+        self._claimed = frozenset(config.claims)
+        self._homes_began = float("-inf")
         self.roster = discovery.Roster()
         self._addresses: t.Dict[str, str] = {}  # the last that was known of each peer
         self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="read")
@@ -77,11 +81,15 @@ class Gatherer:
     def reconfigure(self, config: Config) -> None:
         """Forget what is no longer asked for; keep the rest."""
         self.config = self.proof.config = config
-        claims = set(config.claims)
-        self.routes = {claim: view for claim, view in self.routes.items() if claim in claims}
+        self._follow_homes(self.homes)
         names = {node.name for node in config.nodes}
         self.instances = {name: view for name, view in self.instances.items() if name in names}
         self.read_soon()
+
+    @property
+    def read_all(self) -> bool:
+        """Is each claim's route known, also of tables that only their tags give to a node?"""
+        return self.homes is not None and bool(self.routes) and self._claimed == self.routes.keys()
 
     @property
     def judged(self) -> bool:
@@ -174,11 +182,16 @@ class Gatherer:
     async def _read(self, began: float) -> None:
         loop = asyncio.get_running_loop()
         config = self.config
+        calls: t.List[t.Tuple[t.Any, ...]] = [
+            (self.ec2.describe_routes, self.claims),
+            (self.ec2.find_instances, config.nodes, config.cluster),
+        ]
+        if began - self._homes_began >= config.ec2.poll * 0.9:  # not in a burst: tables are not found in a hurry
+            self._homes_began = began
+            calls.append((self.ec2.describe_homes, config.cluster))
         # Each is dated by its beginning, whatever the adapter stamps.
         found = await asyncio.gather(
-            loop.run_in_executor(self._pool, self.ec2.describe_routes, config.claims),
-            loop.run_in_executor(self._pool, self.ec2.find_instances, config.nodes, config.cluster),
-            return_exceptions=True,
+            *(loop.run_in_executor(self._pool, *call) for call in calls), return_exceptions=True
         )
         problems = [result for result in found if isinstance(result, BaseException)]
         for problem in problems:
@@ -190,12 +203,30 @@ class Gatherer:
             else {}
         )
         instances = self._choose(found[1], began) if isinstance(found[1], dict) else {}
+        if isinstance(found[-1], dict) and len(found) == 3:
+            self._follow_homes(found[-1])
         checked = self._source_dest_check()
         self._merge(routes, instances)
         if checked != self._source_dest_check():
             self.proof.look_soon()
         self.note_ec2(not problems, began, str(problems[0]) if problems else "")
         self.news()
+
+    def _follow_homes(self, homes: t.Optional[t.Mapping[str, str]]) -> None:
+        """Claims come and go with the tags of route tables, as with the configuration."""
+        self.homes = homes
+        claims = discovery.claims(self.config, homes or {})
+        if claims == self.claims:
+            return
+        new, old = ({claim.route_table for claim in each} for each in (claims, self.claims))
+        self.on_event(
+            "claims",
+            "route tables %s" % (", ".join([*("+" + each for each in new - old), *("-" + each for each in old - new)])),
+            logging.INFO,
+        )
+        self.claims, self._claimed = claims, frozenset(claims)
+        self.routes = {claim: view for claim, view in self.routes.items() if claim in self._claimed}
+        self.read_soon()
 
     def _choose(self, found: t.Mapping[str, InstanceView], began: float) -> t.Dict[str, InstanceView]:
         """Which of the instances are the nodes; says so when another one than before is."""
@@ -210,7 +241,11 @@ class Gatherer:
         """Newer readings replace older ones; answers may arrive out of order."""
         self.routes = {
             **self.routes,
-            **{c: v for c, v in routes.items() if c not in self.routes or v.read_at >= self.routes[c].read_at},
+            **{
+                c: v
+                for c, v in routes.items()
+                if c in self._claimed and (c not in self.routes or v.read_at >= self.routes[c].read_at)
+            },
         }
         self.instances = {
             **self.instances,

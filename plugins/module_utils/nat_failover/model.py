@@ -34,6 +34,7 @@ ROUTE_NO_TABLE = "no-table"  # deleted, or never there: nothing to mend, only to
 # Tag keys: the cluster's shared memory, see docs/architecture.md.
 TAG_CLUSTER = "nat-failover:cluster"
 TAG_NODE = "nat-failover:node"
+TAG_HOME = "nat-failover:home"  # on route tables
 TAG_FLARE = "nat-failover:flare"
 TAG_FENCE = "nat-failover:fence"
 TAG_DRAINED = "nat-failover:drained"
@@ -142,6 +143,7 @@ class Evidence:
     instances: t.Mapping[str, InstanceView]
     busy: t.FrozenSet[t.Tuple[str, ...]] = frozenset()  # keys of actions in flight or backing off
     paused: str = ""  # why nothing may be written in the whole cluster, in words
+    homes: t.Optional[t.Mapping[str, str]] = None  # route table -> the node that its tag names; None = not read yet
 
 
 @dataclass(frozen=True)

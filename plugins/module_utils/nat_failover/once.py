@@ -17,7 +17,7 @@ from . import config as configuration
 from . import pause
 from .control import ask
 from .errors import NatFailoverError
-from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN, WITNESS, owners_of
+from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN, WITNESS, Claim, owners_of
 from .service import Service
 
 PAUSED, UNPAUSED = "paused", "unpaused"
@@ -47,12 +47,6 @@ def run(
     config = configuration.load(config_path)
     if state not in STATES:
         raise NatFailoverError("state %r is unknown; choose one of: %s" % (state, ", ".join(STATES)))
-    known = {table for node in config.nodes for table in node.route_tables}
-    for table in route_tables or ():
-        if table not in known:
-            raise NatFailoverError(
-                "route_tables: no node claims %s; choose from: %s" % (table, ", ".join(sorted(known)))
-            )
     # The service may be of an older version than this module: what it does not tell yet is not asked for.
     before = ask(config.runtime_directory, {"do": "status"})
     if route_tables:
@@ -176,6 +170,9 @@ def _take(
 ) -> Result:
     """Explicit takeover by this node of the named tables. Law L1 holds here too: not without proven forwarding."""
     status = before if before is not None else _observe(replace(config, mode="observe"), runner, 15.0)
+    known = {row["route_table"] for row in status["claims"]}
+    for table in sorted(tables - known):
+        raise NatFailoverError("route_tables: no node claims %s; choose from: %s" % (table, ", ".join(sorted(known))))
     if status["state"] == WITNESS:
         raise NatFailoverError("this node is a witness: it takes no route")
     if not status["self"]["forwarding"]:
@@ -186,10 +183,10 @@ def _take(
         raise NatFailoverError("EC2 shows no running instance for %s, which is this node" % config.self_name)
     interface = mine.interface_id
     after = dict(status, claims=[dict(claim) for claim in status["claims"]])
-    for claim in config.claims:
-        row = next((row for row in after["claims"] if _key(row) == (claim.route_table, claim.destination)), None)
-        if claim.route_table not in tables or row is None or row["owner"] == config.self_name:
+    for row in after["claims"]:
+        if row["route_table"] not in tables or row["owner"] == config.self_name:
             continue
+        claim = Claim(row["route_table"], row["destination"], row["home"])
         if not check_mode:
             view = ec2.set_route(claim, interface)
             if view.target != interface:
@@ -223,6 +220,7 @@ def _result(before: Result, after: t.Optional[Result] = None, changed: bool = Fa
         "state": after["state"],
         "summary": after["summary"],
         "paused": after.get("paused", ""),
+        "instances": after.get("instances", []),
         "claims": [
             {name: claim[name] for name in ("route_table", "destination", "home", "owner", "target", "state")}
             for claim in after["claims"]

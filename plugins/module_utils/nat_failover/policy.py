@@ -73,7 +73,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
         watch=inquiry.watch(config, memory, evidence),
         withheld=withheld,
         forbidden=forbidden,
-        drift={**drift, **pause.unreadable(evidence.instances), **discovery.rivals(evidence.instances)},
+        drift={**drift, **pause.unreadable(evidence.instances), **discovery.drift(config, evidence)},
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
+from . import discovery
 from .config import Config
 from .ec2 import Ec2
 from .errors import ConfigError, Ec2Error, NatFailoverError
@@ -35,12 +36,17 @@ def check_online(config: Config, ec2: Ec2) -> t.List[str]:
                 "correct it, or leave it out",
             )
             wrong.append(str(error))
-    wrong += _gone(lambda: ec2.describe_routes(config.claims, strict=True))
+    homes = ec2.describe_homes(config.cluster)
+    claims = discovery.claims(config, homes)
+    wrong += _gone(lambda: ec2.describe_routes(claims, strict=True))
+    wrong += discovery.misplaced(config, homes).values()
+    if not claims:
+        wrong.append(discovery.no_home(config))
     if not wrong and not config.me.witness:  # a dry run on what is not there says nothing about permissions
         nodes = [
             replace(node, instance_id=instances[node.name].instance_id) for node in config.nodes if not node.witness
         ]
-        wrong = ec2.permissions(nodes, config.claims, config.self_name, config.mode, config.fence.policy)
+        wrong = ec2.permissions(nodes, claims, config.self_name, config.mode, config.fence.policy)
     if wrong:
         raise NatFailoverError("; ".join(wrong))
     permitted = (
@@ -50,7 +56,7 @@ def check_online(config: Config, ec2: Ec2) -> t.List[str]:
     )
     absent = ", without %s, which will be found by its tags" % ", ".join(missing) if missing else ""
     found = "%d instances found%s" % (len(instances) - len(missing), absent)
-    return [found, "%d routes read" % len(config.claims), permitted]
+    return [found, "%d routes read" % len(claims), permitted]
 
 
 def _unknown(index: int, node: Node, cluster: str) -> str:

@@ -232,6 +232,7 @@ class Service:
             instances=self.gatherer.instances,
             busy=self.hands.busy(now),
             paused=pause.paused(self.gatherer.instances, time.time()),
+            homes=self.gatherer.homes,
         )
         self.memory, self.plan = policy.decide(self.config, before, evidence)
         self.chronicle.follow(before, self.memory, self.plan, now, self.config.heartbeat.silent_after / 3)
@@ -349,7 +350,7 @@ class Service:
         """Is everything known, and nothing left to do now? (The modules' end.) ``patient``: also wait for claims that are to come home."""
         peers = self.memory.peers.values()
         judged = len(peers) == len(self.config.peers) and all(peer.verdict not in (UNKNOWN, SILENT) for peer in peers)
-        if not (self.gatherer.routes and self.gatherer.judged and judged):
+        if not (self.gatherer.read_all and self.gatherer.judged and judged):
             return False
         if self.plan.routes or self.hands.busy(self.clock()):
             return False

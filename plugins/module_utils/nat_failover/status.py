@@ -52,7 +52,7 @@ def summary(service: "Service") -> str:
         service.state,
         "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
         len(owned(service)),
-        len(service.config.claims),
+        len(service.gatherer.claims),
         peers or "no peers",
     )
 

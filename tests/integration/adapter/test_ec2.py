@@ -221,6 +221,61 @@ def test_an_unknown_instance_is_an_error_when_asked_strictly(world):
         world.ec2.describe_instances([*world.nodes, Node("nat-c", NOBODY, ())], strict=True)
 
 
+def name_it(world, zone, **tags):
+    named = [{"Key": f"nat-failover:{key}", "Value": value} for key, value in tags.items()]
+    world.api.client().create_tags(Resources=[zone], Tags=named)
+
+
+def test_nodes_are_found_by_their_tags_in_one_call(world):
+    nodes = [Node("left", "", ()), Node("right", "", ())]
+    for zone, name in (("a", "left"), ("b", "right")):
+        name_it(world, world.instance(zone), node=name)
+    before = len(world.api.calls(caller="nat-a"))
+    views = world.ec2.describe_instances(nodes, cluster="lab")
+    assert [views[name].instance_id for name in ("left", "right")] == [world.instance("a"), world.instance("b")]
+    assert views["left"].interface_id == world.interface("a")
+    assert len(world.api.calls(caller="nat-a")) == before + 1
+    assert {view.instance_id for view in world.ec2.describe_instances(nodes, cluster="other").values()} == {""}
+
+
+def test_a_node_without_the_clusters_tag_is_found_by_its_id_with_one_more_call(world):
+    world.api.client().delete_tags(Resources=[world.instance("b")], Tags=[{"Key": "nat-failover:cluster"}])
+    before = len(world.api.calls(caller="nat-a"))
+    assert world.ec2.describe_instances(world.nodes, cluster="lab")["nat-b"].instance_id == world.instance("b")
+    assert len(world.api.calls(caller="nat-a")) == before + 2
+
+
+def test_the_replacement_of_an_instance_is_younger_and_takes_its_place(world):
+    client, old = world.api.client(), world.instance("b")
+    nodes = [world.nodes[0], Node("nat-b", old, ())]
+    tags = [
+        {"Key": "nat-failover:cluster", "Value": "lab"},
+        {"Key": "nat-failover:node", "Value": "nat-b"},
+    ]
+    launched = client.run_instances(
+        ImageId="ami-12c6146b",
+        MinCount=1,
+        MaxCount=1,
+        SubnetId=world.ids.zones["b"].public_subnet,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+    )["Instances"][0]["InstanceId"]
+    view = world.ec2.describe_instances(nodes, cluster="lab")["nat-b"]
+    assert (view.instance_id, view.rivals) == (old, (launched,))
+    client.terminate_instances(InstanceIds=[old])
+    view = world.ec2.describe_instances(nodes, cluster="lab")["nat-b"]
+    assert (view.instance_id, view.rivals) == (launched, ())
+
+
+def test_homes_of_tagged_route_tables(world):
+    tables = [world.claim(zone).route_table for zone in "ab"]
+    assert world.ec2.describe_homes("lab") == {}
+    name_it(world, tables[0], home="nat-a")
+    assert world.ec2.describe_homes("lab") == {tables[0]: "nat-a"}
+    assert world.ec2.describe_homes("other") == {}
+    world.api.client().delete_tags(Resources=[tables[0]], Tags=[{"Key": "nat-failover:cluster"}])
+    assert world.ec2.describe_homes("lab") == {}, "a home without the cluster's tag is nobody's"
+
+
 def test_a_terminated_instance(world):
     world.api.client().terminate_instances(InstanceIds=[world.instance("b")])
     until(lambda: world.api.instance(world.instance("b")).state == "terminated")

@@ -199,3 +199,39 @@ def test_an_api_that_is_not_reachable_is_one_clear_error(guarded):
     error = str(refusal(guarded))
     assert f"check that this host reaches {guarded.api.endpoint}" in error
     assert error.count("EndpointUnreachable") == 1
+
+
+# --- what is found by its tags -----------------------------------------------------------------------------------------------------
+
+BY_TAGS = [{"name": "nat-a"}, {"name": "nat-b"}]
+
+
+def tag(world, resource, **tags):
+    named = [{"Key": f"nat-failover:{key}", "Value": value} for key, value in tags.items()]
+    world.api.client().create_tags(Resources=[resource], Tags=named)
+
+
+def test_a_configuration_by_tags(world):
+    error = str(refusal(world, nodes=BY_TAGS))
+    assert "nodes[0].name: no instance carries its tags (got 'nat-a')" in error
+    assert "tag the instance with nat-failover:cluster=lab and nat-failover:node=nat-a" in error
+    assert "nodes[1]" not in error, "a peer may come later"
+    assert "no node is the home of any route table" in error
+    tag(world, world.instance("a"), node="nat-a")
+    tag(world, world.claim("b").route_table, home="nat-b")
+    assert check_online(config_of(world, nodes=BY_TAGS), world.ec2)[:2] == [
+        "1 instances found, without nat-b, which will be found by its tags",
+        "1 routes read",
+    ]
+
+
+def test_two_homes_of_one_table_are_refused(world):
+    tag(world, world.claim("a").route_table, home="nat-b")
+    assert "has two homes: nat-a by the configuration, which counts, and nat-b by its tag" in str(refusal(world))
+
+
+def test_tagged_tables_need_the_permission_for_tagged_tables(guarded):
+    with guarded.api.api.lock:
+        [table] = vpc.add_route_tables(1, guarded.ids.zones["b"])
+    tag(guarded, table, home="nat-b")
+    assert f"missing permission ec2:ReplaceRoute on route-table {table}" in str(refusal(guarded))

@@ -130,10 +130,15 @@ def test_required(key):
     assert str(error) == "%s: is missing (got None); set it" % key
 
 
-@pytest.mark.parametrize("key", ["name", "route_tables"])
-def test_required_of_a_node(key):
-    error = refusal(having(**{"nodes__0__" + key: GONE}))
-    assert str(error) == "nodes[0].%s: is missing (got None); set it" % key
+def test_required_of_a_node():
+    error = refusal(having(nodes__0__name=GONE))
+    assert str(error) == "nodes[0].name: is missing (got None); set it"
+
+
+def test_instances_and_tables_may_be_left_to_their_tags():
+    config = configuration.parse(having(nodes=[{"name": "nat-a"}, {"name": "nat-b"}]))
+    assert [(node.instance_id, node.route_tables) for node in config.nodes] == [("", ()), ("", ())]
+    assert config.claims == ()
 
 
 DUAL = ["10.0.0.0/16", "2001:DB8:0:100::1/56", "fd00:1::/48"]
@@ -189,13 +194,6 @@ REFUSALS = [
     ({"nodes__1__route_tables": TABLE_B}, "nodes[1].route_tables", TABLE_B, "must be a list of strings", '["..."]'),
     ({"nodes__1__route_tables": [TABLE_A]}, "nodes[].route_tables", TABLE_A, "nat-a and nat-b", "one node"),
     ({"nodes__0__route_tables": [TABLE_A] * 2}, "nodes[0].route_tables", TABLE_A, "appears twice", "once"),
-    (
-        {"nodes__0__route_tables": [], "nodes__1__route_tables": []},
-        "nodes[].route_tables",
-        [],
-        "no node claims",
-        "private route table",
-    ),
     ({"nodes__0__address": "10.0.0"}, "nodes[0].address", "10.0.0", "is not an IPv4 address", "private address"),
     ({"nodes__0__address": "::1"}, "nodes[0].address", "::1", "is not an IPv4 address", "private address"),
     (

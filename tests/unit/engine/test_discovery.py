@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
+from nat_failover import config as configuration
 from nat_failover import discovery
 from nat_failover.discovery import Roster
-from nat_failover.model import TAG_CLUSTER, TAG_NODE, InstanceView, Node
+from nat_failover.model import TAG_CLUSTER, TAG_NODE, Claim, Evidence, InstanceView, Node, SelfCheck
 
 A, B = Node("nat-a", "", ()), Node("nat-b", "", ())
 FIXED = Node("nat-a", "i-1", ())
@@ -87,3 +88,59 @@ def test_rivals_are_told_in_one_line_each():
     told = discovery.rivals(views)
     assert list(told) == ["nat-failover:node of nat-a"]
     assert told["nat-failover:node of nat-a"].startswith("nat-a is i-1, and i-2 runs with the same tags; terminate it")
+
+
+# --- route tables ------------------------------------------------------------------------------------------------------------------
+
+TABLES = ["rtb-0000000%d" % number for number in range(4)]
+
+
+def config(**more):
+    nodes = [{"name": "nat-a", "route_tables": TABLES[:1]}, {"name": "nat-b"}, {"name": "nat-w", "witness": True}]
+    raw = {"cluster": "prod", "self": "nat-a", "region": "eu-west-1", "interface": "ens5", "key_file": "/k"}
+    return configuration.parse({**raw, "nodes": nodes, **more})
+
+
+def claims(homes, **more):
+    return [(claim.route_table, claim.home) for claim in discovery.claims(config(**more), homes)]
+
+
+def test_tagged_tables_come_after_the_configured_ones():
+    assert claims({}) == [(TABLES[0], "nat-a")]
+    assert claims({TABLES[2]: "nat-a", TABLES[1]: "nat-b"}) == [
+        (TABLES[0], "nat-a"),
+        (TABLES[1], "nat-b"),
+        (TABLES[2], "nat-a"),
+    ]
+
+
+def test_a_tagged_table_has_all_destinations():
+    found = discovery.claims(config(destinations=["0.0.0.0/0", "198.18.0.0/15"]), {TABLES[1]: "nat-b"})
+    assert Claim(TABLES[1], "198.18.0.0/15", "nat-b") in found and len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "homes, words",
+    [
+        ({TABLES[0]: "nat-a", TABLES[1]: "nat-b"}, None),
+        ({TABLES[0]: "nat-b"}, "two homes: nat-a by the configuration, which counts, and nat-b by its tag"),
+        ({TABLES[1]: "nat-x"}, "names no node that may own it; write one of: nat-a, nat-b"),
+        ({TABLES[1]: "nat-w"}, "names no node that may own it; write one of: nat-a, nat-b"),  # a witness owns nothing
+    ],
+)
+def test_a_tag_that_contradicts_is_told_in_one_line_and_does_not_count(homes, words):
+    told = list(discovery.misplaced(config(), homes).values())
+    assert [words in line for line in told] == [True] if words else told == []
+    assert claims(homes)[0] == (TABLES[0], "nat-a")
+    assert all(home in ("nat-a", "nat-b") for _table, home in claims(homes))
+
+
+def drift(homes, **more):
+    return discovery.drift(config(**more), Evidence(0.0, SelfCheck(), {}, {}, {}, homes=homes))
+
+
+def test_nothing_to_look_after_is_told_once_it_is_known():
+    bare = {"nodes": [{"name": "nat-a"}, {"name": "nat-b"}]}
+    assert drift(None, **bare) == {}
+    assert "no node is the home of any route table" in drift({}, **bare)["nat-failover:home"]
+    assert drift({TABLES[1]: "nat-b"}, **bare) == {}

@@ -48,7 +48,7 @@ def test_the_tags_are_those_that_the_engine_writes(load):
 
     written = {getattr(model, name) for name in dir(model) if name.startswith("TAG_")}
     ours = set(load("plugin_utils.iam").WRITTEN_TAGS)
-    assert ours == written - {"nat-failover:cluster", "nat-failover:node", "nat-failover:maintenance"}
+    assert ours == written - {"nat-failover:" + each for each in ("cluster", "node", "home", "maintenance")}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,24 @@ def test_by_tag(policy):
     assert found["SharedMemory"]["Condition"]["Null"] == {"aws:TagKeys": "false"}
 
 
+def test_by_tag_no_ids_are_needed(policy):
+    found = by_sid(policy([{"route_tables": []}, {}], **WHERE, scope="tag", tables="tag"))
+    assert found["Fence"]["Resource"] == ["arn:aws:ec2:eu-west-1:012345678901:instance/*"]
+    assert "Routes" not in found
+    assert found["TaggedRoutes"]["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/nat-failover:cluster": "prod"},
+        "Null": {"aws:ResourceTag/nat-failover:home": "false"},
+    }
+    assert "Condition" in found["SourceDestCheck"]
+
+
+def test_tagged_tables_come_beside_the_named_ones(policy):
+    found = by_sid(policy(NODES, **WHERE, tables="tag"))
+    assert found["Routes"] == by_sid(policy(NODES, **WHERE))["Routes"]
+    assert found["TaggedRoutes"]["Action"] == found["Routes"]["Action"]
+    assert "TaggedRoutes" not in by_sid(policy(NODES, **WHERE, tables="tag", mode="observe"))
+
+
 def test_known_interfaces_are_named(policy):
     nodes = [{**node, "interface_id": "eni" + node["instance_id"][1:]} for node in NODES]
     statement = by_sid(policy(nodes, **WHERE))["SourceDestCheck"]
@@ -96,6 +114,7 @@ def test_known_interfaces_are_named(policy):
         ([{**NODES[0], "route_tables": ["rtb-x"]}], {}, r"nodes\[0\].route_tables: 'rtb-x'"),
         (NODES, {"account": "1234"}, "account: '1234' must be twelve digits"),
         (NODES, {"region": ""}, "region: '' must be a region"),
+        (NODES, {"tables": "all"}, "tables: 'all' must be one of ids, tag"),
         (NODES, {"mode": "all"}, "mode: 'all' must be one of observe, route, full"),
         (NODES, {"color": "red"}, "color"),
     ],

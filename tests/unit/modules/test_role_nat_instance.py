@@ -133,6 +133,14 @@ def test_under_limit_peers_are_known_by_their_inventory(preflight):
     ]
 
 
+def test_nodes_known_by_their_tags_need_no_ids(preflight):
+    hosts = {"nat-a": NODE_A, "nat-b": {"nat_instance_route_tables": []}}
+    assert preflight(hosts, nat_instance_known_by="tags") == [
+        {"name": "nat-a", "route_tables": ["rtb-0aaaaaaaaaaaaaaaa"]},
+        {"name": "nat-b", "route_tables": []},
+    ]
+
+
 def test_a_witness_is_told_apart(preflight):
     witness = {**NODE_B, "nat_instance_route_tables": [], "nat_instance_witness": True}
     nodes = preflight({"nat-a": NODE_A, "nat-w": witness})
