@@ -13,6 +13,7 @@ Only one thread of the process lives in the namespace. It carries the socket's l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import os
@@ -209,6 +210,8 @@ async def _ask(path: str, target: Target, timeout: float) -> str:
 
 async def _resolve(target: Target) -> str:
     """Names are resolved here, see ``_target``."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(target.host))  # nothing to resolve, and no thread to wake for it
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(target.host, target.port, family=socket.AF_INET, type=socket.SOCK_STREAM)
     return str(found[0][4][0])

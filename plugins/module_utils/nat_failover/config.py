@@ -140,15 +140,15 @@ class Config:
         """Where the root helper listens."""
         return self.runtime_directory + "-repair.sock"
 
-    @property
+    @cached_property
     def me(self) -> Node:
         return next(node for node in self.nodes if node.name == self.self_name)
 
-    @property
+    @cached_property
     def peers(self) -> t.Tuple[Node, ...]:
         return tuple(node for node in self.nodes if node.name != self.self_name)
 
-    @property
+    @cached_property
     def claims(self) -> t.Tuple[Claim, ...]:
         return tuple(
             Claim(table, destination, node.name)

@@ -75,6 +75,7 @@ class Radio:
         self.self_name = self_name
         self.boot_id = boot_id
         self.on_news: t.Callable[[str], None] = lambda name: None
+        self.on_heard: t.Callable[[str], None] = lambda name: None  # every fresh packet, also one that says nothing new
         self.counters: t.Counter[str] = Counter()
         self.icmp_available = False
         self._bind, self._port = bind, port
@@ -138,11 +139,16 @@ class Radio:
 
     def set_report(self, report: Report) -> None:
         """What all further packets say about this node."""
-        self._report = report
+        if report != self._report:  # the same object as long as it says the same: the codec knows it again
+            self._report = report
 
     def heard(self) -> t.Dict[str, Heard]:
         """What has been heard from each peer so far."""
         return {name: peer.heard() for name, peer in self._peers.items()}
+
+    def heartbeats(self) -> t.Dict[str, float]:
+        """When the newest heartbeat of each peer came, of those that were heard."""
+        return {name: peer.heartbeat_at for name, peer in self._peers.items() if peer.heartbeat_at is not None}
 
     # --- sending -------------------------------------------------------------------------------------------------------
 
@@ -240,6 +246,7 @@ class Radio:
             peer.heartbeat_at = now
         if packet.kind == PROBE:
             self._send(packet.sender, ANSWER)
+        self.on_heard(packet.sender)
         if news:
             self.on_news(packet.sender)
 

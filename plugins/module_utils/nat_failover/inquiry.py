@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .config import Config
-from .model import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNMANAGED, WITNESS, Evidence, Heard, Memory
+from .model import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNMANAGED, WITNESS, Evidence, Memory
 from .verdict import LATE, doubted_at
 
 FLARE_INTERVAL = 3.0
@@ -16,14 +16,15 @@ BURST_LENGTH = 3  # times silent_after; a longer silence is probed at the heartb
 SUSPICIOUS = (SUSPECTED, SILENT, FAILED, PARTITIONED, UNMANAGED)
 
 
-def next_late(config: Config, memory: Memory, heard: t.Mapping[str, Heard]) -> float:
-    """When the next heartbeat will be late, if it does not come; never, as far as all peers are suspected already."""
-    due = [float("inf")]
-    for name, peer in memory.peers.items():
-        at = heard[name].heartbeat_at if name in heard else None
-        if at is not None and peer.suspected_at is None:
-            due.append(at + LATE * config.heartbeat.interval)
-    return min(due)
+def next_late(config: Config, memory: Memory, heartbeats: t.Mapping[str, float]) -> t.Tuple[float, str]:
+    """When the next heartbeat will be late, if it does not come, and whose; never, as far as all peers are suspected already."""
+    expected = [
+        (at, name)
+        for name, at in heartbeats.items()
+        if name in memory.peers and memory.peers[name].suspected_at is None
+    ]
+    at, name = min(expected, default=(float("inf"), ""))
+    return at + LATE * config.heartbeat.interval, name
 
 
 def probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, float]:

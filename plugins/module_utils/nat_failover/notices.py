@@ -35,6 +35,11 @@ def subscribe() -> t.List[socket.socket]:
     return found
 
 
+def of_rules(subscribed: t.Iterable[socket.socket]) -> bool:
+    """Would a change of nf_tables' rules be told?"""
+    return any(each.proto == NETLINK_NETFILTER for each in subscribed)
+
+
 def swallow(notices: socket.socket) -> None:
     """Read what there is. An overrun (ENOBUFS) is a notice too."""
     with contextlib.suppress(BlockingIOError):

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What this node proves about itself: the facts of its kernel, its canary's word, and repairs where it owns what is broken.
 
-Looks at once when the kernel gives notice or the canary gets no answer, else at an easy pace: reading the rules spawns two processes.
+Looks at once when the kernel gives notice or the canary gets no answer, else at an easy pace: reading the rules spawns two processes a family of addresses.
 It concludes one thing only, the first failing fact in words.
 """
 
@@ -19,7 +19,8 @@ from .config import Config
 from .repair import Mender
 
 LOOK_EVERY = 1.0  # seconds between looks at what costs nothing
-RULES_EVERY = 2.0  # ... and at the rules
+RULES_EVERY = 2.0  # ... and at the rules, where nobody tells of changes
+RULES_TOLD_EVERY = 30.0  # ... where the kernel does
 RULES_PAUSE = 0.5  # also when notices come without end
 SETTLE = 0.03  # seconds after a notice: changes come in groups
 LOST_AFTER = 2  # rounds of the canary without enough answers
@@ -56,6 +57,7 @@ class Proof:
         self._unanswered = ""  # the canary's
         self._looked = self._heard = self._told = False
         self._rules_problem = ""
+        self._rules_every = RULES_EVERY
         self._rules_due = float("-inf")
         self._rules_read = float("-inf")
         self._forwarded: t.Optional[t.Tuple[float, int]] = None
@@ -85,6 +87,10 @@ class Proof:
         for each in subscribed:
             loop.add_reader(each, self._noticed, each)
         try:
+            if notices.of_rules(subscribed) and await loop.run_in_executor(
+                self._pool, system.rules_in_nftables, self._runner
+            ):
+                self._rules_every = RULES_TOLD_EVERY
             while True:
                 self._look_now.clear()
                 await self._look()
@@ -119,7 +125,7 @@ class Proof:
     async def _facts(self) -> forwarding.Facts:
         now = self._clock()
         if now >= self._rules_due:
-            self._rules_read, self._rules_due = now, now + RULES_EVERY
+            self._rules_read, self._rules_due = now, now + self._rules_every
             self._rules_problem = await asyncio.get_running_loop().run_in_executor(
                 self._pool, forwarding.rules_problem, self.config.nat, self._runner
             )

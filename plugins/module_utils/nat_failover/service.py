@@ -34,6 +34,7 @@ from .model import (
     UNKNOWN,
     WITNESS,
     Evidence,
+    InstanceView,
     Memory,
     Plan,
     SetRoute,
@@ -41,8 +42,9 @@ from .model import (
 from .system import sd_notify
 
 LOG = logging.getLogger("nat-failover")
-LONGEST_TICK = 0.1  # seconds between decisions when all is well; a longer gap would look like a freeze
+LONGEST_TICK = 0.1  # seconds between decisions when all is well; a much longer gap would look like a freeze
 PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
+WATCHDOG_EVERY = 1.0
 
 
 class Service:
@@ -70,6 +72,7 @@ class Service:
             clock=self.clock,
         )
         self.radio.on_news = self._news
+        self.radio.on_heard = self._heard
         self.gatherer = Gatherer(config, self.ec2, runner, self.clock, self.wake)
         self.gatherer.on_event = self.gatherer.proof.on_event = self.record
         self.hands = Hands(config, self.ec2, self.gatherer, self.boot_id, self.clock, self.record)
@@ -82,6 +85,11 @@ class Service:
         self._stopping = asyncio.Event()
         self._probed: t.Dict[str, float] = {}
         self._machines: t.Dict[str, str] = {}  # node -> the instance that the radio's evidence is of
+        self._instances: t.Optional[t.Mapping[str, InstanceView]] = None  # those that the radio knows of
+        self._told_at = self._pinged_at = float("-inf")
+        self._due = float("inf")  # when to wake up, whatever is heard until then
+        self._awaited = ""  # the peer whose next heartbeat puts off the wake-up that is set
+        self._alarm: t.Optional[asyncio.TimerHandle] = None
 
     @staticmethod
     def connect(config: Config) -> Ec2:
@@ -125,8 +133,7 @@ class Service:
         )
         end = asyncio.ensure_future(until)
         tasks = [
-            asyncio.ensure_future(work)
-            for work in (self._beat(), self._tick(), *self.gatherer.work(), self.hands.flare_work())
+            asyncio.ensure_future(work) for work in (self._pulse(), *self.gatherer.work(), self.hands.flare_work())
         ]
         try:
             sd_notify("READY=1\nSTATUS=%s" % status.summary(self))
@@ -179,46 +186,59 @@ class Service:
         """New evidence: decide now rather than at the next tick."""
         self._wake.set()
 
-    # --- the loops -------------------------------------------------------------------------------------------------------------
+    # --- the loop --------------------------------------------------------------------------------------------------------------
 
-    async def _beat(self) -> None:
-        """Heartbeats at their pace, whatever else goes on."""
-        due, pinged = self.clock(), float("-inf")
+    async def _pulse(self) -> None:
+        """Heartbeats at their pace and decisions, together where they can be: a quiet node's cost is that of its wake-ups."""
+        beat = self.clock()
         while True:
             now = self.clock()
-            if self.gatherer.judged:  # until then silence: a node that does not know yet is not one that cannot forward
-                self.radio.set_report(status.report(self))
-            ping = now - pinged >= PING_EVERY
-            pinged = now if ping else pinged
-            for peer in self.config.peers:
-                self.radio.beat(peer.name)
-                if ping:
-                    self.radio.ping(peer.name)
-            due = max(due + self.config.heartbeat.interval, now)
-            await asyncio.sleep(due - now)
-
-    async def _tick(self) -> None:
-        watchdog = float("-inf")
-        while True:
-            now = self.clock()
-            self.radio.set_peers(self.gatherer.addresses())
-            self._follow_replacements()
-            self._follow_own_tag()
-            self.decide(now)
-            self._probe(now)
-            if now - watchdog >= 1.0:
-                watchdog = now
-                sd_notify("WATCHDOG=1\nSTATUS=%s" % status.summary(self))
+            if now >= beat:
+                self._beat(now)
+                beat = max(beat + self.config.heartbeat.interval, now)
+            self._tick(now)
             self._wake.clear()
-            alarm = asyncio.get_running_loop().call_later(self._next_look(self.clock()), self._wake.set)
+            longest = max(LONGEST_TICK, self.config.heartbeat.silent_after / 8)
+            self._due = min((beat, now + longest, *(self.clock() + every for every in self.plan.probe.values())))
+            self._set_alarm()
             await self._wake.wait()
-            alarm.cancel()
             await asyncio.sleep(0)  # let what arrived together be judged together
 
-    def _next_look(self, now: float) -> float:
-        """Seconds until something is due: the next probe, or the moment from which a peer's heartbeat is late."""
-        late = inquiry.next_late(self.config, self.memory, self.radio.heard())
-        return max(0.0, min((LONGEST_TICK, late - now, *self.plan.probe.values())))
+    def _beat(self, now: float) -> None:
+        if self.gatherer.judged:  # until then silence: a node that does not know yet is not one that cannot forward
+            self.radio.set_report(status.report(self))
+        ping = now - self._pinged_at >= PING_EVERY
+        self._pinged_at = now if ping else self._pinged_at
+        for peer in self.config.peers:
+            self.radio.beat(peer.name)
+            if ping:
+                self.radio.ping(peer.name)
+
+    def _tick(self, now: float) -> None:
+        if self.gatherer.instances is not self._instances:  # each reading makes a new one
+            self._instances = self.gatherer.instances
+            self.radio.set_peers(self.gatherer.addresses())
+            self._follow_replacements()
+        self._follow_own_tag()
+        self.decide(now)
+        self._probe(now)
+        if now - self._told_at >= WATCHDOG_EVERY:
+            self._told_at = now
+            sd_notify("WATCHDOG=1\nSTATUS=%s" % status.summary(self))
+
+    def _set_alarm(self) -> None:
+        """Wake up when something is due: a heartbeat, a probe, or the moment from which a peer's heartbeat is late."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        late, name = inquiry.next_late(self.config, self.memory, self.radio.heartbeats())
+        self._awaited = name if late < self._due else ""
+        delay = max(0.0, min(self._due, late) - self.clock())
+        self._alarm = asyncio.get_running_loop().call_later(delay, self._wake.set)
+
+    def _heard(self, name: str) -> None:
+        """A heartbeat came in time: no need to wake up for its being late."""
+        if name == self._awaited:
+            self._set_alarm()
 
     def decide(self, now: float) -> None:
         """Evidence in, plan out, hands and gatherer told."""

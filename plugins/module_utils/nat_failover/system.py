@@ -73,6 +73,13 @@ def missing_rules(nat: Nat, runner: Runner) -> str:
     return ""
 
 
+def rules_in_nftables(runner: Runner) -> bool:
+    """Are iptables' rules kept in nf_tables, which gives notice of changes? (The legacy tables do not.)"""
+    said = [runner(["%s-save" % command, "--version"], timeout=TIMEOUT) for command in COMMANDS]
+    there = [out for code, out, _err in said if not code]
+    return bool(there) and all("nf_tables" in out for out in there)
+
+
 def left_over_rules(nat: Nat, runner: Runner) -> str:
     """Our rules that are not asked for any more, in words; empty when there are none."""
     for command, table, wanted in _tables(nat):

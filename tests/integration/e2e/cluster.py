@@ -190,13 +190,14 @@ def running_cluster(
     helpers: bool = False,
     witnesses: Sequence[str] = (),
     prepare: Callable[[Cluster], None] = lambda cluster: None,
+    make: Callable[..., Cluster] = Cluster,
     **options: Any,
 ) -> Iterator[Cluster]:
     """A settled cluster on bare hosts. ``helpers``: with canary and root helper. ``witnesses``: the nodes that only watch.
 
     ``prepare``: what is done to lab and settings before a service starts.
     """
-    cluster = Cluster(folder, settings or {}, helpers, witnesses)
+    cluster = make(folder, settings or {}, helpers, witnesses)
     with running_lab(on_boot=cluster.boot, source_dest_check=False, **options) as lab:
         cluster.lab = lab
         prepare(cluster)

@@ -227,7 +227,7 @@ def bound():
 def test_a_refused_packet_moves_one_counter_and_nothing_else(bound, reason, forge):
     a, b = bound
     before, news = a.heard(), []
-    a.on_news = news.append
+    a.on_news = a.on_heard = news.append
     counted = dict(a.counters)
     a.take(forge(a, b))
     assert a.heard() == before
@@ -236,6 +236,16 @@ def test_a_refused_packet_moves_one_counter_and_nothing_else(bound, reason, forg
         **dict.fromkeys(counted, 0),
         reason: 1,
     }
+
+
+def test_what_says_nothing_new_is_heard_all_the_same(bound):
+    a, b = bound
+    news, heard = [], []
+    a.take(beat(a, b, seq=11))
+    a.on_news, a.on_heard = news.append, heard.append
+    a.take(beat(a, b, seq=12))
+    assert (news, heard) == ([], ["nat-b"])
+    assert a.heartbeats() == {"nat-b": a.heard()["nat-b"].heartbeat_at}
 
 
 def beat(a, b, codec=None, boot=None, seq=11, echo=("", 0), to="nat-a"):

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from nat_failover import packets
 from nat_failover.model import Report
-from nat_failover.packets import ANSWER, BEAT, BIND_WITHIN, HEADER, LONGEST, PROBE, Codec, Packet, Rejected, Session
+from nat_failover.packets import (
+    ANSWER,
+    BEAT,
+    BIND_WITHIN,
+    HEADER,
+    LONGEST,
+    PROBE,
+    REMEMBERED,
+    Codec,
+    Packet,
+    Rejected,
+    Session,
+)
 
 KEY, OLD, OTHER = b"k" * 32, b"o" * 32, b"x" * 32
 BOOT_A, BOOT_B = "aa" * 8, "bb" * 8
@@ -43,6 +55,24 @@ GOOD = ("prod", "nat-a", "nat-b", "active", 1, "", {})
 @pytest.mark.parametrize("kind", [BEAT, PROBE, ANSWER])
 def test_round_trip(kind):
     assert B.decode(packet(kind=kind)) == Packet(kind, "nat-a", BOOT_A, 7, BOOT_B, 3, REPORT)
+
+
+def test_a_changed_report_is_said_at_once_to_each_receiver():
+    codec, other = Codec(KEY, "prod", "nat-a"), Report("active", False, "ip_forward=0", {})
+    for report in (REPORT, other, REPORT, None, other):
+        for to in ("nat-b", "nat-c"):
+            sent = packet(codec, report=report, to=to)
+            assert Codec(KEY, "prod", to).decode(sent).report == report
+
+
+def test_bodies_are_understood_however_many_were_before():
+    sender, receiver = Codec(KEY, "prod", "nat-a"), Codec(KEY, "prod", "nat-b")
+    reports = [Report("active", True, str(number), {}) for number in range(3 * REMEMBERED)]
+    for report in [*reports, *reports[::-1]]:
+        assert receiver.decode(packet(sender, report=report)).report == report
+    one, two = (receiver.decode(packet(sender, seq=seq)) for seq in (1, 2))
+    assert one.report is two.report
+    assert (one.seq, two.seq) == (1, 2)
 
 
 def test_nothing_heard_yet_is_an_empty_echo():

@@ -123,6 +123,29 @@ def test_nothing_is_said_before_facts_and_canary_have_spoken(world):
     assert told[0] == (True, "a client's packets get no answer: no answer")
 
 
+@pytest.mark.parametrize(("tells", "least", "most"), [(True, 1, 2), (False, 10, 10**6)])
+def test_rules_are_looked_at_rarely_only_where_the_kernel_tells_of_changes(world, monkeypatch, tells, least, most):
+    looks = []
+    monkeypatch.setattr(notices, "of_rules", lambda _subscribed: True)
+    monkeypatch.setattr(system, "rules_in_nftables", lambda _runner: tells)
+    monkeypatch.setattr(forwarding, "rules_problem", lambda *_args: looks.append(1) or world.rules)
+    asked = []
+    world.answers = ""
+    world.run((None, lambda: asked.append(1) or (world.well() and len(asked) > 60)))
+    assert least <= len(looks) <= most
+
+
+def test_a_notice_has_the_rules_looked_at_also_where_that_is_rare(world, monkeypatch):
+    monkeypatch.setattr(notices, "of_rules", lambda _subscribed: True)
+    monkeypatch.setattr(system, "rules_in_nftables", lambda _runner: True)
+
+    def flush():
+        world.helper_works, world.rules = False, "no jump"
+        world.proof.look_soon(rules=True)  # as a notice does
+
+    world.run((None, world.well), (flush, lambda: "no jump" in world.proof.fact))
+
+
 def test_a_canary_without_answers_is_a_failing_fact_until_it_has_one(world):
     world.run(
         (None, world.well),

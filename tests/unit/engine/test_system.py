@@ -17,6 +17,25 @@ BOTH = Nat(("10.0.0.0/16", "fd00:1::/48", "2001:db8::/56"), "ens5")
 ROUTED = replace(BOTH, ipv6="forward")
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"iptables-save": "v1.8.9 (nf_tables)", "ip6tables-save": "v1.8.9 (nf_tables)"}, True),
+        ({"iptables-save": "v1.8.9 (nf_tables)"}, True),
+        ({"iptables-save": "v1.8.4 (legacy)", "ip6tables-save": "v1.8.4 (legacy)"}, False),
+        ({"iptables-save": "v1.8.9 (nf_tables)", "ip6tables-save": "v1.8.9 (legacy)"}, False),
+        ({"iptables-save": "v1.4.21"}, False),
+        ({}, False),
+    ],
+)
+def test_only_nf_tables_tells_of_changes(said, told):
+    def runner(argv, *, timeout):
+        assert argv[1:] == ["--version"]
+        return (0, "%s %s\n" % (argv[0], said[argv[0]]), "") if argv[0] in said else (127, "", "not there")
+
+    assert system.rules_in_nftables(runner) is told
+
+
 class Iptables:
     """Keeps the rules of both families as iptables-save and ip6tables-save print them."""
 
