@@ -54,6 +54,7 @@ def inventory(data: dict[str, Any]) -> dict[str, Any]:
         "nat_instance_cluster": data["cluster"],
         "nat_instance_region": data["region"],
         "nat_instance_ec2": {"endpoint_url": f"http://{API}"},
+        "nat_instance_conntrack": {"max": 0},  # the size of the table is this machine's, and no host's to set
         "nat_instance_self_check": {"targets": [f"{address}:443" for address in (INTERNET, *INTERNET_MORE)]},
     }
     return {"all": {"children": {GROUP: {"hosts": nodes, "vars": variables}}}}

@@ -56,6 +56,40 @@ paused:
   returned: success
   type: str
   sample: ""
+forwarding:
+  description: Whether this node has proven that it forwards and reaches the internet.
+  returned: success
+  type: bool
+  sample: true
+fact:
+  description: The failing fact when it has not; empty otherwise.
+  returned: success
+  type: str
+  sample: ""
+facts:
+  description:
+    - What its forwarding rests on, as last seen; empty when the service is of an older version.
+    - Among them are counters of what the node had no room for, since its boot, where the kernel and the driver (ENA) have them.
+  returned: success
+  type: dict
+  sample:
+    ip_forward: "1"
+    interface: ens5 up
+    default_routes: ens5
+    rules: all there
+    source_dest_check: "off"
+    conntrack: 3.1 % full
+    canary: answered
+    internet: reachable
+    softnet_dropped: 0
+    softnet_squeezed: 12
+    pps_allowance_exceeded: 0
+node_warnings:
+  description: What an operator should look at although the node forwards, for example counters above that have moved within the last minute.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 claims:
   description: All claims of the cluster.
   returned: success
@@ -165,7 +199,20 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer, runner
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover import once
 
-KEYS = ("state", "summary", "paused", "instances", "claims", "verdicts", "withheld", "drift")
+KEYS = (
+    "state",
+    "summary",
+    "paused",
+    "forwarding",
+    "fact",
+    "facts",
+    "node_warnings",
+    "instances",
+    "claims",
+    "verdicts",
+    "withheld",
+    "drift",
+)
 
 
 def main() -> None:

@@ -124,6 +124,8 @@ def _status(arguments: argparse.Namespace, runner: Runner) -> int:
     lines = ["%s (%s, mode %s): %s" % (status["node"], status["cluster"], status["mode"], status["summary"])]
     if status["forbidden"]:
         lines.append("  nothing is written now: %s" % status["forbidden"])
+    lines.append("  facts: %s" % ", ".join("%s %s" % fact for fact in status["self"]["facts"].items()))
+    lines.extend("  warning: %s" % text for text in status["self"]["warnings"])
     for verdict in status["verdicts"]:
         lines.append(
             "  peer %s is %s for %s s: %s"
@@ -190,6 +192,7 @@ def _rules(arguments: argparse.Namespace, runner: Runner) -> int:
     else:
         configuration.check_interface(config)
         changed = system.apply_rules(config.nat, runner)
+        changed = system.write_sysctls({system.LIBERAL: "1"}) or changed  # what one of the rules rests on
     sys.stdout.write("changed\n" if changed else "ok\n")
     return 0
 

@@ -31,6 +31,7 @@ PROFILES: t.Mapping[str, t.Tuple[int, int, int]] = {
     "calm": (200, 50, 2000),
 }
 MASQUERADE, FORWARD = "masquerade", "forward"
+PMTU = "pmtu"
 IPV6_SOURCES = tuple(ipaddress.IPv6Network(text) for text in ("2000::/3", "fc00::/7"))  # global unicast, unique local
 ID = r"-([0-9a-f]{8}|[0-9a-f]{17})"  # of an EC2 resource
 KEY_MINIMUM = 32  # characters; HMAC-SHA256 wants at least its digest's length (RFC 2104, section 3)
@@ -86,6 +87,9 @@ class Nat:
     sources: t.Tuple[str, ...]
     interface: str
     ipv6: str = MASQUERADE  # what becomes of packets of IPv6 sources: masquerade | forward
+    clamp_mss: str = (
+        ""  # the largest TCP segment that either end may announce: a number, or PMTU for what fits the path
+    )
 
     @property
     def has_ipv6(self) -> bool:
@@ -293,6 +297,7 @@ def _nat(reader: Reader) -> Nat:
         sources=sources,
         interface=reader.text("interface", pattern=r"[^\s/]{1,15}"),
         ipv6=reader.choice("ipv6", (MASQUERADE, FORWARD), MASQUERADE),
+        clamp_mss=_clamp_mss(reader.text("clamp_mss", "")),
     )
 
 
@@ -593,6 +598,15 @@ def _source(text: str) -> str:
 
 def _is_ipv6(network: str) -> bool:
     return ":" in network
+
+
+def _clamp_mss(text: str) -> str:
+    # The least that every IPv4 host takes (RFC 9293), and what fits a VPC's 9001 bytes.
+    if text and text != PMTU and not (re.fullmatch("[0-9]{3,4}", text) and 536 <= int(text) <= 8961):
+        raise ConfigError(
+            "clamp_mss", text, 'is neither "pmtu" nor a number from 536 to 8961', 'write e.g. "1360", or leave it out'
+        )
+    return text
 
 
 def _network(key: str, text: str) -> str:

@@ -42,6 +42,7 @@ class Facts:
     conntrack_fill: float
     source_dest_check: t.Optional[bool]
     ipv6: t.Optional[Ipv6Facts] = None  # None: this node forwards no IPv6
+    tcp_liberal: str = ""  # see system.LIBERAL; empty where nothing is tracked
 
 
 def rules_problem(nat: Nat, runner: system.Runner) -> str:
@@ -63,6 +64,7 @@ def gather_facts(nat: Nat, problem: str, source_dest_check: t.Optional[bool]) ->
         conntrack_fill=system.conntrack_fill(),
         source_dest_check=source_dest_check,
         ipv6=_gather_ipv6(nat) if nat.has_ipv6 else None,
+        tcp_liberal=system.read_sysctl(system.LIBERAL),
     )
 
 
@@ -98,14 +100,22 @@ def _ipv6_table(facts: Ipv6Facts, interface: str) -> t.Tuple[t.Tuple[bool, str],
     )
 
 
-def mendable(facts: Facts) -> t.Tuple[str, ...]:
-    """What of this the root helper can mend, in its words."""
+def mendable(facts: Facts) -> t.Dict[str, str]:
+    """What of this the root helper can mend: its word, and what is broken."""
     six = facts.ipv6
     # Where advertisements are read by somebody else (systemd-networkd), the kernel's accept_ra is 0 and the route is there.
     deaf = six is not None and six.accept_ra != "2" and facts.interface not in six.default_routes
     still = facts.ip_forward != "1" or (six is not None and six.forwarding != "1")
-    words = ((still or deaf, SYSCTLS), (bool(facts.rules_problem), RULES))
-    return tuple(word for broken, word in words if broken)
+    table = (
+        (still or deaf, SYSCTLS, judge_facts(facts)),
+        (facts.tcp_liberal == "0", SYSCTLS, "nf_conntrack_tcp_be_liberal=0"),
+        (bool(facts.rules_problem), RULES, facts.rules_problem),
+    )
+    found: t.Dict[str, str] = {}
+    for broken, word, text in table:
+        if broken:
+            found.setdefault(word, text)
+    return found
 
 
 class InternetCheck:

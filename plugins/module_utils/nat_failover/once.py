@@ -30,7 +30,12 @@ def info(config_path: str, *, runner: Runner) -> Result:
     """Claims, verdicts with evidence and this node's state; changes nothing."""
     config = configuration.load(config_path)
     status = ask(config.runtime_directory, {"do": "status"})
-    return _result(status if status is not None else _observe(replace(config, mode="observe"), runner, 15.0))
+    if status is None:
+        status = _observe(replace(config, mode="observe"), runner, 15.0)
+    me = status["self"]
+    # The service may be of an older version than this module: what it does not tell yet is empty.
+    own = {"facts": me.get("facts", {}), "node_warnings": me.get("warnings", [])}
+    return {**_result(status), "forwarding": me["forwarding"], "fact": me["fact"], **own}
 
 
 def run(

@@ -14,7 +14,7 @@ import logging
 import typing as t
 from concurrent.futures import Executor
 
-from . import canary, forwarding, notices, system
+from . import canary, forwarding, limits, notices, system
 from .config import Config
 from .repair import Mender
 
@@ -43,6 +43,8 @@ class Proof:
         self.config = config
         self.fact = ""
         self.canary = ""  # the canary's state in words
+        self.facts: t.Optional[forwarding.Facts] = None  # as last seen
+        self.limits = limits.Limits()
         self.mending = False
         self.on_news: t.Callable[[], None] = lambda: None
         self.on_quiet: t.Callable[[], None] = lambda: None  # customers' traffic has stopped: what does EC2 say?
@@ -60,6 +62,7 @@ class Proof:
         self._rules_every = RULES_EVERY
         self._rules_due = float("-inf")
         self._rules_read = float("-inf")
+        self._limits_due = float("-inf")
         self._forwarded: t.Optional[t.Tuple[float, int]] = None
         self._rate = 0.0
         self._told_of: t.Dict[str, str] = {}  # what was said last of each word's repair: an event is told once
@@ -114,10 +117,11 @@ class Proof:
         broken = forwarding.mendable(facts)
         note = ""
         if broken and self.mending and self.config.mode != "observe" and self._mender.available:
-            note = await self._mend(broken, forwarding.judge_facts(facts))
+            note = await self._mend(broken)
             self._rules_due = float("-inf")
             facts = await self._facts()
-        fact = forwarding.judge_facts(facts)
+        await self._watch_limits(facts)
+        self.facts, fact = facts, forwarding.judge_facts(facts)
         self._own = "%s (%s)" % (fact, note) if fact and note else fact
         self._looked = True
         self._conclude()
@@ -132,6 +136,29 @@ class Proof:
         self._watch_traffic(now)
         return forwarding.gather_facts(self.config.nat, self._rules_problem, self._source_dest_check())
 
+    async def _watch_limits(self, facts: forwarding.Facts) -> None:
+        now = self._clock()
+        if now < self._limits_due:
+            return
+        self._limits_due = now + limits.READ_EVERY
+        counters = await asyncio.get_running_loop().run_in_executor(self._pool, limits.read, self.config.nat.interface)
+        began, ended = self.limits.update(counters, facts.conntrack_fill, now)
+        for text in began:
+            self.on_event("limit", text, logging.WARNING)
+        for text in ended:
+            self.on_event("limit", text, logging.INFO)
+
+    @property
+    def warnings(self) -> t.Tuple[str, ...]:
+        """What an operator should look at, although packets get out."""
+        facts = self.facts
+        strict = facts is not None and facts.tcp_liberal == "0"
+        own = (
+            (self.canary.startswith("not there"), "the canary is %s" % self.canary),
+            (strict, "nf_conntrack_tcp_be_liberal=0: late packets may reset living connections; run the role again"),
+        )
+        return (*self.limits.warnings, *(text for there, text in own if there))
+
     def _watch_traffic(self, now: float) -> None:
         """Nothing on this node sees a source/dest check that is on again but customers' packets not coming any more."""
         count = system.forwarded_packets()
@@ -143,9 +170,9 @@ class Proof:
                 self.on_quiet()
         self._forwarded = now, count
 
-    async def _mend(self, broken: t.Sequence[str], fact: str) -> str:
+    async def _mend(self, broken: t.Mapping[str, str]) -> str:
         """Mend what is broken; why something could not be, empty when all could."""
-        for word in broken:
+        for word, fact in broken.items():
             fight = self._mender.fight(word)
             if fight:
                 self._tell_once(word, "fight", fact, fight)

@@ -16,6 +16,26 @@ if t.TYPE_CHECKING:
     from .service import Service
 
 
+def facts(service: "Service") -> t.Dict[str, t.Any]:
+    """What this node's forwarding rests on, as last seen; empty before the first look."""
+    proof = service.gatherer.proof
+    seen = proof.facts
+    if seen is None:
+        return {}
+    checked = {None: "unknown", True: "on", False: "off"}[seen.source_dest_check]
+    return {
+        "ip_forward": seen.ip_forward,
+        "interface": "%s %s" % (seen.interface, seen.interface_problem or "up"),
+        "default_routes": ", ".join(seen.default_routes) or "none",
+        "rules": seen.rules_problem or "all there",
+        "source_dest_check": checked,
+        "conntrack": "%.1f %% full" % (seen.conntrack_fill * 100),
+        "canary": proof.canary,
+        "internet": "reachable" if service.gatherer.me.internet else "not reachable",
+        **proof.limits.counters,
+    }
+
+
 def report(service: "Service") -> Report:
     """What goes into every heartbeat."""
     me = service.gatherer.me
@@ -74,6 +94,8 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
             "internet": me.internet,
             "ec2": me.ec2,
             "canary": service.gatherer.proof.canary,
+            "facts": facts(service),
+            "warnings": list(service.gatherer.proof.warnings),
         },
         "instances": _instances(service),
         "claims": _claims(service),

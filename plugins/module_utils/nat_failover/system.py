@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """This host: its iptables rules (through an injected runner), a few files of /proc and /sys, and systemd's notify socket.
 
-All rules live in two chains of our own, each reached by one jump. So they can be compared, replaced at once and removed without
+All rules live in chains of our own, one in a table, each reached by one jump. So they can be compared, replaced at once and removed without
 touching a rule of anybody else, and without ever leaving a moment in which nothing is masqueraded.
 """
 
@@ -13,14 +13,14 @@ import os
 import socket
 import typing as t
 
-from .config import MASQUERADE, Nat
+from .config import MASQUERADE, PMTU, Nat
 from .errors import NatFailoverError
 
 Runner = t.Callable[..., t.Tuple[int, str, str]]
 
-POSTROUTING, FORWARD = "NAT-FAILOVER-POSTROUTING", "NAT-FAILOVER-FORWARD"
+POSTROUTING, FORWARD, CLAMP = "NAT-FAILOVER-POSTROUTING", "NAT-FAILOVER-FORWARD", "NAT-FAILOVER-MSS"
 # table -> (built-in chain, our chain). Ours comes first in FORWARD, where another manager's DROP may wait.
-CHAINS = {"nat": ("POSTROUTING", POSTROUTING), "filter": ("FORWARD", FORWARD)}
+CHAINS = {"nat": ("POSTROUTING", POSTROUTING), "filter": ("FORWARD", FORWARD), "mangle": ("FORWARD", CLAMP)}
 COMMANDS = ("iptables", "ip6tables")  # a command stands for its family of addresses
 TIMEOUT = 5.0  # seconds for one iptables command
 RTF_REJECT = 0x200  # linux/route.h
@@ -37,11 +37,13 @@ def rules(nat: Nat, command: str = "iptables") -> t.Dict[str, t.Tuple[str, ...]]
     ``command`` names the family. No rules are wanted in a table without lines; nor is our chain.
 
     Traffic between the sources stays as it is. Packets in the middle of a TCP flow that this node does not know (it was the other node's)
-    are answered with a reset, so that the client reconnects at once instead of hanging. Where nothing is translated, the flow just goes on.
+    are answered with a reset, so that the client reconnects at once instead of hanging. The kernel calls them NEW, or INVALID where
+    nf_conntrack_tcp_loose is off. A packet of a living flow must never be INVALID, therefore: see ``LIBERAL``. Where nothing is translated,
+    the flow just goes on.
     """
     networks = [source for source in nat.sources if (":" in source) == (command == "ip6tables")]
     translated = command == "iptables" or nat.ipv6 == MASQUERADE
-    unknown = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW"
+    unknown = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate INVALID,NEW"
     inside = ["-d %s" % network for network in networks]
     outward = ["-s %s -o %s" % (network, nat.interface) for network in networks]
     answers = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
@@ -51,8 +53,18 @@ def rules(nat: Nat, command: str = "iptables") -> t.Dict[str, t.Tuple[str, ...]]
     for match in outward:
         forward += ["%s %s -j REJECT --reject-with tcp-reset" % (match, unknown)] if translated else []
         forward += ["%s -j ACCEPT" % match]
-    tables = {"nat": masquerade if translated else [], "filter": forward}
+    tables = {"nat": masquerade if translated else [], "filter": forward, "mangle": _clamp(networks, nat)}
     return {table: tuple("-A %s %s" % (CHAINS[table][1], rule) for rule in lines) for table, lines in tables.items()}
+
+
+def _clamp(networks: t.Sequence[str], nat: Nat) -> t.List[str]:
+    """The largest TCP segment that either end may announce. The kernel only ever lowers what is announced."""
+    if not nat.clamp_mss:
+        return []
+    how = "--clamp-mss-to-pmtu" if nat.clamp_mss == PMTU else "--set-mss %s" % nat.clamp_mss
+    syn = "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS %s" % how
+    ways = [way for network in networks for way in ("-s %s -o" % network, "-d %s -i" % network)]
+    return ["%s %s %s" % (way, nat.interface, syn) for way in ways]
 
 
 def missing_rules(nat: Nat, runner: Runner) -> str:
@@ -172,10 +184,14 @@ def read_sysctl(name: str, proc: str = PROC) -> str:
     return _read(os.path.join(proc, "sys", name))
 
 
+# Packets out of their flow's window count as the flow's. Otherwise a late or doubled one would be INVALID, and a living flow reset.
+LIBERAL = "net/netfilter/nf_conntrack_tcp_be_liberal"
+
+
 def sysctls(nat: Nat) -> t.Dict[str, str]:
     """What a NAT node needs, in order, as the role's file sets it at boot; keys are paths, since an interface may have a dot in its name."""
     # Loose: answers may come back by another path than the one the request took.
-    values = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/%s/rp_filter" % nat.interface: "2"}
+    values = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/%s/rp_filter" % nat.interface: "2", LIBERAL: "1"}
     if nat.has_ipv6:
         # First: a VPC's default route comes by router advertisement, and a kernel that begins to forward drops what it learned so (and
         # learns nothing more) on every interface where accept_ra is not 2.
@@ -189,6 +205,8 @@ def write_sysctls(values: t.Mapping[str, str], proc: str = PROC) -> bool:
     changed = False
     for key, value in values.items():
         path = os.path.join(proc, "sys", key)
+        if key == LIBERAL and not os.path.exists(path):
+            continue  # nothing is tracked yet, so there is no flow to reset
         if _read(path) != value:
             try:
                 with open(path, "w", encoding="ascii") as stream:

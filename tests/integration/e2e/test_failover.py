@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 
 from tests.integration.e2e.cluster import Cluster
+from tests.integration.e2e.flows import ECHOED, RESET, Flows
 
 
 def test_a_dead_node_is_replaced_fenced_and_gets_its_route_back(cluster: Cluster) -> None:
@@ -34,6 +35,29 @@ def test_a_dead_node_is_replaced_fenced_and_gets_its_route_back(cluster: Cluster
     cluster.wait("the mark is gone", lambda: not fence_marks(cluster))
     evidence = next(text for text in cluster.events("nat-b", "verdict") if "failed" in text)
     assert "probes unanswered" in evidence and "own forwarding, internet and EC2 API proven" in evidence
+
+
+def test_orphaned_connections_are_reset_at_once_and_living_ones_never(cluster: Cluster) -> None:
+    """With nf_conntrack_tcp_loose on (the kernel's default) and off (a common hardening). Who only listens hears nothing until he sends."""
+    lab = cluster.lab
+    with Flows(lab.host("client-a").popen, 3) as orphans, Flows(lab.host("client-b").popen, 2) as living:
+        lab.fault("kill", "nat-a")
+        cluster.wait("nat-b owns zone a", lambda: lab.owner("a") == "nat-b", 5)
+        for number, loose in enumerate((0, 1)):
+            sysctl(cluster, "nf_conntrack_tcp_loose", loose)
+            word, seconds = orphans.send(number)
+            assert word == RESET and seconds < 1, (loose, word, seconds)
+        living.stray(0)
+        assert living.send(0)[0] == ECHOED, "a packet out of its window is no orphan"
+        # That is what nf_conntrack_tcp_be_liberal is for; without it this very packet costs the connection.
+        sysctl(cluster, "nf_conntrack_tcp_be_liberal", 0)
+        living.stray(1)
+        assert living.send(1)[0] == RESET
+        assert living.send(0)[0] == ECHOED
+
+
+def sysctl(cluster: Cluster, name: str, value: int) -> None:
+    cluster.lab.exec("nat-b", ["sysctl", "--write", f"net.netfilter.{name}={value}"])
 
 
 def fence_marks(cluster: Cluster) -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -41,6 +42,40 @@ def test_the_canary_asks_over_tcp_udp_and_icmp(broken: Cluster) -> None:
         broken.wait("it answers again", lambda: broken.status(NODE)["self"]["canary"] == "answered")
     reconfigure(broken)
     broken.settle()
+
+
+def test_segments_are_clamped_on_demand_and_not_any_more(broken: Cluster) -> None:
+    """The service finds that its rules are not as the configuration says, and the helper mends them."""
+    largest = (
+        "import socket; s = socket.create_connection(('198.51.100.11', 443), 5); "
+        "print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))"
+    )
+
+    def seen() -> int:
+        return int(broken.lab.exec("client-a", ["python3", "-c", largest]).stdout)
+
+    assert seen() > 1000
+    reconfigure(broken, clamp_mss="1000")
+    broken.wait("the server's word is clamped", lambda: seen() <= 1000)
+    rules = broken.lab.exec(NODE, ["iptables-save", "-c", "-t", "mangle"]).stdout.splitlines()
+    ours = [line for line in rules if "-A NAT-FAILOVER-MSS" in line]
+    assert len(ours) == 2 and not any(line.startswith("[0:0]") for line in ours), "both ends' words"
+    reconfigure(broken)
+    assert broken.run(NODE, "rules", "apply").stdout == "changed\n", "what is left over is the role's to remove"
+    assert seen() > 1000
+    assert "NAT-FAILOVER-MSS" not in broken.lab.exec(NODE, ["iptables-save", "-t", "mangle"]).stdout
+    broken.settle()
+
+
+def test_all_facts_are_shown_and_counters_of_the_driver_are_read(broken: Cluster) -> None:
+    facts = broken.status(NODE)["self"]["facts"]
+    assert {"ip_forward", "rules", "source_dest_check", "conntrack", "canary", "softnet_dropped"} <= set(facts)
+    shown = broken.run(NODE, "status").stdout
+    assert "facts: ip_forward 1, interface ens5 up" in shown
+    # The lab's links have no allowances, but they have counters: the driver's own number of the other end.
+    code = "from nat_failover import limits; print(limits.driver_counters('ens5')['peer_ifindex'])"
+    counted = broken.lab.exec(NODE, [sys.executable, "-c", code], env=broken.environment()).stdout
+    assert counted == broken.lab.exec(NODE, ["cat", "/sys/class/net/ens5/iflink"]).stdout
 
 
 def reconfigure(cluster: Cluster, **changes: object) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nat_failover import canary, forwarding, notices, proof, system
+from nat_failover import canary, forwarding, limits, notices, proof, system
 from nat_failover.config import Nat
 from nat_failover.proof import Proof
 from nat_failover.repair import MOST
@@ -20,7 +20,7 @@ class World:
     """A node whose facts, canary and helper do as told."""
 
     def __init__(self, monkeypatch, tmp_path):
-        self.ip_forward, self.rules, self.answers = "1", "", ""
+        self.ip_forward, self.rules, self.answers, self.tcp_liberal = "1", "", "", "1"
         self.canary_there, self.helper_works, self.undone_at_once = True, True, False
         self.forwarded = 0
         self.asked = []
@@ -38,6 +38,9 @@ class World:
             repair_socket=str(tmp_path / "repair"),
         )
         monkeypatch.setattr(notices, "subscribe", list)
+        self.counters = {}
+        monkeypatch.setattr(limits, "read", lambda _interface: self.counters)
+        monkeypatch.setattr(limits, "READ_EVERY", 0.005)
         monkeypatch.setattr(system, "forwarded_packets", lambda: self.forwarded)
         monkeypatch.setattr(canary, "asking", lambda _path: self.ask)
         monkeypatch.setattr(forwarding, "rules_problem", lambda *_args: self.rules)
@@ -62,7 +65,9 @@ class World:
         self.quiet += 1
 
     def facts(self, nat, problem, check):
-        return forwarding.Facts(self.ip_forward, "", nat.interface, (nat.interface,), problem, 0.0, check)
+        return forwarding.Facts(
+            self.ip_forward, "", nat.interface, (nat.interface,), problem, 0.0, check, None, self.tcp_liberal
+        )
 
     async def ask(self, target, timeout):
         if not self.canary_there:
@@ -74,7 +79,10 @@ class World:
         if not self.helper_works:
             return "failed: no"
         if not self.undone_at_once:
-            self.ip_forward, self.rules = ("1", self.rules) if word == "sysctls" else (self.ip_forward, "")
+            if word == "sysctls":
+                self.ip_forward = self.tcp_liberal = "1"
+            else:
+                self.rules = ""
         return "mended"
 
     def run(self, *steps):
@@ -167,13 +175,23 @@ def test_a_canary_that_is_off_is_not_asked(world):
     assert world.proof.canary == "off"
 
 
-@pytest.mark.parametrize(("change", "word"), [({"ip_forward": "0"}, "sysctls"), ({"rules": "no jump"}, "rules")])
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"ip_forward": "0"}, "sysctls"), ({"tcp_liberal": "0"}, "sysctls"), ({"rules": "no jump"}, "rules")],
+)
 def test_what_is_ours_is_mended_before_anybody_hears_of_it(world, change, word):
     facts = set()
     world.proof.on_news = lambda: facts.add(world.proof.fact)
     world.run((None, world.well), (world.set(**change), lambda: world.events))
     assert world.asked == [word]
     assert facts == {""} and world.events[0][0] == "mended"
+
+
+def test_a_strict_kernel_that_stays_so_is_told_and_forwards_all_the_same(world):
+    world.helper_works = False
+    world.run((None, world.well), (world.set(tcp_liberal="0"), lambda: world.events), (None, world.well))
+    assert "run the role again" in world.proof.warnings[0]
+    assert world.events == [("not_mended", "nf_conntrack_tcp_be_liberal=0; failed: no")]
 
 
 def test_what_cannot_be_mended_is_said_with_the_reason(world):
@@ -201,6 +219,20 @@ def test_who_must_not_mend_says_what_is_wrong(world, change):
         world.proof._mender._path += "-none"
     world.run((world.set(ip_forward="0"), lambda: world.proof.fact == "ip_forward=0"))
     assert world.asked == []
+
+
+def test_what_the_node_has_no_room_for_is_told_and_no_reason_to_hand_over(world):
+    world.counters = {"pps_allowance_exceeded": 5}
+    world.run((None, world.well), (world.set(counters={"pps_allowance_exceeded": 9}), lambda: world.events))
+    assert [kind for kind, _text in world.events] == ["limit"]
+    assert world.proof.warnings[0].startswith("pps_allowance_exceeded: 4 within 60 s; ")
+    assert world.proof.fact == ""
+
+
+def test_a_canary_that_is_gone_is_a_warning(world):
+    world.canary_there = False
+    world.run((None, world.well), (None, lambda: world.proof.warnings))
+    assert world.proof.warnings == ("the canary is not there: nobody there",)
 
 
 def test_when_traffic_stops_ec2_is_asked_and_only_then(world):

@@ -42,6 +42,16 @@ def test_sysctls_are_set_once(proc):
     assert repair.answer(SYSCTLS, CONFIG, no_runner, str(proc)) == "nothing to mend"
 
 
+def test_connection_tracking_is_made_liberal_where_there_is_one(proc):
+    assert repair.answer(SYSCTLS, CONFIG, no_runner, str(proc)) == "mended"
+    strict = proc / "sys/net/netfilter/nf_conntrack_tcp_be_liberal"
+    assert not strict.exists()
+    strict.parent.mkdir(parents=True)
+    strict.write_text("0\n", encoding="ascii")
+    assert repair.answer(SYSCTLS, CONFIG, no_runner, str(proc)) == "mended"
+    assert strict.read_text(encoding="ascii") == "1"
+
+
 def test_sysctls_of_ipv6_are_set_where_it_is_asked_for(proc):
     repair.answer(SYSCTLS, CONFIG, no_runner, str(proc))
     assert (proc / "sys/net/ipv6/conf/all/forwarding").read_text(encoding="ascii") == "0\n"

@@ -41,7 +41,11 @@ class Iptables:
 
     def __init__(self):
         self.families = {
-            family: {"nat": {"POSTROUTING": []}, "filter": {"FORWARD": ["-A FORWARD -s %s -j DROP" % stranger]}}
+            family: {
+                "nat": {"POSTROUTING": []},
+                "filter": {"FORWARD": ["-A FORWARD -s %s -j DROP" % stranger]},
+                "mangle": {"FORWARD": ["-A FORWARD -j MARK"]},
+            }
             for family, stranger in (("iptables", "192.0.2.1/32"), ("ip6tables", "2001:db8:ff::1/128"))
         }
         self.ran = []
@@ -126,6 +130,23 @@ def test_our_jump_comes_before_a_drop_of_others_and_theirs_stays(iptables):
         "-A FORWARD -j NAT-FAILOVER-FORWARD",
         "-A FORWARD -s 192.0.2.1/32 -j DROP",
     ]
+
+
+def test_segments_are_clamped_on_both_ways_only_when_asked_for(iptables):
+    system.apply_rules(NAT, iptables)
+    assert iptables.tables["mangle"] == Iptables().tables["mangle"]
+    clamped = replace(NAT, clamp_mss="1360")
+    assert system.apply_rules(clamped, iptables) is True
+    assert system.apply_rules(clamped, iptables) is False
+    assert iptables.tables["mangle"]["NAT-FAILOVER-MSS"][:2] == [
+        "-A NAT-FAILOVER-MSS -s 10.0.0.0/16 -o ens5 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1360",
+        "-A NAT-FAILOVER-MSS -d 10.0.0.0/16 -i ens5 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1360",
+    ]
+    assert iptables.tables["mangle"]["FORWARD"][0] == "-A FORWARD -j NAT-FAILOVER-MSS"
+    assert "no rule" in system.missing_rules(replace(NAT, clamp_mss="pmtu"), iptables)
+    assert "NAT-FAILOVER-MSS is not asked for any more" in system.left_over_rules(NAT, iptables)
+    assert system.apply_rules(NAT, iptables) is True
+    assert iptables.tables["mangle"] == Iptables().tables["mangle"], "no trace, and somebody else's rule is still there"
 
 
 def test_each_family_has_its_own_rules():
@@ -246,8 +267,8 @@ def test_sysctls(tmp_path):
 
 def test_router_advertisements_are_accepted_before_forwarding_begins():
     """The other way round the kernel forgets the default route that it learned from one."""
-    assert list(system.sysctls(NAT)) == ["net/ipv4/ip_forward", "net/ipv4/conf/ens5/rp_filter"]
-    assert list(system.sysctls(BOTH).items())[2:] == [
+    assert list(system.sysctls(NAT)) == ["net/ipv4/ip_forward", "net/ipv4/conf/ens5/rp_filter", system.LIBERAL]
+    assert list(system.sysctls(BOTH).items())[3:] == [
         ("net/ipv6/conf/ens5/accept_ra", "2"),
         ("net/ipv6/conf/all/forwarding", "1"),
     ]

@@ -154,6 +154,7 @@ def test_info_reads_only(run, service, config):
     result = run("nat_failover_info", config=config)
     result.pop("invocation")
     assert not result.pop("changed")
-    assert set(result) == {"state", "summary", "claims", "verdicts", "withheld", "drift", "paused", "instances"}
+    own = {"forwarding", "fact", "facts", "node_warnings", "instances"}
+    assert set(result) == {"state", "summary", "claims", "verdicts", "withheld", "drift", "paused"} | own
     assert [row["owner"] for row in result["claims"]] == ["nat-a", "nat-b"]
     assert service.asked == ["status"]
