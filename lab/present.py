@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .fabric.names import API, INTERNET, INTERNET_MORE, OPS, Names
+from .fabric.names import API, INTERNET, INTERNET6, INTERNET_MORE, OPS, Names
 from .hosts import relay
 from .settings import KEY, KNOWN_HOSTS
 
@@ -55,6 +55,7 @@ def inventory(data: dict[str, Any]) -> dict[str, Any]:
         "nat_instance_region": data["region"],
         "nat_instance_ec2": {"endpoint_url": f"http://{API}"},
         "nat_instance_conntrack": {"max": 0},  # the size of the table is this machine's, and no host's to set
+        **({"nat_instance_canary": {"targets_ipv6": [f"[{INTERNET6}]:443"]}} if data["ipv6"] else {}),
         "nat_instance_self_check": {"targets": [f"{address}:443" for address in (INTERNET, *INTERNET_MORE)]},
     }
     return {"all": {"children": {GROUP: {"hosts": nodes, "vars": variables}}}}

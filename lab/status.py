@@ -33,6 +33,7 @@ def describe(world: World) -> dict[str, Any]:
     return {
         "endpoint": world.endpoint,
         "region": world.api.region,
+        "ipv6": world.ipv6,
         "cluster": CLUSTER,
         "access_key": OPERATOR_ACCESS_KEY,
         "secret_key": OPERATOR_SECRET_KEY,

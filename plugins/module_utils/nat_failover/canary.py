@@ -23,14 +23,14 @@ import threading
 import typing as t
 
 from . import system
-from .config import Config
+from .config import Canary, Config
 from .errors import NatFailoverError
 from .icmp import open_socket
 from .probes import ProbeImpossible, Prober, Reach
 from .targets import ICMP, TCP, UDP, Target
 
 LINK = "nfcanary"  # the node's end; its name says in `ip link` whose it is
-GATEWAY = "169.254.127.1"  # link-local, so that it is no address of any VPC
+GATEWAY, GATEWAY_IPV6 = "169.254.127.1", "fe80::1"  # link-local, so that they are no addresses of any VPC
 LONGEST_WAIT = 10.0  # seconds for one target
 ANSWER_WITHIN = 1.0  # seconds that an answer may be late beyond the target's own time
 CLONE_NEWNET = 0x40000000
@@ -47,7 +47,7 @@ def live(config: Config, runner: system.Runner, user: str = "") -> None:
     def body() -> None:
         try:
             _unshare()
-            _build(config.canary.address, runner)
+            _build(config.canary, runner)
             prober = Prober(open_socket("0.0.0.0"))  # while it still may
             _become(user)  # of all threads; there is no way back
         except (NatFailoverError, OSError, KeyError) as error:
@@ -62,7 +62,7 @@ def live(config: Config, runner: system.Runner, user: str = "") -> None:
     ready.wait()
     if problem:
         raise NatFailoverError("canary: %s" % problem[0])
-    system.sd_notify("READY=1\nSTATUS=a client with the address %s" % config.canary.address)
+    system.sd_notify("READY=1\nSTATUS=a client with the address %s" % ", ".join(_addresses(config.canary)))
     thread.join()
 
 
@@ -101,7 +101,11 @@ def _unshare() -> None:
         raise NatFailoverError("no network namespace: %s; this needs root (CAP_SYS_ADMIN)" % os.strerror(code))
 
 
-def _build(address: str, runner: system.Runner) -> None:
+def _addresses(settings: Canary) -> t.List[str]:
+    return [settings.address] + ([settings.ipv6.address] if settings.ipv6 is not None else [])
+
+
+def _build(settings: Canary, runner: system.Runner) -> None:
     """A link between this thread's namespace and the node's, made from this side and finished from both."""
     _ip(runner, ["link", "set", "lo", "up"])
     # In the node's namespace, which is that of the process's first thread.
@@ -109,15 +113,22 @@ def _build(address: str, runner: system.Runner) -> None:
     here = "/proc/%d/task/%d/ns/net" % (os.getpid(), threading.get_native_id())
     runner([*outside, "ip", "link", "delete", LINK], timeout=system.TIMEOUT)  # of a process that is just dying
     _ip(runner, ["link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", here], outside)
-    for words in (["address", "add", GATEWAY + "/32", "dev", LINK], ["link", "set", LINK, "up"]):
-        _ip(runner, words, outside)
-    _ip(runner, ["route", "replace", address + "/32", "dev", LINK], outside)
-    for words in (
-        ["address", "add", address + "/32", "dev", "eth0"],
-        ["link", "set", "eth0", "up"],
-        ["route", "add", "default", "via", GATEWAY, "dev", "eth0", "onlink"],
-    ):
-        _ip(runner, words)
+    _ip(runner, ["link", "set", LINK, "up"], outside)
+    _ip(runner, ["link", "set", "eth0", "up"])
+    for address in _addresses(settings):
+        _give(address, runner, outside)
+
+
+def _give(address: str, runner: system.Runner, outside: t.List[str]) -> None:
+    """An address for this side, and the way to it and from it."""
+    six = ":" in address
+    # "nodad": usable at once, and nobody else is on this link.
+    length, gateway, more = ("/128", GATEWAY_IPV6, ["nodad"]) if six else ("/32", GATEWAY, [])
+    _ip(runner, ["address", "add", gateway + ("/64" if six else "/32"), "dev", LINK, *more], outside)
+    _ip(runner, ["route", "replace", address + length, "dev", LINK], outside)
+    _ip(runner, ["address", "add", address + length, "dev", "eth0", *more])
+    # The family is told: "default" does not tell it.
+    _ip(runner, ["-6" if six else "-4", "route", "add", "default", "via", gateway, "dev", "eth0", "onlink"])
 
 
 def _ip(runner: system.Runner, words: t.List[str], prefix: t.Sequence[str] = ()) -> None:

@@ -32,6 +32,7 @@ PROFILES: t.Mapping[str, t.Tuple[int, int, int]] = {
 }
 MASQUERADE, FORWARD = "masquerade", "forward"
 PMTU = "pmtu"
+IPV6_TARGETS = ("[2606:4700:4700::1111]:443", "[2001:4860:4860::8888]:443", "[2620:fe::fe]:443")
 IPV6_SOURCES = tuple(ipaddress.IPv6Network(text) for text in ("2000::/3", "fc00::/7"))  # global unicast, unique local
 ID = r"-([0-9a-f]{8}|[0-9a-f]{17})"  # of an EC2 resource
 KEY_MINIMUM = 32  # characters; HMAC-SHA256 wants at least its digest's length (RFC 2104, section 3)
@@ -70,6 +71,15 @@ class SelfChecks:
 
 
 @dataclass(frozen=True)
+class Ipv6Canary:
+    """What is asked besides where IPv6 is masqueraded; how often and for how long as over IPv4."""
+
+    address: str
+    targets: t.Tuple[Target, ...]
+    minimum: int
+
+
+@dataclass(frozen=True)
 class Canary:
     enabled: bool
     address: str  # its source address: the rules must masquerade it, and no customer may have it
@@ -78,6 +88,7 @@ class Canary:
     timeout: float
     interval: float
     socket: str  # where its process is asked
+    ipv6: t.Optional[Ipv6Canary] = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +106,8 @@ class Nat:
     def has_ipv6(self) -> bool:
         return any(_is_ipv6(source) for source in self.sources)
 
-    @property
-    def sources4(self) -> t.Tuple[str, ...]:
-        return tuple(source for source in self.sources if not _is_ipv6(source))
+    def of_family(self, ipv6: bool) -> t.Tuple[str, ...]:
+        return tuple(source for source in self.sources if _is_ipv6(source) == ipv6)
 
 
 @dataclass(frozen=True)
@@ -264,7 +274,7 @@ def parse(raw: t.Any) -> Config:
         returns=_return(reader.section("return")),
         fence=_fence(reader.section("fence")),
         self_check=checks,
-        canary=_canary(reader.section("canary"), nat.sources4, checks, runtime_directory),
+        canary=_canary(reader.section("canary"), nat, checks, runtime_directory),
         ec2=_ec2(reader.section("ec2")),
         unseen_after=reader.number("unseen_after_s", 10, 1, 600),
         unmanaged_after=reader.number("unmanaged_after_s", 60, 5, 3600),
@@ -384,13 +394,12 @@ def _self_check(reader: Reader) -> SelfChecks:
     return result
 
 
-def _canary(reader: Reader, sources: t.Sequence[str], checks: SelfChecks, runtime_directory: str) -> Canary:
-    """What is left out is as for the node's own check. EC2 gives a subnet's last address to nobody, nor, then, the last of a source."""
-    last = str(ipaddress.IPv4Network(sources[0])[-1])
+def _canary(reader: Reader, nat: Nat, checks: SelfChecks, runtime_directory: str) -> Canary:
+    """What is left out is as for the node's own check."""
     targets = parse_targets("canary.targets", reader.texts("targets", [str(each) for each in checks.targets]))
     result = Canary(
         enabled=reader.flag("enabled", True),
-        address=reader.text("address", last),
+        address=_canary_address("address", reader.text("address", ""), nat.of_family(ipv6=False)),
         targets=targets,
         minimum=reader.whole("minimum", min(checks.minimum, len(targets)), 1, 100),
         timeout=reader.number("timeout_ms", checks.timeout * 1000, 50, 10000) / 1000,
@@ -398,19 +407,53 @@ def _canary(reader: Reader, sources: t.Sequence[str], checks: SelfChecks, runtim
         socket=runtime_directory + "-canary.sock",
     )
     _check_minimum("canary", result.minimum, targets)
+    result = replace(result, ipv6=_ipv6_canary(reader, nat, result.minimum))
+    reader.refuse_unknown()
+    return result
+
+
+def _ipv6_canary(reader: Reader, nat: Nat, minimum: int) -> t.Optional[Ipv6Canary]:
+    """An address that is only forwarded gets no answers: nobody routes them to a canary."""
+    wanted, text, given = reader.flag("ipv6", True), reader.text("address_ipv6", ""), reader.texts("targets_ipv6", [])
+    if not nat.has_ipv6 or nat.ipv6 != MASQUERADE:
+        if given:
+            raise ConfigError(
+                "canary.targets_ipv6",
+                ", ".join(given),
+                "no IPv6 is masqueraded here, so there is no canary that could ask",
+                "leave it out, or see sources and ipv6",
+            )
+        return None
+    targets = parse_targets("canary.targets_ipv6", given or list(IPV6_TARGETS))
+    for target in targets:
+        if ":" not in target.host:
+            raise ConfigError(
+                "canary.targets_ipv6", str(target), "is no IPv6 address", "write e.g. %s" % IPV6_TARGETS[0]
+            )
+    address = _canary_address("address_ipv6", text, nat.of_family(ipv6=True))
+    return Ipv6Canary(address, targets, min(minimum, len(targets))) if wanted else None
+
+
+def _canary_address(key: str, text: str, sources: t.Sequence[str]) -> str:
+    """EC2 gives a subnet's last address to nobody, nor, then, the last of a source."""
+    networks = [ipaddress.ip_network(source) for source in sources]
+    last = str(networks[0][-1])
+    text = text or last
+    family = networks[0].version
     try:
-        address = ipaddress.IPv4Address(result.address)
+        address = ipaddress.ip_address(text)
+        if address.version != family:
+            raise ValueError(text)
     except ValueError:
-        raise ConfigError("canary.address", result.address, "is not an IPv4 address", "write e.g. %s" % last) from None
-    if not any(address in ipaddress.IPv4Network(source) for source in sources):
+        raise ConfigError("canary.%s" % key, text, "is not an IPv%d address" % family, "write e.g. %s" % last) from None
+    if not any(address in network for network in networks):
         raise ConfigError(
-            "canary.address",
-            result.address,
+            "canary.%s" % key,
+            text,
             "is in none of the sources (%s): its packets would not go a customer's way" % ", ".join(sources),
             "leave it out for %s" % last,
         )
-    reader.refuse_unknown()
-    return result
+    return str(address)
 
 
 def _check_minimum(section: str, minimum: int, targets: t.Sequence[Target]) -> None:

@@ -26,6 +26,8 @@ SETTLE = 0.03  # seconds after a notice: changes come in groups
 LOST_AFTER = 2  # rounds of the canary without enough answers
 RETRY = 0.05  # seconds after the first such round
 BUSY, QUIET = 50.0, 0.2  # packets a second that are traffic; the share of it that is as good as none
+FAMILIES = IPV4, IPV6 = ("IPv4", "IPv6")
+OFF = "off"
 LONGEST_DETAIL = 150  # characters; a heartbeat has room for little more
 
 
@@ -56,8 +58,9 @@ class Proof:
         self._mender = Mender(config.repair_socket, clock)
         self._look_now = asyncio.Event()
         self._own = ""  # the kernel's and EC2's failing fact
-        self._unanswered = ""  # the canary's
-        self._looked = self._heard = self._told = False
+        self._unanswered: t.Dict[str, str] = {}  # the canary's, by family
+        self._heard: t.Dict[str, str] = {}  # what was heard of it, in words
+        self._looked = self._told = False
         self._rules_problem = ""
         self._rules_every = RULES_EVERY
         self._rules_due = float("-inf")
@@ -70,11 +73,11 @@ class Proof:
     @property
     def complete(self) -> bool:
         """Has this node looked at all of itself since its start?"""
-        return self._looked and self._heard
+        return self._looked and len(self._heard) == len(FAMILIES)
 
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
         """The loops that the service runs."""
-        return (self._look_forever(), self._ask_forever())
+        return (self._look_forever(), *(self._ask_forever(family) for family in FAMILIES))
 
     def look_soon(self, rules: bool = False) -> None:
         """Something may have changed."""
@@ -192,49 +195,53 @@ class Proof:
 
     # --- the canary ------------------------------------------------------------------------------------------------------------------
 
-    async def _ask_forever(self) -> None:
+    async def _ask_forever(self, family: str) -> None:
         lost, known, check = 0, None, None
         while True:
             settings = self.config.canary
+            asked = settings if family == IPV4 else settings.ipv6
             if settings != known:
-                known, check = (
-                    settings,
-                    forwarding.InternetCheck(
-                        settings.targets,
-                        minimum=settings.minimum,
+                known, check = settings, None
+                if settings.enabled and asked is not None:
+                    check = forwarding.InternetCheck(
+                        asked.targets,
+                        minimum=asked.minimum,
                         timeout=settings.timeout,
                         reach=canary.asking(settings.socket),
-                    ),
-                )
-            if not settings.enabled or check is None:
-                self._hear("off", "")
+                    )
+            if check is None:
+                self._hear(family, OFF, "")
                 await asyncio.sleep(LOOK_EVERY)
                 continue
             try:
                 ok, detail = await check.run()
             except canary.CanaryGone as error:
-                self._hear("not there: %s" % error, "")
+                self._hear(family, "not there: %s" % error, "")
                 await asyncio.sleep(settings.interval)
                 continue
             lost = 0 if ok else lost + 1
             if ok:
-                self._hear("answered", "")
+                self._hear(family, "answered", "")
             elif lost >= LOST_AFTER:
-                self._hear("not answered", detail[:LONGEST_DETAIL])
+                self._hear(family, "not answered", detail[:LONGEST_DETAIL])
             else:
                 self.look_soon(rules=True)
             await asyncio.sleep(settings.interval if ok else min(settings.interval, RETRY * lost))
 
-    def _hear(self, state: str, problem: str) -> None:
+    def _hear(self, family: str, state: str, problem: str) -> None:
         gone = state.startswith("not there")
-        if gone and not self.canary.startswith("not there"):
+        if gone and not any(each.startswith("not there") for each in self._heard.values()):
             self.on_event("canary", state, logging.WARNING)
-        self.canary, self._heard = state, True
-        self._unanswered = "a client's packets get no answer: %s" % problem if problem else ""
+        self._heard[family] = state
+        # One word where there is no more to say.
+        four, six = (self._heard.get(each, OFF) for each in FAMILIES)
+        self.canary = four if six in (OFF, four) else "%s, over IPv6 %s" % (four, six)
+        kind = "packets" if family == IPV4 else "IPv6 packets"
+        self._unanswered[family] = "a client's %s get no answer: %s" % (kind, problem) if problem else ""
         self._conclude()
 
     def _conclude(self) -> None:
-        fact = self._own or self._unanswered
+        fact = self._own or next((self._unanswered[each] for each in FAMILIES if self._unanswered.get(each)), "")
         if self.complete and (fact != self.fact or not self._told):
             self.fact, self._told = fact, True
             self.on_news()

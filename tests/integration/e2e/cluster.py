@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.fabric import netns
-from lab.fabric.names import INTERFACE
+from lab.fabric.names import INTERFACE, INTERNET6
 from lab.hosts.host import Host
 from lab.testing import RunningLab, running_lab
 from lab.vpc import DEFAULT_ROUTE, ZoneIds
@@ -112,6 +112,7 @@ class Cluster:
             "key_file": str(home / "key"),
             "runtime_directory": str(home / "run"),
             "state_directory": str(home / "state"),
+            **({"canary": {"targets_ipv6": [f"[{INTERNET6}]:443"]}} if self.lab.ipv6 else {}),
             **self.settings,
             **changes,
         }

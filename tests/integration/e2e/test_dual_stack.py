@@ -42,7 +42,7 @@ def make_list(cluster: Cluster) -> None:
 
 @pytest.fixture(scope="module")
 def dual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """With root helper. The routes to the prefix list are missing at first: making them is the service's."""
+    """With canary and root helper. The routes to the prefix list are missing at first: making them is the service's."""
     settings = {"sources": [VPC, VPC6], "return": {"after_s": 1, "max_s": 1}}
     folder = tmp_path_factory.mktemp("dual")
     with running_cluster(folder, settings=settings, helpers=True, ipv6=True, prepare=make_list) as running:
@@ -80,6 +80,7 @@ def seen_as(cluster: Cluster) -> str:
 def test_every_claim_of_a_dead_node_is_taken_and_returned(dual: Cluster) -> None:
     lab = dual.lab
     assert seen_as(dual) == "2001:db8:0:100::10"
+    assert dual.status(NODE)["self"]["canary"] == "answered"
     talk = Talk(dual, INTERNET6)
     with lab.stream(CLIENT) as four, lab.stream(CLIENT, server=INTERNET6) as six:
         with lab.stream(CLIENT, server=LISTED, kind=TCP) as listed:
@@ -128,6 +129,11 @@ def test_what_the_node_owns_of_ipv6_is_mended(dual: Cluster, command: str, says:
             "ip -6 address add {address}/128 dev ens5 nodad",
             "interface ens5 has no IPv6 address",
         ),
+        (
+            "ip6tables -I FORWARD 1 -j DROP",
+            "ip6tables -D FORWARD -j DROP",
+            f"a client's IPv6 packets get no answer: [{INTERNET6}]:443",
+        ),
         # The helper sets accept_ra, and the next advertisement brings the route.
         (
             "echo 0 > /proc/sys/net/ipv6/conf/ens5/accept_ra; ip -6 route del default",
@@ -135,7 +141,7 @@ def test_what_the_node_owns_of_ipv6_is_mended(dual: Cluster, command: str, says:
             "no IPv6 default route by interface ens5",
         ),
     ],
-    ids=["address", "default route"],
+    ids=["address", "foreign rule", "default route"],
 )
 def test_what_it_does_not_own_is_handed_over(dual: Cluster, break_it: str, mend_it: str, says: str) -> None:
     known, address = len(events(dual)), dual.lab.host(NODE).port.address6
@@ -152,7 +158,7 @@ def test_what_it_does_not_own_is_handed_over(dual: Cluster, break_it: str, mend_
 def test_only_forwarded_a_flow_keeps_its_address_and_outlives_a_takeover(dual: Cluster) -> None:
     """Last: the cluster is another one after it."""
     for node in (NODE, PEER):
-        dual.settings["ipv6"] = "forward"
+        dual.settings.update(ipv6="forward", canary={})
         dual.write_config(node)
         assert dual.run(node, "rules", "apply").stdout == "changed\n"
         dual.service(node).send_signal(signal.SIGHUP)

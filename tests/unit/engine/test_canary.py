@@ -11,9 +11,12 @@ import socket
 import pytest
 
 from nat_failover import canary
+from nat_failover import config as configuration
 from nat_failover.errors import NatFailoverError
 from nat_failover.probes import ProbeImpossible, Prober
 from nat_failover.targets import ICMP, TCP, Target
+
+from .test_config import LEAST
 
 
 @pytest.fixture
@@ -120,8 +123,30 @@ def test_its_link_is_made_from_both_ends_and_a_failure_is_told():
         lines.append(" ".join(argv))
         return (2, "", "RTNETLINK: no") if "default" in argv else (0, "", "")
 
-    with pytest.raises(NatFailoverError, match=r"ip route add default .* failed \(2\): RTNETLINK: no"):
-        canary._build("10.0.255.255", runner)
+    with pytest.raises(NatFailoverError, match=r"ip -4 route add default .* failed \(2\): RTNETLINK: no"):
+        canary._build(configuration.parse(LEAST).canary, runner)
     outside = [line for line in lines if line.startswith("nsenter --net=/proc/%d/ns/net ip " % os.getpid())]
-    assert any("route replace 10.0.255.255/32 dev nfcanary" in line for line in outside)
-    assert any(line == "ip address add 10.0.255.255/32 dev eth0" for line in lines)
+    assert any("route replace 10.255.255.255/32 dev nfcanary" in line for line in outside)
+    assert any(line == "ip address add 10.255.255.255/32 dev eth0" for line in lines)
+
+
+def test_its_second_address_has_a_way_of_its_own():
+    lines = []
+
+    def runner(argv, *, timeout, stdin=""):
+        lines.append(" ".join(argv).replace("nsenter --net=/proc/%d/ns/net " % os.getpid(), "outside: "))
+        return 0, "", ""
+
+    canary._build(configuration.parse({**LEAST, "sources": ["10.0.0.0/16", "2001:db8::/56"]}).canary, runner)
+    last = "2001:db8:0:ff:ffff:ffff:ffff:ffff"
+    assert lines[-4:] == [
+        "outside: ip address add fe80::1/64 dev nfcanary nodad",
+        "outside: ip route replace %s/128 dev nfcanary" % last,
+        "ip address add %s/128 dev eth0 nodad" % last,
+        "ip -6 route add default via fe80::1 dev eth0 onlink",
+    ]
+
+
+def test_an_ipv6_address_is_asked_as_it_is(path):
+    """No resolver, and no IPv4, has a say in it."""
+    assert asyncio.run(canary._resolve(Target(TCP, "2001:db8::1", 443))) == "2001:db8::1"

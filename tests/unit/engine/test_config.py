@@ -28,6 +28,9 @@ LEAST = {
 GONE = object()
 
 
+DUAL = ["10.0.0.0/16", "2001:DB8:0:100::1/56", "fd00:1::/48"]
+
+
 def having(**changes):
     """The least configuration with changes; ``nodes_0_name`` means ``nodes[0].name``, ``GONE`` removes a key."""
     raw = copy.deepcopy(LEAST)
@@ -109,6 +112,22 @@ def test_ipv6_sources(given, mode):
 def test_the_canary_is_of_the_first_ipv4_source():
     config = configuration.parse(having(sources=["2001:db8::/56", "10.0.0.0/16"]))
     assert config.canary.address == "10.0.255.255"
+    assert config.canary.ipv6.address == "2001:db8:0:ff:ffff:ffff:ffff:ffff"
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"sources": DUAL, "ipv6": "forward"}, {"sources": DUAL, "canary": {"ipv6": False}}], ids=str
+)
+def test_no_canary_of_ipv6(given):
+    assert configuration.parse(having(**given)).canary.ipv6 is None
+
+
+def test_what_the_canary_asks_over_ipv6():
+    found = configuration.parse(having(sources=DUAL, canary={"minimum": 2})).canary.ipv6
+    assert (len(found.targets), found.minimum) == (3, 2)
+    found = configuration.parse(having(sources=DUAL, canary={"minimum": 2, "targets_ipv6": ["[fd00:1::9]:80"]}))
+    assert [str(target) for target in found.canary.ipv6.targets] == ["[fd00:1::9]:80"]
+    assert found.canary.ipv6.minimum == 1
 
 
 def test_claims_are_tables_times_destinations():
@@ -141,8 +160,6 @@ def test_instances_and_tables_may_be_left_to_their_tags():
     assert config.claims == ()
 
 
-DUAL = ["10.0.0.0/16", "2001:DB8:0:100::1/56", "fd00:1::/48"]
-
 # Changes, the key refused, the value shown, words of the problem, words of the remedy.
 REFUSALS = [
     ({"cluster": 7}, "cluster", 7, "must be a string", "put it in quotes"),
@@ -164,6 +181,28 @@ REFUSALS = [
     ({"sources": ["10.0.0.0/16", "fe80::/10"]}, "sources", "fe80::/10", "neither global", "VPC's IPv6 network"),
     ({"sources": ["10.0.0.0/16", "::ffff:0:0/96"]}, "sources", "::ffff:0:0/96", "neither global", "VPC's IPv6"),
     ({"destinations": ["0.0.0.0/0", "::/0"]}, "destinations", "::/0", "sources hold no IPv6 network", "to sources"),
+    ({"canary": {"targets_ipv6": ["[::1]:443"]}}, "canary.targets_ipv6", "[::1]:443", "no IPv6 is", "leave it out"),
+    (
+        {"sources": DUAL, "canary": {"targets_ipv6": ["example.com:443"]}},
+        "canary.targets_ipv6",
+        "example.com:443",
+        "is no IPv6 address",
+        "write e.g. [",
+    ),
+    (
+        {"sources": DUAL, "canary": {"address_ipv6": "10.0.0.9"}},
+        "canary.address_ipv6",
+        "10.0.0.9",
+        "is not an IPv6 address",
+        "2001:db8:0:1ff:ffff",
+    ),
+    (
+        {"sources": DUAL, "canary": {"address_ipv6": "2001:db9::1"}},
+        "canary.address_ipv6",
+        "2001:db9::1",
+        "is in none of the sources",
+        "leave it out",
+    ),
     ({"ipv6": "nat66"}, "ipv6", "nat66", "is unknown", "masquerade, forward"),
     ({"ipv6": "forward"}, "ipv6", "forward", "no IPv6 network to forward", "leave this out"),
     ({"sources": []}, "sources", [], "is empty", "10.0.0.0/16"),

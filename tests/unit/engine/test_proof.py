@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nat_failover import canary, forwarding, limits, notices, proof, system
+from nat_failover import config as configuration
 from nat_failover.config import Nat
 from nat_failover.proof import Proof
 from nat_failover.repair import MOST
@@ -20,7 +21,8 @@ class World:
     """A node whose facts, canary and helper do as told."""
 
     def __init__(self, monkeypatch, tmp_path):
-        self.ip_forward, self.rules, self.answers, self.tcp_liberal = "1", "", "", "1"
+        self.ip_forward, self.rules, self.tcp_liberal = "1", "", "1"
+        self.answers, self.answers6 = "", ""
         self.canary_there, self.helper_works, self.undone_at_once = True, True, False
         self.forwarded = 0
         self.asked = []
@@ -28,7 +30,13 @@ class World:
         self.quiet = 0
         self.now = 100.0
         settings = types.SimpleNamespace(
-            enabled=True, targets=(Target(TCP, "192.0.2.1", 1),), minimum=1, timeout=0.1, interval=0.01, socket="s"
+            enabled=True,
+            targets=(Target(TCP, "192.0.2.1", 1),),
+            minimum=1,
+            timeout=0.1,
+            interval=0.01,
+            socket="s",
+            ipv6=None,
         )
         (tmp_path / "repair").touch()
         self.config = types.SimpleNamespace(
@@ -72,7 +80,7 @@ class World:
     async def ask(self, target, timeout):
         if not self.canary_there:
             raise canary.CanaryGone("nobody there")
-        return self.answers
+        return self.answers6 if ":" in target.host else self.answers
 
     async def mend(self, word):
         self.asked.append(word)
@@ -161,6 +169,19 @@ def test_a_canary_without_answers_is_a_failing_fact_until_it_has_one(world):
         (world.set(answers=""), world.well),
     )
     assert world.asked == [], "that is nothing to mend"
+
+
+def test_each_family_must_be_answered_where_both_are_asked(world):
+    targets = configuration.parse_targets("canary.targets_ipv6", ["[2001:db8::1]:443"])
+    world.config.canary.ipv6 = configuration.Ipv6Canary("2001:db8::ff", targets, 1)
+    world.answers6 = "[2001:db8::1]:443: no answer"
+    world.run(
+        (None, lambda: world.proof.fact == "a client's IPv6 packets get no answer: [2001:db8::1]:443: no answer"),
+        (None, lambda: world.proof.canary == "answered, over IPv6 not answered"),
+        (world.set(answers6=""), world.well),
+        (None, lambda: world.proof.canary == "answered"),
+        (world.set(answers="1.1.1.1:443: no answer"), lambda: "client's packets" in world.proof.fact),
+    )
 
 
 def test_a_canary_that_is_gone_is_reported_and_proves_nothing(world):
