@@ -1,7 +1,7 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EC2, and nothing else knows boto3. Blocking and safe to call from several threads; every failure is an ``Ec2Error`` with a remedy."""
+"""EC2, and nothing else knows it. Blocking and safe to call from several threads; every failure is an ``Ec2Error`` with a remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import datetime
 import time
 import typing as t
 
-from . import discovery, lean
+from . import aws, discovery
 from .errors import Ec2Error, NatFailoverError
 from .model import (
     ROUTE_MISSING,
@@ -25,38 +25,9 @@ from .model import (
     RouteView,
 )
 
-try:
-    import boto3
-    import botocore.config
-    import botocore.exceptions
-    import botocore.parsers
-    import botocore.session
-
-    HAS_BOTO3 = True
-except ImportError:
-    HAS_BOTO3 = False
-
-RETRYABLE = frozenset(
-    (
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "InternalError",
-        "InternalFailure",
-        "ServiceUnavailable",
-        "Unavailable",
-        "EndpointUnreachable",
-        "Timeout",
-        "BadAnswer",
-        "IncorrectInstanceState",
-        "ExpiredToken",
-        "RequestExpired",
-        "IncorrectState",
-    )
-)
+RETRYABLE = aws.RETRYABLE | {"IncorrectInstanceState", "IncorrectState"}
 THROTTLED = frozenset(("RequestLimitExceeded", "Throttling", "ThrottlingException"))
 THROTTLE_TRIES, THROTTLE_PAUSE = 6, 0.25  # dry runs only; the pause (seconds) doubles
-LONGEST_MESSAGE = 600  # characters; AWS's refusals name a role and a resource by their ARNs
 NO_TABLE = frozenset(("InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed"))
 # What EC2 says of a dry run that was allowed. IncorrectInstanceState: a peer that is stopped just now; ReplaceRoute says
 # InvalidParameterValue where there is no route yet, CreateRoute RouteAlreadyExists where there is one.
@@ -65,7 +36,6 @@ PROVEN: t.Mapping[str, t.Tuple[str, ...]] = {
     "CreateRoute": ("DryRunOperation", "RouteAlreadyExists"),
 }
 PROVEN_OTHERS = ("DryRunOperation", "IncorrectInstanceState")
-DENIED = frozenset(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"))
 TARGETS = (
     "NetworkInterfaceId",
     "NatGatewayId",
@@ -92,30 +62,9 @@ class Ec2:
         read_timeout: float = 2.0,
         clock: t.Callable[[], float] = time.monotonic,
     ) -> None:
-        if not HAS_BOTO3:
-            raise NatFailoverError(
-                "the Python library boto3 is missing; install it (Debian: apt-get install python3-boto3)"
-            )
         self._clock = clock
         self._url = endpoint_url or "https://ec2.%s.amazonaws.com" % region
-        # Retry modes, attempts and timeouts (60 s!) differ between botocore's versions: say all of them. Repeating is the caller's decision.
-        config = botocore.config.Config(
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            tcp_keepalive=True,
-            max_pool_connections=24,
-            retries={"mode": "standard", "total_max_attempts": 1},
-            parameter_validation=False,
-        )
-        try:
-            core = botocore.session.get_session()
-            lean.apply(core)
-            session = boto3.session.Session(region_name=region, botocore_session=core)
-            self._client = session.client("ec2", endpoint_url=endpoint_url, config=config)
-        except (botocore.exceptions.BotoCoreError, ValueError) as error:
-            raise NatFailoverError(
-                "ec2: no client for region %r, endpoint %r: %s" % (region, endpoint_url, error)
-            ) from None
+        self._client = aws.client("ec2", region, endpoint_url, connect_timeout, read_timeout, pool=24)
 
     # --- reading -------------------------------------------------------------------------------------------------------------------
 
@@ -342,7 +291,7 @@ class Ec2:
             except Ec2Error as error:
                 if error.code in PROVEN.get(action, PROVEN_OTHERS):
                     return True
-                if error.code in DENIED:
+                if error.code in aws.DENIED:
                     return False
                 if error.code not in THROTTLED or attempt == THROTTLE_TRIES - 1:
                     raise
@@ -369,52 +318,22 @@ class Ec2:
 
     def _call(self, action: str, resource: str, **parameters: t.Any) -> t.Any:
         """One call; all of botocore's exceptions become ``Ec2Error`` here."""
-        method = "".join("_" + character.lower() if character.isupper() else character for character in action).lstrip(
-            "_"
+        return aws.call(
+            self._client, action, lambda code, message: self._error(action, resource, code, message), **parameters
         )
-        try:
-            return getattr(self._client, method)(**parameters)
-        except botocore.exceptions.ClientError as error:
-            detail = error.response.get("Error", {})
-            code, message = str(detail.get("Code") or ""), str(detail.get("Message") or error)
-            if (
-                not code or code.isdigit()
-            ):  # none, or an HTTP status: a page that is not of EC2 but of something on the way
-                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-                code, message = "BadAnswer", "HTTP %s: %s" % (status, message)
-            raise self._error(action, resource, code, message) from None
-        except (
-            botocore.exceptions.NoCredentialsError,
-            botocore.exceptions.PartialCredentialsError,
-            botocore.exceptions.CredentialRetrievalError,
-        ) as error:
-            raise self._error(action, resource, "NoCredentials", str(error)) from None
-        except (botocore.exceptions.ReadTimeoutError, botocore.exceptions.ConnectTimeoutError) as error:
-            raise self._error(action, resource, "Timeout", str(error)) from None
-        except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
-            # Refused, no route, DNS, TLS, proxy; or closed in the middle, when a write may have been applied.
-            raise self._error(action, resource, "EndpointUnreachable", str(error)) from None
-        except (botocore.exceptions.BotoCoreError, botocore.parsers.ResponseParserError) as error:
-            raise self._error(action, resource, "BadAnswer", "%s: %s" % (type(error).__name__, error)) from None
 
     def _error(self, action: str, resource: str, code: str, message: str) -> Ec2Error:
         remedy = {
-            "NoCredentials": "attach an instance profile with the role's policy to this instance, and see that IMDS (169.254.169.254) answers",
-            "EndpointUnreachable": "check that this host reaches %s (its own route, security group, ec2.endpoint_url)"
-            % self._url,
-            "Timeout": "check that this host reaches %s (its own route, security group, ec2.endpoint_url)" % self._url,
             "InvalidRouteTableID.NotFound": "correct the route table id or the region",
             "InvalidInstanceID.NotFound": "correct the instance id or the region",
             "InvalidPrefixListID.NotFound": "correct the prefix list id or the region",
-            "AuthFailure": "check this instance's role and the clock",
-            "RequestExpired": "check this instance's clock, and that IMDS (169.254.169.254) still gives credentials",
-            "ExpiredToken": "check that IMDS (169.254.169.254) still gives credentials",
-        }.get(code, "")
-        if code in DENIED:
+        }.get(code, aws.remedy(code, self._url, "ec2.endpoint_url"))
+        if code in aws.DENIED:
             scope = "*" if action.startswith("Describe") else resource  # IAM knows no narrower resource for reading
             remedy = "allow ec2:%s on %s in the IAM policy of this instance's role" % (action, scope)
-        line = " ".join(message.split())[:LONGEST_MESSAGE]
-        return Ec2Error("ec2:%s" % action, resource, code, line, retryable=code in RETRYABLE, remedy=remedy)
+        return Ec2Error(
+            "ec2:%s" % action, resource, code, aws.line(message), retryable=code in RETRYABLE, remedy=remedy
+        )
 
 
 def _needed(

@@ -22,8 +22,8 @@ class ConfigError(NatFailoverError):
         super().__init__("%s: %s (got %r); %s" % (key, problem, value, remedy))
 
 
-class Ec2Error(NatFailoverError):
-    """An EC2 call that failed.
+class AwsError(NatFailoverError):
+    """An AWS call that failed.
 
     ``code`` is AWS's error code, or one of ours for what has none: ``NoCredentials``, ``EndpointUnreachable``, ``Timeout``, ``BadAnswer``.
     ``retryable`` says whether the same call may succeed later. A timeout is never a "no": the write may still be applied.
@@ -39,3 +39,11 @@ class Ec2Error(NatFailoverError):
         self.remedy = remedy
         text = "%s on %s: %s (%s)" % (action, resource, message.rstrip("."), code)
         super().__init__("%s; %s" % (text, remedy) if remedy else text)
+
+
+class Ec2Error(AwsError):
+    """An EC2 call that failed."""
+
+
+class WitnessError(AwsError):
+    """A DynamoDB call that failed. It takes a witness away, and with it the fence lock; nothing else."""
