@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import backend, policy
+from . import backend, dynamodb, policy
 from .corrections import primary_interface
 from .errors import ApiError
 from .identity import Principal
@@ -63,10 +63,15 @@ def authorize(model: Any, principal: Principal, request: ApiRequest) -> None:
 
 def _needs(model: Any, principal: Principal, request: ApiRequest) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
     action = f"{request.service}:{request.action}"
-    if request.service == "dynamodb" and "TableName" in request.params:
-        arn = f"arn:aws:dynamodb:{request.region}:{model.account_id}:table/{request.params['TableName']}"
-        yield action, arn, _context(model, principal, request, "")
-        return
+    if request.service == "dynamodb":
+        for table in dynamodb.tables(request):
+            context = _context(model, principal, request, "")
+            keys = dynamodb.leading_keys(model.account_id, request, table)
+            if keys:
+                context["dynamodb:leadingkeys"] = keys
+            yield action, f"arn:aws:dynamodb:{request.region}:{model.account_id}:table/{table}", context
+        if dynamodb.tables(request):
+            return
     named = [
         value
         for name in PARAMETERS.get(request.action, ())

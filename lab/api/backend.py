@@ -13,6 +13,7 @@ from typing import Any
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
 from moto.core.base_backend import BackendDict  # noqa: E402  (after the environment)
+from moto.dynamodb.models import dynamodb_backends  # noqa: E402
 from moto.ec2.models import ec2_backends  # noqa: E402
 from moto.iam.models import iam_backends  # noqa: E402
 from moto.moto_api._internal import mock_random  # noqa: E402
@@ -42,6 +43,11 @@ def ec2(account: str = ACCOUNT, region: str = REGION) -> Any:
     """moto's EC2 model of one account and region, with our corrections."""
     corrections.install()
     return ec2_backends[account][region]
+
+
+def dynamodb(account: str = ACCOUNT, region: str = REGION) -> Any:
+    """moto's DynamoDB model of one account and region."""
+    return dynamodb_backends[account][region]
 
 
 def iam(account: str = ACCOUNT) -> Any:

@@ -35,10 +35,12 @@ def node_policy(
     tables: str = "ids",
     partition: str = "aws",
     source_dest_check: bool = True,
+    witness_table: str = "",
 ) -> t.Dict[str, t.Any]:
     """One policy for all nodes of a cluster, since each may have to act for each.
 
-    ``nodes`` name ``instance_id`` (not needed with ``scope`` tag), ``route_tables`` and, if known, ``interface_id``.
+    ``nodes`` name ``instance_id`` (not needed with ``scope`` tag), ``route_tables`` and, if known, ``interface_id``. Those with ``witness`` are
+    nobody's to touch.
     """
     _one_of("mode", mode, MODES)
     _one_of("fence", fence, tuple(FENCES))
@@ -46,6 +48,7 @@ def node_policy(
     _one_of("tables", tables, SCOPES)
     _matches("account", account, r"\d{12}", "twelve digits, in quotes")
     _matches("region", region, r"[a-z]{2}(-[a-z]+)+-\d", "a region such as eu-west-1")
+    nodes = [node for node in nodes if not node.get("witness")]
     if not cluster or not nodes:
         raise ValueError("a policy needs the name of the cluster and at least one node")
     prefix = "arn:%s:ec2:%s:%s:" % (partition, region, account)
@@ -72,7 +75,23 @@ def node_policy(
         ]
         action = ["ec2:ModifyNetworkInterfaceAttribute"]
         statements.append(_allow("SourceDestCheck", action, resources, {} if known else tagged))
+    if witness_table:
+        _matches("witness_table", witness_table, "[A-Za-z0-9_.-]{3,255}", "the name of a DynamoDB table")
+        table = "arn:%s:dynamodb:%s:%s:table/%s" % (partition, region, account, witness_table)
+        actions = ["dynamodb:Query", "dynamodb:PutItem"]
+        fences = mode == "full" and FENCES[fence]
+        statements.append(
+            _allow("Witness", actions + ["dynamodb:DeleteItem"] * bool(fences), [table], _own_items(cluster))
+        )
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _own_items(cluster: str) -> t.Dict[str, t.Any]:
+    # Several clusters may share a table: a node must not be able to free the lock of another one.
+    return {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [cluster]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
 
 
 def _routes(ids: t.Sequence[str], tables: str, prefix: str, tagged: t.Mapping[str, t.Any]) -> t.Iterator[Statement]:

@@ -6,15 +6,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from botocore.loaders import create_loader
+from botocore.loaders import JSONFileLoader, create_loader
 
 from lab.api.testing import RunningApi, running_api
+
+
+class Whole(JSONFileLoader):
+    """Not botocore's own class, so that the engine does not thin out what the operator's clients share (see ``lean.py``)."""
 
 
 @pytest.fixture(scope="session")
 def one_loader() -> Iterator[None]:
     """boto3 reads EC2's model of 3 MB for each client anew, which costs more than a test: let all share one reading."""
     loader = create_loader()
+    loader.file_loader = Whole()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", lambda _search_path: loader)
         yield

@@ -103,11 +103,12 @@ def _check_config(arguments: argparse.Namespace, runner: Runner) -> int:
     configuration.check_interface(config)
     proven = ["%s: %d nodes, %d claims" % (arguments.config, len(config.nodes), len(config.claims))]
     if arguments.online:
+        from . import witness  # pylint: disable=import-outside-toplevel
         from .preflight import check_online  # pylint: disable=import-outside-toplevel
         from .service import Service  # pylint: disable=import-outside-toplevel
 
         configuration.load_keys(config.key_file)
-        proven += check_online(config, Service.connect(config))
+        proven += check_online(config, Service.connect(config), witness.connect(config))
     sys.stdout.write("ok: %s\n" % "; ".join(proven))
     return 0
 
@@ -143,6 +144,8 @@ def _status(arguments: argparse.Namespace, runner: Runner) -> int:
                 away,
             )
         )
+    if status.get("witness"):  # the service may be of an older version
+        lines.append("  witness table %s" % status["witness"])
     for name in ("drift", "withheld"):
         lines.extend("  %s: %s" % (name, line) for line in status[name])
     sys.stdout.write("\n".join(lines) + "\n")

@@ -119,6 +119,13 @@ class Ec2Settings:
 
 
 @dataclass(frozen=True)
+class WitnessTable:
+    table: t.Optional[str]  # in DynamoDB; None: there is none
+    endpoint_url: t.Optional[str]
+    lease: float  # seconds without a renewal after which the fence lock is anybody's
+
+
+@dataclass(frozen=True)
 class Config:
     cluster: str
     self_name: str
@@ -133,6 +140,7 @@ class Config:
     self_check: SelfChecks
     canary: Canary
     ec2: Ec2Settings
+    witness: WitnessTable
     unseen_after: float  # a peer never heard since our start is suspected only after this
     unmanaged_after: float  # grace for a peer whose service is dead but which answers ICMP
     key_file: str
@@ -276,6 +284,7 @@ def parse(raw: t.Any) -> Config:
         self_check=checks,
         canary=_canary(reader.section("canary"), nat, checks, runtime_directory),
         ec2=_ec2(reader.section("ec2")),
+        witness=_witness(reader.section("witness")),
         unseen_after=reader.number("unseen_after_s", 10, 1, 600),
         unmanaged_after=reader.number("unmanaged_after_s", 60, 5, 3600),
         key_file=reader.path("key_file", None, "/etc/nat-failover/heartbeat.key"),
@@ -284,8 +293,9 @@ def parse(raw: t.Any) -> Config:
     )
     reader.refuse_unknown()
     _check_nodes(config)
-    if config.me.witness:  # there is no forwarding to prove
-        config = replace(config, canary=replace(config.canary, enabled=False))
+    if config.me.witness:  # it has no forwarding to prove, and nothing to write into a table
+        canary, table = replace(config.canary, enabled=False), replace(config.witness, table=None)
+        config = replace(config, canary=canary, witness=table)
     _check_ipv6(config)
     _check_canary(config)
     _check_timings(config)
@@ -467,21 +477,38 @@ def _check_minimum(section: str, minimum: int, targets: t.Sequence[Target]) -> N
 
 
 def _ec2(reader: Reader) -> Ec2Settings:
-    endpoint = reader.text("endpoint_url", "")
-    if endpoint and not re.match(r"https?://[^\s/]+", endpoint):
-        raise ConfigError(
-            "ec2.endpoint_url",
-            endpoint,
-            "is not a URL",
-            "leave it out to use the region's endpoint, or write https://host",
-        )
     result = Ec2Settings(
-        endpoint_url=endpoint or None,
+        endpoint_url=_endpoint("ec2", reader),
         connect_timeout=reader.number("connect_timeout_s", 1, 0.1, 60),
         read_timeout=reader.number("read_timeout_s", 2, 0.1, 60),
         poll=reader.number("poll_s", 5, 0.5, 300),
     )
     reader.refuse_unknown()
+    return result
+
+
+def _endpoint(section: str, reader: Reader) -> t.Optional[str]:
+    endpoint = reader.text("endpoint_url", "")
+    if endpoint and not re.match(r"https?://[^\s/]+", endpoint):
+        raise ConfigError(
+            "%s.endpoint_url" % section,
+            endpoint,
+            "is not a URL",
+            "leave it out to use the region's endpoint, or write https://host",
+        )
+    return endpoint or None
+
+
+def _witness(reader: Reader) -> WitnessTable:
+    table = reader.text("dynamodb_table", "", pattern=r"|[A-Za-z0-9_.-]{3,255}")
+    result = WitnessTable(
+        table=table or None,
+        endpoint_url=_endpoint("witness", reader),
+        lease=reader.number("lock_lease_s", 60, 1, 3600),
+    )
+    reader.refuse_unknown()
+    if not table and not reader.empty:
+        raise ConfigError("witness.dynamodb_table", table, "is missing", "name the table, or leave `witness` out")
     return result
 
 
@@ -588,6 +615,16 @@ def _check_timings(config: Config) -> None:
                 "is shorter than a detection and a flare (%.1f s): the tie-break would not hold (law L3)" % slowest,
                 "raise fence.stagger_s, or lower ec2.*_timeout_s",
             )
+    # A quarter of the lease is for a renewal and its reading; the rest is what a holder's last call may take.
+    least = 4 * (config.ec2.connect_timeout + config.ec2.read_timeout + 1)
+    if config.witness.table and config.witness.lease < least:
+        raise ConfigError(
+            "witness.lock_lease_s",
+            config.witness.lease,
+            "is shorter than a holder of the lock needs to renew it (%.1f s): another could take it meanwhile (law L3)"
+            % least,
+            "raise witness.lock_lease_s, or lower ec2.*_timeout_s",
+        )
     if returns.maximum < returns.after:
         raise ConfigError(
             "return.max_s", returns.maximum, "is less than return.after_s (%s)" % returns.after, "raise return.max_s"

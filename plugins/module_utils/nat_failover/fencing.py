@@ -5,6 +5,7 @@
 
 A fence is level-triggered too. Its stages are written on the failed instance (tag ``nat-failover:fence`` = ``<fencer>:<stage>``) before each call, so a
 fencer that restarts in the middle finds out what it still owes: a node that it stopped is started again.
+With a witness table, ``locking.py`` has the last word.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
+from . import locking
 from .config import Config
 from .model import (
     ACTIVE,
@@ -50,19 +52,25 @@ def plan(
 ) -> t.Tuple[Memory, t.Tuple[FenceStep, ...]]:
     """The next step of each fence, if any. Fences that are over are forgotten."""
     memory = memory.updated(fences=tuple(at for at in memory.fences if evidence.now - at < HOUR))
+    memory = locking.watch(memory, evidence)
     if config.fence.policy == "none" or config.mode == "route" or evidence.me.state == WITNESS:
         return memory, ()
-    peers, steps = dict(memory.peers), []
+    peers = dict(memory.peers)
+    steps: t.Dict[t.Tuple[str, ...], FenceStep] = {}
     for name, peer in memory.peers.items():
         view = evidence.instances.get(name)
         if view is None or not view.instance_id:
             continue
         peers[name] = peer = _observe(peer, view, evidence.now)
-        step, reason = _step(Case(config, memory, evidence, owners, name, peer, view))
+        case = Case(config, memory, evidence, owners, name, peer, view)
+        wanted, reason = _step(case)
+        step, about_lock = locking.guard(config, memory, evidence, name, wanted, _under_way(case))
         if step:
+            text = "%s %s: %s" % (step, name, about_lock or reason)
             # The instance that all this was seen of, not one that may take its place meanwhile.
-            steps.append(FenceStep(step, name, view.instance_id, "%s %s: %s" % (step, name, reason)))
-    return memory.updated(peers=peers), tuple(steps)
+            planned = FenceStep(step, name, view.instance_id, text, memory.lock_value)
+            steps.setdefault(planned.key, planned)  # there is one lock: one step about it at a time
+    return memory.updated(peers=peers), tuple(steps.values())
 
 
 def remember(memory: Memory, steps: t.Sequence[FenceStep], now: float) -> Memory:
@@ -83,6 +91,12 @@ def holder(view: InstanceView) -> t.Tuple[str, str]:
     """(fencer, stage) from the fence tag, or two empty strings."""
     fencer, _colon, stage = view.tags.get(TAG_FENCE, "").rpartition(":")
     return fencer, stage
+
+
+def _under_way(case: Case) -> bool:
+    """Have I begun a fence of this peer that is not over yet?"""
+    begun = case.peer.fence_stage in ("stop", "stopped") and case.evidence.now - case.peer.fence_at < SETTLED
+    return begun or holder(case.view) == (case.config.self_name, "stop")
 
 
 def _observe(peer: PeerMemory, view: InstanceView, now: float) -> PeerMemory:
@@ -151,7 +165,7 @@ def _objections(case: Case) -> t.Tuple[t.Tuple[bool, str], ...]:
     announced = said is not None and said.state != ACTIVE
     tagged = TAG_MAINTENANCE in view.tags or TAG_DRAINED in view.tags
     # L3: silence counts from the last sign of life; the lower rank waits longer, and a reading of its flare must be recent
-    signs = (peer.suspected_at, peer.flare_at, peer.took_mine_at, memory.awake_since)
+    signs = (peer.suspected_at, peer.flare_at, peer.item_at, peer.took_mine_at, memory.awake_since)
     silence = now - max(at for at in signs if at is not None)
     wait = config.fence.after + config.fence.stagger * config.rank(config.self_name)
     unread = now - view.read_at > config.ec2.poll + config.ec2.read_timeout

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from . import inquiry
 from .config import Config
 from .ec2 import Ec2
-from .errors import Ec2Error, NatFailoverError
+from .errors import AwsError, NatFailoverError
 from .gather import Gatherer
-from .model import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
+from .model import LOCK_STEPS, ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
+from .testimony import Testimony
 
 LOG = logging.getLogger("nat-failover")
 BACKOFF_FIRST, BACKOFF_MOST = (
@@ -36,6 +37,7 @@ class Hands:
         config: Config,
         ec2: Ec2,
         gatherer: Gatherer,
+        testimony: Testimony,
         boot_id: str,
         clock: t.Callable[[], float],
         record: t.Callable[..., None],
@@ -43,6 +45,7 @@ class Hands:
         self.config = config
         self.ec2 = ec2
         self.gatherer = gatherer
+        self.testimony = testimony
         self.boot_id = boot_id
         self.clock = clock
         self.record = record
@@ -69,7 +72,7 @@ class Hands:
         for action in plan.routes:
             self._start(action.key, self._set_route(action))
         for step in plan.fence:
-            self._start(step.key, self._fence(step))
+            self._start(step.key, self._lock(step) if step.step in LOCK_STEPS else self._fence(step))
 
     def _start(self, key: Key, work: t.Coroutine[t.Any, t.Any, bool]) -> None:
         self._in_flight.add(key)
@@ -82,7 +85,7 @@ class Hands:
         done = False
         try:
             done = await work
-        except Ec2Error as error:
+        except AwsError as error:
             self.record("failed", "%s: %s" % (" ".join(key), error), logging.ERROR)
         except Exception as error:  # a mistake of ours in one action must not be silent, nor end the others
             LOG.exception("%s: unexpected", " ".join(key))
@@ -123,6 +126,13 @@ class Hands:
                 logging.WARNING,
             )
         return bool(done)
+
+    async def _lock(self, step: FenceStep) -> bool:
+        done = await self.testimony.carry_out(step)
+        if step.step != "renew":  # that is of no interest to anybody
+            note = "" if done else "; somebody else was first"
+            self.record("fence", step.reason + note, peer=step.peer, step=step.step)
+        return done
 
     async def _fence(self, step: FenceStep) -> bool:
         level = logging.WARNING if step.step in ("mark", "stop", "force_stop", "reboot") else logging.INFO

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Of botocore's data files only what this product uses: a third of a service's memory would be descriptions of EC2 calls that it never makes.
+"""Of botocore's data files only what this product uses: a third of a service's memory would be descriptions of calls that it never makes.
 
 boto3 stays the client library, and the data its own. The files are walked and never held as objects as a whole, or their memory would stay
 with the process. Whatever is not as expected (another version, a file of the operator's) is loaded as botocore does it.
@@ -35,8 +35,10 @@ OPERATIONS = frozenset(
         "StopInstances",
     )
 )
+# Of each service whose model is thinned out.
+USED = {"ec2": OPERATIONS, "dynamodb": frozenset(("DeleteItem", "PutItem", "Query"))}
 # Whose regional peculiarities are kept; the others serve an operator's profile that gets its credentials by them.
-SERVICES = frozenset(("ec2", "sts", "oidc", "portal.sso"))
+SERVICES = frozenset(("ec2", "dynamodb", "sts", "oidc", "portal.sso"))
 UNEXPECTED = (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, AttributeError)
 SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -49,17 +51,18 @@ def apply(session: t.Any) -> None:
 
 
 class Lean(JSONFileLoader):
-    """Loads botocore's files, two of them in part."""
+    """Loads botocore's files, some of them in part."""
 
     def load_file(self, file_path: str) -> t.Any:
         """The data of a file, given without its extension; None if there is none."""
-        name, service = os.path.basename(file_path), file_path.split(os.sep)[-3:-2]
-        pick = {"endpoints": endpoints, "service-2": model if service == ["ec2"] else None}.get(name)
-        if pick is not None:
-            try:
-                return pick(_text(file_path))
-            except UNEXPECTED:
-                pass
+        name, service = os.path.basename(file_path), "".join(file_path.split(os.sep)[-3:-2])
+        try:
+            if name == "endpoints":
+                return endpoints(_text(file_path))
+            if name == "service-2" and service in USED:
+                return model(_text(file_path), USED[service])
+        except UNEXPECTED:
+            pass
         return super().load_file(file_path)
 
 
@@ -72,14 +75,14 @@ def _text(file_path: str) -> str:
         return packed.read().decode("latin-1")
 
 
-def model(text: str) -> t.Dict[str, t.Any]:
+def model(text: str, used: t.FrozenSet[str] = OPERATIONS) -> t.Dict[str, t.Any]:
     """A service's model with our operations and the shapes that they refer to. Raises one of ``UNEXPECTED``."""
     walk, shapes = Walk(text), {}
     found: t.Dict[str, t.Any] = {"operations": {}, "shapes": {}}
     for key in walk.keys():
         if key == "operations":
             for name in walk.keys():
-                if name in OPERATIONS:
+                if name in used:
                     found[key][name] = walk.value()
                 else:
                     walk.skip()
@@ -89,8 +92,8 @@ def model(text: str) -> t.Dict[str, t.Any]:
                 walk.skip()
         else:
             found[key] = walk.value()
-    if set(found["operations"]) != OPERATIONS or not found["metadata"]:
-        raise ValueError("not the model of EC2 that this was written for")
+    if set(found["operations"]) != used or not found["metadata"]:
+        raise ValueError("not a model that this was written for")
     missing = list(_references(found["operations"]))
     while missing:
         name = missing.pop()

@@ -31,6 +31,10 @@ ROUTE_BLACKHOLE = "blackhole"
 ROUTE_MISSING = "missing"
 ROUTE_NO_TABLE = "no-table"  # deleted, or never there: nothing to mend, only to report
 
+# Steps of a fence that concern the lock in the witness table, and their key: one at a time.
+LOCK_STEPS = ("lock", "renew", "unlock")
+LOCK_KEY = ("lock",)
+
 # Tag keys: the cluster's shared memory, see docs/architecture.md.
 TAG_CLUSTER = "nat-failover:cluster"
 TAG_NODE = "nat-failover:node"
@@ -133,6 +137,27 @@ class SelfCheck:
 
 
 @dataclass(frozen=True)
+class Lock:
+    """The fence lock as the witness table shows it: who fences whom."""
+
+    holder: str
+    peer: str
+    value: str  # another one with each write
+    written_at: t.Optional[float] = (
+        None  # not later than its write, by my clock; None: not written by this run of the service
+    )
+
+
+@dataclass(frozen=True)
+class WitnessView:
+    """What one strongly consistent reading of the witness table in DynamoDB showed."""
+
+    items: t.Mapping[str, str]  # instance id -> what that machine last wrote to show that it lives
+    lock: t.Optional[Lock]
+    read_at: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything a decision may rest on, gathered by the shell."""
 
@@ -144,6 +169,7 @@ class Evidence:
     busy: t.FrozenSet[t.Tuple[str, ...]] = frozenset()  # keys of actions in flight or backing off
     paused: str = ""  # why nothing may be written in the whole cluster, in words
     homes: t.Optional[t.Mapping[str, str]] = None  # route table -> the node that its tag names; None = not read yet
+    witness: t.Optional[WitnessView] = None  # None: not configured, or not read yet
 
 
 @dataclass(frozen=True)
@@ -157,6 +183,8 @@ class PeerMemory:
     proven_at: t.Optional[float] = None  # since when, in this suspicion, my own internet access is proven
     flare_baseline: t.Optional[str] = None  # flare value when suspicion began, "" = none; None = not read yet
     flare_at: t.Optional[float] = None  # when a changed flare was last read during this suspicion
+    item_baseline: t.Optional[str] = None  # the same for its item in the witness table
+    item_at: t.Optional[float] = None
     took_mine_at: t.Optional[float] = None  # when one of my own claims was last seen moving to this peer
     seen_healthy: bool = False
     fence_stage: str = (
@@ -183,6 +211,8 @@ class Memory:
         default_factory=dict
     )  # node -> its instance and interface, as last seen
     former: t.Mapping[str, str] = field(default_factory=dict)  # interface of an instance that was replaced -> its node
+    lock_value: str = ""  # the fence lock's value, empty: free
+    lock_since: float = 0.0  # when I first saw it
 
     def updated(self, **changes: t.Any) -> "Memory":
         """A copy with changes; itself when nothing changes, which is the case nearly always and costs less."""
@@ -221,16 +251,20 @@ class SetRoute:
 
 @dataclass(frozen=True)
 class FenceStep:
-    """One step of a fence: ``mark`` (write the fence tag), ``stop``, ``force_stop``, ``start``, ``reboot``, ``unmark``."""
+    """One step of a fence: ``mark`` (write the fence tag), ``stop``, ``force_stop``, ``start``, ``reboot``, ``unmark``.
+
+    With a witness table also ``lock``, ``renew`` and ``unlock``: there is one lock for the whole cluster.
+    """
 
     step: str
     peer: str
     instance_id: str
     reason: str
+    expects: str = ""  # ``lock``: the value that nobody has renewed for too long; empty: the lock is free
 
     @property
     def key(self) -> t.Tuple[str, ...]:
-        return ("fence", self.peer)
+        return LOCK_KEY if self.step in LOCK_STEPS else ("fence", self.peer)
 
     def __str__(self) -> str:
         return "%s %s" % (self.step, self.peer)

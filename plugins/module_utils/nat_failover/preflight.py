@@ -13,9 +13,10 @@ from .config import Config
 from .ec2 import Ec2
 from .errors import ConfigError, Ec2Error, NatFailoverError
 from .model import TAG_CLUSTER, TAG_NODE, Node
+from .witness import Table
 
 
-def check_online(config: Config, ec2: Ec2) -> t.List[str]:
+def check_online(config: Config, ec2: Ec2, table: t.Optional[Table] = None) -> t.List[str]:
     """Reads, and dry runs of every write. Returns what was proven, a line each; raises one ``NatFailoverError`` naming all that is wrong.
 
     An API that cannot be asked (no credentials, not reachable, throttled) proves nothing and is raised as it is.
@@ -47,6 +48,8 @@ def check_online(config: Config, ec2: Ec2) -> t.List[str]:
             replace(node, instance_id=instances[node.name].instance_id) for node in config.nodes if not node.witness
         ]
         wrong = ec2.permissions(nodes, claims, config.self_name, config.mode, config.fence.policy)
+    if table is not None:
+        wrong += table.check(config.mode == "full" and config.fence.policy != "none")
     if wrong:
         raise NatFailoverError("; ".join(wrong))
     permitted = (
@@ -56,7 +59,8 @@ def check_online(config: Config, ec2: Ec2) -> t.List[str]:
     )
     absent = ", without %s, which will be found by its tags" % ", ".join(missing) if missing else ""
     found = "%d instances found%s" % (len(instances) - len(missing), absent)
-    return [found, "%d routes read" % len(claims), permitted]
+    proven = [found, "%d routes read" % len(claims), permitted]
+    return proven if table is None else [*proven, "the witness table %s can be used" % table.table]
 
 
 def _unknown(index: int, node: Node, cluster: str) -> str:

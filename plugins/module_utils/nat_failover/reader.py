@@ -24,6 +24,10 @@ class Reader:
         self._raw = raw
         self._asked: t.Set[str] = set()
 
+    @property
+    def empty(self) -> bool:
+        return not self._raw
+
     def _get(self, key: str, default: t.Any) -> t.Any:
         self._asked.add(key)
         value = self._raw.get(key)

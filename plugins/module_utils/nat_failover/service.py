@@ -40,6 +40,7 @@ from .model import (
     SetRoute,
 )
 from .system import sd_notify
+from .testimony import Testimony
 
 LOG = logging.getLogger("nat-failover")
 LONGEST_TICK = 0.1  # seconds between decisions when all is well; a much longer gap would look like a freeze
@@ -75,7 +76,15 @@ class Service:
         self.radio.on_heard = self._heard
         self.gatherer = Gatherer(config, self.ec2, runner, self.clock, self.wake)
         self.gatherer.on_event = self.gatherer.proof.on_event = self.record
-        self.hands = Hands(config, self.ec2, self.gatherer, self.boot_id, self.clock, self.record)
+        self.testimony = Testimony(
+            config,
+            self.boot_id,
+            lambda: self.gatherer.instance_id(config.self_name),
+            self.clock,
+            self.wake,
+            self.record,
+        )
+        self.hands = Hands(config, self.ec2, self.gatherer, self.testimony, self.boot_id, self.clock, self.record)
         self.control = Control(config.runtime_directory, self)
         self.memory = Memory(awake_since=self.clock())
         self.plan = Plan()
@@ -133,7 +142,8 @@ class Service:
         )
         end = asyncio.ensure_future(until)
         tasks = [
-            asyncio.ensure_future(work) for work in (self._pulse(), *self.gatherer.work(), self.hands.flare_work())
+            asyncio.ensure_future(work)
+            for work in (self._pulse(), *self.gatherer.work(), *self.testimony.work(), self.hands.flare_work())
         ]
         try:
             sd_notify("READY=1\nSTATUS=%s" % status.summary(self))
@@ -157,6 +167,7 @@ class Service:
         self.radio.close()
         self.hands.close()
         self.gatherer.close()
+        self.testimony.close()
         self.record("stopped", "the service leaves; kernel NAT goes on")
 
     def reload(self) -> None:
@@ -167,7 +178,7 @@ class Service:
             configuration.check_interface(config)
             if _fixed(config) != _fixed(self.config):
                 raise NatFailoverError(
-                    "self, whether it is a witness, cluster, region, heartbeat.port, runtime_directory and ec2 change only with a restart"
+                    "self, whether it is a witness, cluster, region, heartbeat.port, runtime_directory, ec2 and witness change only with a restart"
                 )
         except NatFailoverError as error:
             self.record("reload_refused", str(error), logging.ERROR)
@@ -253,10 +264,12 @@ class Service:
             busy=self.hands.busy(now),
             paused=pause.paused(self.gatherer.instances, time.time()),
             homes=self.gatherer.homes,
+            witness=self.testimony.view,
         )
         self.memory, self.plan = policy.decide(self.config, before, evidence)
         self.chronicle.follow(before, self.memory, self.plan, now, self.config.heartbeat.silent_after / 3)
         self.gatherer.demand(self.plan.refresh, self.plan.watch)
+        self.testimony.demand(self.plan.watch, self.plan.flare)
         self.hands.flare(self.plan.flare)
         self.hands.carry_out(self.plan)
         if self.state == DRAINING and status.owned(self) == []:
@@ -397,4 +410,5 @@ def _fixed(config: Config) -> t.Tuple[t.Any, ...]:
         config.heartbeat.port,
         config.runtime_directory,
         config.ec2,
+        config.witness,
     )

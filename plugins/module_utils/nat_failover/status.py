@@ -103,6 +103,7 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
         "proposed": [_place(action) for action in service.plan.withheld if isinstance(action, SetRoute)],
         "drift": list(service.chronicle.drift.values()),
         "withheld": list(service.chronicle.withheld.values()),
+        "witness": _witness(service),
         "counters": dict(service.radio.counters),
         "events": list(service.chronicle.events),
     }
@@ -115,6 +116,20 @@ def _instances(service: "Service") -> t.List[t.Dict[str, t.Any]]:
         {"node": name, "instance_id": view.instance_id, "state": view.state, "address": view.address}
         for name, view in views
     ]
+
+
+def _witness(service: "Service") -> str:
+    """The witness table in words; empty: there is none."""
+    testimony = service.testimony
+    if testimony.table is None:
+        return ""
+    if testimony.problem:
+        return "%s does not answer, so no fence is begun: %s" % (testimony.table.table, testimony.problem)
+    if testimony.view is None:
+        return "%s not read yet" % testimony.table.table
+    lock = testimony.view.lock
+    held = "; %s holds the fence lock for %s" % (lock.holder, lock.peer) if lock is not None else ""
+    return "%s answers%s" % (testimony.table.table, held)
 
 
 def _claims(service: "Service") -> t.List[t.Dict[str, t.Any]]:

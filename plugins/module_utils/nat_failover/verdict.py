@@ -52,7 +52,15 @@ def _suspect(
     else:
         late = evidence.now - max(heard.heartbeat_at, memory.awake_since) > LATE * config.heartbeat.interval
     if not late:
-        cleared = replace(peer, suspected_at=None, proven_at=None, flare_baseline=None, flare_at=None)
+        cleared = replace(
+            peer,
+            suspected_at=None,
+            proven_at=None,
+            flare_baseline=None,
+            flare_at=None,
+            item_baseline=None,
+            item_at=None,
+        )
         return cleared if peer.suspected_at is not None else peer
     if peer.suspected_at is None:
         peer = replace(peer, suspected_at=evidence.now)
@@ -60,14 +68,20 @@ def _suspect(
     connected = evidence.me.internet and (evidence.me.internet_at or 0.0) >= since
     if connected != (peer.proven_at is not None):
         peer = replace(peer, proven_at=evidence.now if connected else None)
-    view = evidence.instances.get(name)
-    if view is None:
-        return peer
-    flare = view.tags.get(TAG_FLARE, "")
-    if peer.flare_baseline is None:
-        return replace(peer, flare_baseline=flare)
-    if flare != peer.flare_baseline:
-        return replace(peer, flare_baseline=flare, flare_at=view.read_at)
+    return _look_for_signs(evidence, peer, name)
+
+
+def _look_for_signs(evidence: Evidence, peer: PeerMemory, name: str) -> PeerMemory:
+    """What it rewrites while it lives: its flare, and its item in the witness table. Changed since suspicion began is fresh."""
+    view, table = evidence.instances.get(name), evidence.witness
+    flare = None if view is None else view.tags.get(TAG_FLARE, "")
+    if view is not None and flare != peer.flare_baseline:
+        seen = peer.flare_at if peer.flare_baseline is None else view.read_at
+        peer = replace(peer, flare_baseline=flare, flare_at=seen)
+    item = None if table is None or view is None else table.items.get(view.instance_id, "")
+    if table is not None and item is not None and item != peer.item_baseline:
+        seen = peer.item_at if peer.item_baseline is None else table.read_at
+        peer = replace(peer, item_baseline=item, item_at=seen)
     return peer
 
 
@@ -102,8 +116,12 @@ def silence(memory: Memory, evidence: Evidence, heard_at: t.Optional[float]) -> 
 
 
 def alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
-    """The witnesses: its flare, my own claim just taken by it, another node's view. Returns what was seen, or nothing."""
-    for what, at in (("its flare changed", peer.flare_at), ("it has just taken my claim", peer.took_mine_at)):
+    """The witnesses: its flare, its item, my own claim just taken by it, another node's view. Returns what was seen, or nothing."""
+    for what, at in (
+        ("its flare changed", peer.flare_at),
+        ("its item in the witness table changed", peer.item_at),
+        ("it has just taken my claim", peer.took_mine_at),
+    ):
         if at is not None and evidence.now - at < FLARE_VALID:
             return "%s %.1f s ago" % (what, evidence.now - at)
     for other, heard in evidence.heard.items():

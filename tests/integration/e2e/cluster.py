@@ -121,6 +121,16 @@ class Cluster:
         path.write_text(json.dumps(config), encoding="utf-8")
         return path
 
+    def make_witness_table(self) -> None:
+        """As docs/iam.md says."""
+        keys = {"cluster": "HASH", "item": "RANGE"}
+        self.lab.client("dynamodb").create_table(
+            TableName=self.settings["witness"]["dynamodb_table"],
+            KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
     def _member(self, zone: ZoneIds) -> dict[str, Any]:
         who = {"name": zone.node, "instance_id": zone.instance_id}
         return {**who, "witness": True} if zone.node in self.witnesses else {**who, "route_tables": [zone.route_table]}
@@ -201,6 +211,8 @@ def running_cluster(
     cluster = make(folder, settings or {}, helpers, witnesses)
     with running_lab(on_boot=cluster.boot, source_dest_check=False, **options) as lab:
         cluster.lab = lab
+        if "witness" in cluster.settings:
+            cluster.make_witness_table()
         prepare(cluster)
         for zone in lab.ids.zones.values():
             cluster.start(lab.host(zone.node))

@@ -262,6 +262,16 @@ REFUSALS = [
     ({"self_check": {"minimum": 4}}, "self_check.minimum", 4, "more than there are targets (3)", "add targets"),
     ({"ec2": {"endpoint_url": "localhost"}}, "ec2.endpoint_url", "localhost", "is not a URL", "region's endpoint"),
     ({"ec2": {"read_timeout_s": 0}}, "ec2.read_timeout_s", 0, "is out of range", "choose 0.1 to 60"),
+    ({"witness": {"dynamodb_table": "a"}}, "witness.dynamodb_table", "a", "does not look right", "{3,255}"),
+    ({"witness": {"lock_lease_s": 60}}, "witness.dynamodb_table", "", "is missing", "leave `witness` out"),
+    ({"witness": {"table": "nat"}}, "witness.table", "nat", "is unknown", "dynamodb_table, endpoint_url, lock_lease_s"),
+    (
+        {"witness": {"dynamodb_table": "nat", "endpoint_url": "x"}},
+        "witness.endpoint_url",
+        "x",
+        "is not a URL",
+        "region's endpoint",
+    ),
     ({"runtime_directory": "run"}, "runtime_directory", "run", "is not an absolute path", "/run/nat-failover"),
     ({"state_directory": "lib"}, "state_directory", "lib", "is not an absolute path", "/var/lib/nat-failover"),
     ({"key_file": "heartbeat.key"}, "key_file", "heartbeat.key", "is not an absolute path", "/etc/nat-failover"),
@@ -309,6 +319,8 @@ UNSAFE = [
     ({"fence": {"after_s": 7.6}}, "fence.after_s", 7.6, "7.7 s"),
     ({"fence": {"stagger_s": 7.6}}, "fence.stagger_s", 7.6, "7.7 s"),
     ({"ec2": {"read_timeout_s": 20}}, "fence.after_s", 30, "43.7 s"),
+    # A lock that its holder cannot renew in time: 4 * (1 + 2 + 1).
+    ({"witness": {"dynamodb_table": "nat", "lock_lease_s": 15.9}}, "witness.lock_lease_s", 15.9, "16.0 s"),
     # A peer that boots would be taken for dead.
     ({"profile": "calm", "unseen_after_s": 3.9}, "unseen_after_s", 3.9, "a booting peer"),
 ]
@@ -422,9 +434,11 @@ def test_the_interface_must_be_there(tmp_path):
 
 def test_a_witness_owns_nothing_proves_nothing_and_has_no_rank():
     raw = having()
-    raw["nodes"].append({"name": "arbiter", "instance_id": "i-0ccccccccccccccccc"[:19], "witness": True})
+    raw["nodes"].append({"name": "arbiter", "instance_id": "i-0cccccccccccccccc", "witness": True})
     config = configuration.parse(raw)
     assert config.witnesses == {"arbiter"} and {claim.home for claim in config.claims} == {"nat-a", "nat-b"}
     assert (config.rank("nat-a"), config.rank("nat-b")) == (0, 1)
-    assert config.canary.enabled
-    assert not configuration.parse({**raw, "self": "arbiter"}).canary.enabled
+    raw["witness"] = {"dynamodb_table": "nat"}
+    assert config.canary.enabled and configuration.parse(raw).witness.table == "nat"
+    watching = configuration.parse({**raw, "self": "arbiter"})
+    assert not watching.canary.enabled and watching.witness.table is None, "it writes nothing, so it needs no table"

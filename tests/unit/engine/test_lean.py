@@ -13,7 +13,7 @@ import botocore.session
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from nat_failover import ec2, lean
+from nat_failover import ec2, lean, witness
 
 OPERATION = {"name": "x", "documentation": "<p>long</p>"}
 
@@ -50,13 +50,20 @@ def test_every_call_of_the_adapter_is_kept(stock):
     assert words & known == lean.OPERATIONS
 
 
-def test_of_the_real_model_what_is_kept_is_unchanged(stock):
-    whole = undocumented(stock.load_service_model("ec2", "service-2"))
+def test_every_call_to_the_witness_table_is_kept(stock):
+    known = set(stock.load_service_model("dynamodb", "service-2")["operations"])
+    words = set(re.findall(r'"([A-Z][A-Za-z]+)"', Path(witness.__file__).read_text(encoding="utf-8")))
+    assert words & known == lean.USED["dynamodb"]
+
+
+@pytest.mark.parametrize("service", sorted(lean.USED))
+def test_of_the_real_model_what_is_kept_is_unchanged(stock, service):
+    whole = undocumented(stock.load_service_model(service, "service-2"))
     whole.pop("documentation", None)
     session = botocore.session.get_session()
     lean.apply(session)
-    part = session.get_component("data_loader").load_service_model("ec2", "service-2")
-    assert set(part["operations"]) == lean.OPERATIONS
+    part = session.get_component("data_loader").load_service_model(service, "service-2")
+    assert set(part["operations"]) == lean.USED[service]
     assert 0 < len(part["shapes"]) < len(whole["shapes"]) / 5
     for kind in ("operations", "shapes"):
         for name, value in part[kind].items():

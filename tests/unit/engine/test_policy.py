@@ -34,7 +34,7 @@ ME, PEER, THIRD = "nat-a", "nat-b", "nat-c"
 TABLES = {ME: "rtb-0aaaaaaa", PEER: "rtb-0bbbbbbb", THIRD: "rtb-0ccccccc"}
 
 
-def make_config(names=(ME, PEER), witness="", **changes):
+def make_config(names=(ME, PEER), witness="", witness_table=None, **changes):
     nodes = [
         {"name": n, "instance_id": "i-0000000%d" % i, "witness": True}
         if n == witness
@@ -48,6 +48,7 @@ def make_config(names=(ME, PEER), witness="", **changes):
         "nodes": nodes,
         "interface": "ens5",
         "key_file": "/k",
+        "witness": witness_table or {},
         **changes,
     }
     return configuration.parse(raw)
@@ -67,6 +68,8 @@ class Case:
         }
         peers = {n: PeerMemory("healthy", NOW - 500, "", seen_healthy=True) for n in names if n != ME}
         self.memory = Memory(NOW - 600, NOW - 0.05, peers, fit_since=NOW - 600)
+        self.witness = None
+        self.busy = ()
 
     def claim(self, home):
         return next(claim for claim in self.config.claims if claim.home == home)
@@ -88,7 +91,9 @@ class Case:
         self.instances[node] = replace(self.instances[node], tags=named)
 
     def decide(self):
-        evidence = Evidence(NOW, self.me, self.heard, self.routes, self.instances)
+        evidence = Evidence(
+            NOW, self.me, self.heard, self.routes, self.instances, busy=frozenset(self.busy), witness=self.witness
+        )
         self.memory, plan = policy.decide(self.config, self.memory, evidence)
         return plan
 

@@ -64,6 +64,26 @@ def test_what_is_not_needed_is_left_out(policy, options, sids):
     assert set(by_sid(policy(NODES, **WHERE, **options))) == sids
 
 
+@pytest.mark.parametrize(
+    "options, actions",
+    [
+        ({}, ["Query", "PutItem", "DeleteItem"]),
+        ({"mode": "route"}, ["Query", "PutItem"]),
+        ({"fence": "none"}, ["Query", "PutItem"]),
+    ],
+)
+def test_a_witness_table_is_opened_for_the_items_of_the_cluster_only(policy, options, actions):
+    statement = by_sid(policy(NODES, **WHERE, witness_table="nat-failover", **options))["Witness"]
+    assert statement["Action"] == ["dynamodb:" + action for action in actions]
+    assert statement["Resource"] == ["arn:aws:dynamodb:eu-west-1:012345678901:table/nat-failover"]
+    assert statement["Condition"]["ForAllValues:StringEquals"] == {"dynamodb:LeadingKeys": ["prod"]}
+
+
+def test_nobody_may_write_to_a_witness(policy):
+    witness = {"instance_id": "i-0cccccccccccccccc", "route_tables": [], "witness": True}
+    assert policy([*NODES, witness], **WHERE) == policy(NODES, **WHERE)
+
+
 def test_a_reboot_needs_no_stop(policy):
     assert by_sid(policy(NODES, **WHERE, fence="reboot"))["Fence"]["Action"] == ["ec2:RebootInstances"]
 
@@ -116,6 +136,7 @@ def test_known_interfaces_are_named(policy):
         (NODES, {"region": ""}, "region: '' must be a region"),
         (NODES, {"tables": "all"}, "tables: 'all' must be one of ids, tag"),
         (NODES, {"mode": "all"}, "mode: 'all' must be one of observe, route, full"),
+        (NODES, {"witness_table": "t*"}, r"witness_table: 't\*' must be the name of a DynamoDB table"),
         (NODES, {"color": "red"}, "color"),
     ],
 )

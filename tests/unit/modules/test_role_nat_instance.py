@@ -57,11 +57,14 @@ def test_sections_take_what_the_engine_takes():
             {"name": "nat-b", "instance_id": "i-0bbbbbbbbbbbbbbbb", "route_tables": []},
         ],
     }
-    for section in ("heartbeat", "return", "fence", "self_check", "canary", "ec2"):
+    for section, variable in (
+        *((name, name) for name in ("heartbeat", "return", "fence", "self_check", "canary", "ec2")),
+        ("witness", "witness_table"),
+    ):
         with pytest.raises(errors.ConfigError) as refusal:
             config.parse({**raw, section: {"no_such_key": 1}})
         known = refusal.value.remedy.split(": ")[1].split(", ")
-        assert set(known) == set(options()["nat_instance_" + section]["options"]), section
+        assert set(known) == set(options()["nat_instance_" + variable]["options"]), section
 
 
 NODE_A = {"nat_instance_instance_id": "i-0aaaaaaaaaaaaaaaa", "nat_instance_route_tables": ["rtb-0aaaaaaaaaaaaaaaa"]}

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The witness table as a node uses it, against a served API: readings, the lock, failures, and what keeps it fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+
+import pytest
+
+from lab import vpc
+from lab.api import backend
+from nat_failover import config as configuration
+from nat_failover import testimony as testimonies
+from nat_failover.errors import NatFailoverError, WitnessError
+from nat_failover.model import FenceStep, Lock
+from nat_failover.preflight import check_online
+from nat_failover.witness import Table
+
+NAME = "nat-failover"
+MINE = "i-0aaaaaaaaaaaaaaaa"
+
+
+def make(running, keys=("cluster", "item"), kind="S"):
+    running.client("dynamodb").create_table(
+        TableName=NAME,
+        KeySchema=[{"AttributeName": key, "KeyType": ("HASH", "RANGE")[n]} for n, key in enumerate(keys)],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key in keys],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def connect_to(running, cluster="lab", **options):
+    return Table(NAME, cluster, running.api.region, running.endpoint, **options)
+
+
+@pytest.fixture
+def table(world):
+    make(world.api)
+    return connect_to(world.api)
+
+
+def failure(call, *arguments, **options):
+    with pytest.raises(WitnessError) as caught:
+        call(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+# --- items and the lock ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_table(table):
+    assert table.read() == ({}, None)
+
+
+def test_what_is_shown_is_read_and_clusters_do_not_mix(world, table):
+    table.show(MINE, "boot:1")
+    table.show(MINE, "boot:2")
+    other = connect_to(world.api, "other")
+    other.show("i-0bbbbbbbbbbbbbbbb", "x:1")
+    assert other.lock("nat-z", "nat-y", "z:1", "")
+    assert table.read() == ({MINE: "boot:2"}, None)
+    assert [call.parameters.get("ConsistentRead") for call in world.api.calls(action="Query")] == [True]
+
+
+def test_the_lock_has_one_holder(table):
+    assert table.lock("nat-a", "nat-b", "a:1", "")
+    assert not table.lock("nat-c", "nat-b", "c:1", "")
+    assert table.read().lock == ("nat-a", "nat-b", "a:1")
+    assert table.lock("nat-a", "nat-b", "a:2", ""), "its holder renews it"
+    assert not table.lock("nat-c", "nat-a", "c:2", "a:1"), "renewed since it was seen"
+    assert table.lock("nat-c", "nat-a", "c:2", "a:2"), "as it was seen"
+    assert not table.lock("nat-a", "nat-b", "a:3", "a:2")
+    assert table.read().lock == ("nat-c", "nat-a", "c:2")
+
+
+def test_unlocking_frees_only_what_was_seen(table):
+    assert table.lock("nat-a", "nat-b", "a:1", "")
+    assert not table.unlock("a:0")
+    assert table.read().lock == ("nat-a", "nat-b", "a:1")
+    assert table.unlock("a:1")
+    assert table.read().lock is None
+    assert not table.unlock("a:1")
+
+
+def test_of_many_who_ask_at_the_same_time_one_gets_it(world, table):
+    won, barrier = [], threading.Barrier(6)
+
+    def ask(number):
+        barrier.wait(20)
+        if table.lock("n%d" % number, "nat-b", "v%d" % number, ""):
+            won.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1 and table.read().lock == ("n%d" % won[0], "nat-b", "v%d" % won[0])
+
+
+def test_rubbish_in_the_table_is_neither_life_nor_a_free_lock(world, table):
+    raw = world.api.client("dynamodb")
+    for item, more in (("fence", {}), ("node/" + MINE, {"value": {"N": "7"}}), ("else", {})):
+        raw.put_item(TableName=NAME, Item={"cluster": {"S": "lab"}, "item": {"S": item}, **more})
+    assert table.read() == ({MINE: ""}, ("", "", ""))
+    assert not table.lock("nat-a", "nat-b", "a:1", "")
+
+
+# --- failures ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "retryable"),
+    [
+        ("ProvisionedThroughputExceededException", True),
+        ("ThrottlingException", True),
+        ("InternalServerError", True),
+        ("AccessDeniedException", False),
+    ],
+)
+def test_codes(world, table, code, retryable):
+    world.api.fault("Query", error=code)
+    error = failure(table.read)
+    assert (error.action, error.code, error.retryable) == ("dynamodb:Query", code, retryable)
+    assert len(world.api.calls(action="Query")) == 1, "botocore repeats nothing"
+
+
+def test_an_answer_that_is_lost_or_late_is_not_a_no(world, table):
+    world.api.fault("PutItem", drop="after", count=1)
+    assert failure(table.lock, "nat-a", "nat-b", "a:1", "").code == "EndpointUnreachable"
+    assert table.read().lock == ("nat-a", "nat-b", "a:1")
+    slow = connect_to(world.api, read_timeout=0.1)
+    rule = world.api.fault("Query", delay_ms=500)
+    assert failure(slow.read).code == "Timeout"
+    world.api.control("fault/" + rule, method="DELETE")
+
+
+@pytest.mark.parametrize("body", ["<html><body>502</body></html>", "{}", ""])
+def test_an_answer_that_cannot_be_read(world, table, body):
+    world.api.fault("Query", body=body, status=200)
+    assert failure(table.read).code == "BadAnswer"
+
+
+def test_a_dead_endpoint(world, table):
+    world.api.stop()
+    error = failure(table.read)
+    assert error.code == "EndpointUnreachable" and "witness.endpoint_url" in error.remedy
+
+
+# --- check-config --online ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_table_is_found_good_and_nothing_is_changed(world, table):
+    assert table.lock("nat-a", "nat-b", "a:1", "")
+    assert table.check(fences=True) == []
+    assert table.read() == ({}, ("nat-a", "nat-b", "a:1"))
+
+
+def test_a_table_that_is_not_there(world):
+    (text,) = connect_to(world.api).check(fences=True)
+    assert "ResourceNotFoundException" in text and "create it" in text and NAME in text
+
+
+@pytest.mark.parametrize("keys, kind", [(("id",), "S"), (("cluster",), "S"), (("item", "cluster"), "S")])
+def test_a_table_with_other_keys(world, keys, kind):
+    make(world.api, keys, kind)
+    (text,) = connect_to(world.api).check(fences=True)
+    assert "its partition key must be `cluster` and its sort key `item`, both strings" in text
+
+
+@pytest.fixture
+def guarded(iam, connect):
+    make(iam)
+    return connect(iam)
+
+
+def allow(world, *actions):
+    statement = {"Effect": "Allow", "Action": ["dynamodb:" + each for each in actions], "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    with world.api.api.lock:
+        backend.iam().put_role_policy("lab-nat-a", "dynamodb", json.dumps(document))
+
+
+@pytest.mark.parametrize("missing", ["Query", "PutItem", "DeleteItem"])
+def test_each_missing_permission_is_named(guarded, missing):
+    allow(guarded, *{"Query", "PutItem", "DeleteItem"} - {missing})
+    table = connect_to(guarded.api)
+    (text,) = table.check(fences=True)
+    assert "allow dynamodb:%s on table %s in the IAM policy" % (missing, NAME) in text
+    assert len(table.check(fences=False)) == (missing != "DeleteItem"), "who never fences frees no lock"
+
+
+def test_check_online_tells_it_all_at_once(guarded):
+    allow(guarded, "Query")
+    config = config_of(guarded)
+    with pytest.raises(NatFailoverError) as caught:
+        check_online(config, guarded.ec2, connect_to(guarded.api))
+    assert "dynamodb:PutItem" in str(caught.value) and "dynamodb:DeleteItem" in str(caught.value)
+    allow(guarded, "Query", "PutItem", "DeleteItem")
+    assert "the witness table nat-failover can be used" in check_online(config, guarded.ec2, connect_to(guarded.api))
+
+
+def config_of(world, **changes):
+    zones = world.ids.zones.values()
+    return configuration.parse(
+        {
+            "cluster": vpc.CLUSTER,
+            "self": world.name,
+            "region": world.api.api.region,
+            "nodes": [{"name": z.node, "instance_id": z.instance_id, "route_tables": [z.route_table]} for z in zones],
+            "interface": "ens5",
+            "ec2": {"poll_s": 0.5, "connect_timeout_s": 0.5, "read_timeout_s": 0.5},
+            "key_file": "/etc/nat-failover/heartbeat.key",
+            "witness": {"dynamodb_table": NAME, "endpoint_url": world.api.endpoint},
+            **changes,
+        }
+    )
+
+
+# --- kept fresh --------------------------------------------------------------------------------------------------------------------
+
+
+def live(world, story, **changes):
+    """Run a ``Testimony`` for the time of a story; returns what it recorded."""
+    told = []
+
+    async def run():
+        testimony = testimonies.Testimony(
+            config_of(world, **changes),
+            "0123456789abcdef",
+            lambda: MINE,
+            time.monotonic,
+            lambda: None,
+            lambda kind, text, *_level: told.append((kind, text)),
+        )
+        loops = [asyncio.ensure_future(work) for work in testimony.work()]
+        try:
+            await story(testimony)
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            testimony.close()
+
+    asyncio.run(run())
+    return told
+
+
+async def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "in vain"
+        await asyncio.sleep(0.02)
+
+
+def test_readings_and_its_own_word(world, table):
+    async def story(testimony):
+        await until(lambda: testimony.view is not None)
+        assert testimony.view.items == {}
+        testimony.demand(0.1, True)
+        await until(lambda: testimony.view.items.get(MINE) == "0123456789abcdef:1")
+        testimony.demand(None, False)
+        assert testimony.view.read_at <= time.monotonic()
+
+    assert live(world, story) == []
+
+
+def test_a_lock_is_dated_before_its_write_and_only_by_who_wrote_it(world, table):
+    step = FenceStep("lock", "nat-b", "i", "")
+
+    async def story(testimony):
+        before = time.monotonic()
+        assert await testimony.carry_out(step)
+        lock = testimony.view.lock
+        assert (lock.holder, lock.peer) == ("nat-a", "nat-b") and before - 0.001 <= lock.written_at < time.monotonic()
+        assert await testimony.carry_out(FenceStep("renew", "nat-b", "i", ""))
+        assert testimony.view.lock.value != lock.value
+        assert await testimony.carry_out(FenceStep("unlock", "nat-b", "i", "", testimony.view.lock.value))
+        assert testimony.view.lock is None
+        assert table.lock("nat-a", "nat-b", "fedcba9876543210:5", ""), "of an earlier run of the service"
+        await until(lambda: testimony.view.lock is not None)
+        assert testimony.view.lock == Lock("nat-a", "nat-b", "fedcba9876543210:5", None)
+        assert table.unlock("fedcba9876543210:5") and table.lock("nat-c", "nat-a", "c:1", "")
+        assert not await testimony.carry_out(step), "somebody else was first"
+        assert testimony.view.lock == Lock("nat-c", "nat-a", "c:1", None)
+
+    live(world, story)
+
+
+def test_an_outage_is_told_once_with_its_end_and_keeps_what_was_known(world, table):
+    async def story(testimony):
+        testimony.demand(0.05, False)
+        await until(lambda: testimony.view is not None)
+        rule = world.api.fault("Query", error="InternalServerError")
+        await until(lambda: testimony.problem)
+        known = testimony.view
+        await asyncio.sleep(0.3)
+        assert testimony.view is known
+        with pytest.raises(WitnessError):
+            world.api.fault("PutItem", error="ThrottlingException", count=1)
+            await testimony.carry_out(FenceStep("lock", "nat-b", "i", ""))
+        world.api.control("fault/" + rule, method="DELETE")
+        await until(lambda: not testimony.problem)
+
+    told = live(world, story)
+    assert [kind for kind, _text in told] == ["witness", "witness"]
+    assert "no fence is begun" in told[0][1] and told[1][1] == "the witness table answers"
+
+
+def test_without_a_table_there_is_nothing_to_run(world):
+    async def story(testimony):
+        assert testimony.work() == ()
+        testimony.demand(0.1, True)
+        with pytest.raises(NatFailoverError, match="no witness table"):
+            await testimony.carry_out(FenceStep("lock", "nat-b", "i", ""))
+
+    assert live(world, story, witness={}) == []
