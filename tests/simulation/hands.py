@@ -33,6 +33,10 @@ class Hands:
             return NONE
         return frozenset(self._in_flight | {key for key, at in self._not_before.items() if at > now})
 
+    def patience(self, now: float) -> float:
+        """When the next of them may be tried again."""
+        return min((at for at in self._not_before.values() if at > now), default=float("inf"))
+
     def carry_out(self, plan: Plan) -> None:
         for action in plan.routes:
             self._set_route(action)

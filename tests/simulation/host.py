@@ -106,6 +106,7 @@ class Host:
     def _announce(self, state: str, tag: t.Optional[str]) -> None:
         self.service.state, self.service.state_set_at = state, self.timeline.now + 1.0
         self.service.quiet = False
+        self.service.wake()
         self.service.call(
             "CreateTags" if tag else "DeleteTags", lambda: self.cloud.set_tag(self.name, self.name, TAG_DRAINED, tag)
         )

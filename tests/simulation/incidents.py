@@ -127,7 +127,8 @@ def isolate(world: World, rng: random.Random, seconds: float) -> None:
 def dark_partition(world: World, rng: random.Random, seconds: float) -> None:
     """A partition in which no node may write its own flare, but may stop others: the worst case, in which only the tie-break helps."""
     partition(world, rng, seconds + 20)
-    world.timeline.tell("FAULT: no node may write its own flare")
+    world.cloud.latency = rng.choice((0.02, 0.5))
+    world.timeline.tell("FAULT: no node may write its own flare; EC2 takes %d ms" % (world.cloud.latency * 1000))
     world.cloud.denied |= {(name, "Flare") for name in world.hosts}
 
 

@@ -24,7 +24,9 @@ from nat_failover.model import (
     Plan,
     Report,
 )
+from nat_failover.verdict import LEAST_UNANSWERED
 
+from .alarms import next_alarm
 from .cloud import HARMLESS, interface
 from .gatherer import Gatherer
 from .hands import Hands
@@ -33,9 +35,8 @@ from .network import Stamp
 if t.TYPE_CHECKING:
     from .host import Host
 
-# Seconds between decisions that nothing new asks for: as a rule, in a burst, and when the last one changed nothing. The engine decides every 0.1 s and at
-# each probe; the waits that the policy counts are seconds long, so that such a pace shifts a decision a little and hides none.
-TICK, BURST_TICK, STEADY_TICK = 0.25, 0.1, 0.5
+TICK = 0.1  # seconds: the engine's LONGEST_TICK
+LONGEST_SLEEP = 0.25  # a longer gap would look like a freeze
 PING_EVERY = 1.0
 NO_STAMP = (0, float("-inf"))
 EPOCH = 1_800_000_000.0  # time of day at the beginning of an incident
@@ -64,8 +65,9 @@ class Service:
         self.plan = Plan()
         self.ticked: t.Optional[float] = None
         self.waking = False
-        self.decided_at = 0.0
-        self.steady = False  # the last decision changed nothing
+        self.alarm = 0.0  # until then decisions are the same if nothing new comes in
+        self._next_tick = 0  # a later number replaces what was scheduled under an earlier one
+        self._probing = False
         self.quiet = False  # nothing but the time could change the next decision, and the time only by a late heartbeat
         self._report: t.Tuple[t.Any, ...] = ()
         self.gatherer = Gatherer(self)
@@ -75,8 +77,7 @@ class Service:
         self.gatherer.start(settled)
         for every, step in ((self.config.heartbeat.interval, self._beat), (PING_EVERY, self._ping)):
             self.loop(self.rng.uniform(0.0, every if settled else 0.1), step)
-        self.loop(self.rng.uniform(0.0, 0.1), self._tick)
-        self._probing = False
+        self._tick_after(self.rng.uniform(0.0, TICK))
 
     def _settle(self) -> None:
         now, ages = self.timeline.now, self.rng.uniform(0.0, self.config.ec2.poll)
@@ -168,6 +169,8 @@ class Service:
         """An ICMP echo, with a UDP probe beside it in a burst."""
         old = self.heard[name]
         self.heard[name] = Heard(old.heartbeat_at, old.icmp_at, old.report, old.boot_id, old.unanswered + 1 + probe)
+        if old.unanswered < LEAST_UNANSWERED <= old.unanswered + 1 + probe:
+            self.wake()
         if probe:
             self.awaited.add(name)
             self.network.probe(self.name, name, self.report() if self.gatherer.judged else None)
@@ -207,15 +210,28 @@ class Service:
         self.waking = False
         self.decide()
 
-    def _tick(self) -> float:
+    def _tick_after(self, seconds: float) -> None:
+        self._next_tick += 1
+        number = self._next_tick
+        self.soon(seconds, lambda: self._tick() if number == self._next_tick else None)
+
+    def _tick(self) -> None:
+        """Decide, if a clock of the policy has run out or a heartbeat is late; otherwise the decision would be the one before."""
         now = self.timeline.now
-        burst = self.config.heartbeat.burst_interval in self.plan.probe.values()
-        steady = self.quiet or self.steady and not burst and now - self.decided_at < STEADY_TICK - 0.01
-        if steady and inquiry.next_late(self.config, self.memory, self.heard) > now:
+        if now < self.alarm and inquiry.next_late(self.config, self.memory, self.heard) > now:
             self.ticked = now
+            self._sleep()
         else:
             self.decide()
-        return BURST_TICK if burst else TICK
+
+    def _sleep(self) -> None:
+        """Until something may be due, and a little longer: the engine's ticks are where they are."""
+        late = inquiry.next_late(self.config, self.memory, self.heard)
+        if late < self.alarm:
+            due = late + self.rng.uniform(0.0, 0.2 * TICK)
+        else:
+            due = self.alarm + self.rng.uniform(0.0, TICK)
+        self._tick_after(min(max(due - self.timeline.now, 0.001), LONGEST_SLEEP))
 
     def evidence(self) -> Evidence:
         now, gatherer = self.timeline.now, self.gatherer
@@ -235,9 +251,17 @@ class Service:
             self._probe()
         self.gatherer.demand(self.plan.refresh, self.plan.watch)
         self.hands.carry_out(self.plan)
-        self.decided_at = evidence.now
-        self.steady = self.memory.peers is before.peers and not self.plan.routes and not self.plan.fence
-        self.quiet = self.steady and self._nothing_to_do(evidence)
+        steady = self.memory.peers is before.peers and not self.plan.routes and not self.plan.fence
+        self.quiet = steady and self._nothing_to_do(evidence)
+        if self.quiet:
+            self.alarm = float("inf")
+        elif steady:
+            self.alarm = min(
+                next_alarm(self.config, self.memory, self.heard, evidence.now), self.hands.patience(evidence.now)
+            )
+        else:
+            self.alarm = evidence.now
+        self._sleep()
         if self.state == DRAINING and not any(
             view.target == interface(self.name) for view in self.gatherer.routes.values()
         ):

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the next decision could differ although nothing new has come in: the moments at which one of the policy's clocks runs out.
+
+The engine decides ten times a second and at each probe. Most of these decisions are the same as the one before; to skip exactly those makes incidents
+cheap. To be on the safe side (a clock that is not listed here), a decision is never skipped for longer than ``LONGEST``.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+from nat_failover import inquiry, policy
+from nat_failover.config import Config
+from nat_failover.fencing import SETTLED
+from nat_failover.model import Heard, Memory
+from nat_failover.verdict import FLARE_VALID
+
+LONGEST = 1.0
+
+
+@functools.lru_cache(maxsize=None)
+def spans(config: Config) -> t.Tuple[float, ...]:
+    """All lengths of time that the policy compares with."""
+    beat = config.heartbeat
+    return (
+        2 * beat.interval,
+        beat.silent_after,
+        2 * beat.silent_after,
+        inquiry.BURST_LENGTH * beat.silent_after,
+        config.unseen_after / 2,
+        config.unseen_after,
+        config.unmanaged_after,
+        FLARE_VALID,
+        SETTLED,
+        config.fence.after,
+        config.fence.after + config.fence.stagger * config.rank(config.self_name),
+        config.fence.stop_timeout,
+        config.returns.maximum,
+    )
+
+
+def next_alarm(config: Config, memory: Memory, heard: t.Mapping[str, Heard], now: float) -> float:
+    """The next moment at which some time that the policy remembers becomes some span old. Late heartbeats are not among them: ``inquiry.next_late``."""
+    lengths = (*spans(config), policy.return_after(config, memory))
+    longest = max(lengths)
+    ages = [age for age in (now - at for at in _times(memory, heard)) if 0.0 <= age < longest]
+    wait = min((length - age for age in ages for length in lengths if length > age), default=LONGEST)
+    return now + min(wait, LONGEST)
+
+
+def _times(memory: Memory, heard: t.Mapping[str, Heard]) -> t.Iterator[float]:
+    suspects = [heard[name] for name, peer in memory.peers.items() if peer.suspected_at is not None]
+    for each in (memory, *memory.peers.values(), *suspects):
+        for name, value in vars(each).items():
+            if type(value) is float and name != "last_tick":
+                yield value
