@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .api import backend
@@ -14,6 +14,7 @@ from .fabric.names import address6
 CIDR = "10.0.0.0/16"
 CLUSTER = "lab"
 CLUSTER_TAG = "nat-failover:cluster"
+NODE_TAG = "nat-failover:node"
 DEFAULT_ROUTE, DEFAULT_ROUTE6 = "0.0.0.0/0", "::/0"
 IMAGE = "ami-12c6146b"
 POLICY = "nat-failover"
@@ -123,25 +124,8 @@ def _zone(
     private = model.create_subnet(
         vpc_id, f"10.0.{10 + number}.0/24", availability_zone=availability_zone, tags=_named(f"private-{zone}")
     )
-    reservation = model.run_instances(
-        IMAGE,
-        1,
-        None,
-        [],
-        instance_type="t3.nano",
-        is_instance_type_default=False,
-        region_name=region,
-        subnet_id=public.id,
-        private_ip=private_ip,
-        security_group_ids=[group],
-        associate_public_ip=False,
-        tags={"instance": {"Name": node, CLUSTER_TAG: cluster}},
-        metadata_options={"HttpTokens": "required"},
-    )
-    instance = reservation.instances[0]
+    instance = _launch(model, region, node, public.id, private_ip, group, check, cluster)
     interface = instance.nics[0]
-    interface.source_dest_check = check
-    interface.add_tags({"Name": node, CLUSTER_TAG: cluster})
     address = model.allocate_address("vpc", address=public_ip, tags={"Name": node})
     model.associate_address(instance, eni=interface, allocation_id=address.allocation_id)
     table = model.create_route_table(vpc_id, tags=_tags(Name=f"private-{zone}", **{CLUSTER_TAG: cluster}))
@@ -163,6 +147,46 @@ def _zone(
         table.id,
         role,
     )
+
+
+def _launch(
+    model: Any, region: str, node: str, subnet: str, private_ip: str, group: str, check: bool, cluster: str
+) -> Any:
+    """An instance that is a node by its tags."""
+    reservation = model.run_instances(
+        IMAGE,
+        1,
+        None,
+        [],
+        instance_type="t3.nano",
+        is_instance_type_default=False,
+        region_name=region,
+        subnet_id=subnet,
+        private_ip=private_ip,
+        security_group_ids=[group],
+        associate_public_ip=False,
+        tags={"instance": {"Name": node, CLUSTER_TAG: cluster, NODE_TAG: node}},
+        metadata_options={"HttpTokens": "required"},
+    )
+    instance = reservation.instances[0]
+    interface = instance.nics[0]
+    interface.source_dest_check = check
+    interface.add_tags({"Name": node, CLUSTER_TAG: cluster})
+    return instance
+
+
+def relaunch(
+    zone: ZoneIds, group: str, private_ip: str, *, account: str = backend.ACCOUNT, region: str = backend.REGION
+) -> ZoneIds:
+    """Another instance in a node's place, as an autoscaling group launches it: same name, role and public address, the rest is new.
+
+    With the API's lock held. The route tables still target the old one.
+    """
+    model = backend.ec2(account, region)
+    instance = _launch(model, region, zone.node, zone.public_subnet, private_ip, group, False, CLUSTER)
+    model.associate_address(instance, eni=instance.nics[0], allocation_id=zone.allocation_id, reassociate=True)
+    model.associate_iam_instance_profile(instance.id, iam_instance_profile_name=zone.role)
+    return replace(zone, instance_id=instance.id, interface_id=instance.nics[0].id, private_ip=private_ip)
 
 
 def _add_ipv6(model: Any, zone: ZoneIds) -> None:

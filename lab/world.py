@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from . import vpc
 from .api import backend
 from .api.imds import Imds, imds_app
 from .api.testing import RunningApi
@@ -17,7 +18,7 @@ from .fabric import cleanup, netns
 from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, VPC, VPC6, Names, Port, address6, client_mac
 from .fabric.network import Network
 from .fabric.rules import UPLINK_PEER, LinkFault
-from .hosts.host import FROZEN, KILLED, ON, Host
+from .hosts.host import FROZEN, KILLED, OFF, ON, Host
 from .settings import FAULTS
 from .vpc import DEFAULT_ROUTE
 
@@ -133,6 +134,37 @@ class World(RunningApi):
             elif host.state == KILLED:
                 host.reboot(hard=True)
                 host.wait_ready()
+
+    def terminate(self, node: str) -> None:
+        """A node's instance is terminated, by nobody of the cluster. Returns when EC2 says terminated and the host is off."""
+        instance = self.ids.node(node).instance_id
+        self.client().terminate_instances(InstanceIds=[instance])
+        self._wait(lambda: self.instance(instance).state == "terminated" and self.host(node).state == OFF)
+
+    def relaunch(self, node: str, address: str) -> None:
+        """Another instance takes the place of a terminated one, with another private address; ``ids`` tell its ids then."""
+        if self.network is None or self.ipv6:
+            raise Prerequisite("only hosts of an IPv4 lab get another address")
+        host = self.host(node)
+        with self.api.lock:
+            zone = vpc.relaunch(self.ids.node(node), self.ids.security_group, address)
+            self.ids.zones[zone.zone] = zone
+            mac = self.api.model.enis[zone.interface_id].mac_address
+            self.api.changed()  # what targets the old interface leads nowhere before the host moves
+            self.network.move(self._port(node, address, mac, zone.public_subnet, zone.interface_id))
+            host.port = self.network.ports[node]
+            host.imds = imds_app(zone.instance_id, lock=self.api.lock)
+            self.api.power.launched(backend.find_instance(self.api.model, zone.instance_id))
+            self.api.changed()
+        self._wait(lambda: self.instance(zone.instance_id).state == "running" and host.state == ON)
+
+    @staticmethod
+    def _wait(true: Callable[[], bool], seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > end:
+                raise LabError(f"not within {seconds:.0f} s")
+            time.sleep(0.02)
 
     def _build(self, make_node: Callable[..., Host], on_boot: Callable[[Host], None] | None) -> None:
         ports = self._ports()

@@ -135,6 +135,22 @@ class Network:
             lines.append(f"addr add {METADATA}/32 dev lo")
         netns.ip(namespace, lines)
 
+    def move(self, port: Port) -> None:
+        """A host that is off gets another place: address and interface are new, the link is the old one."""
+        old = self.ports[port.host]
+        lines = [
+            f"route del {old.address}/32 dev {old.device}",
+            f"neigh del {old.address} dev {old.device}",
+            f"link set {port.parked} address {port.mac}",
+            f"route add {port.address}/32 dev {port.device}",
+            f"neigh replace {port.address} lladdr {port.mac} nud permanent dev {port.device}",
+        ]
+        with self._lock:
+            netns.ip(self._ns(ROUTER), lines)
+            self.ports[port.host] = port
+            if self._router is not None:
+                self._router.move(port)
+
     def park(self, host: str, namespace: str) -> None:
         """Unplug a host's link. The router keeps its end, and with it the routes: what they carry is lost."""
         port = self.ports[host]

@@ -86,6 +86,10 @@ class Router:
         if (routes, tables) != (self._routes, self._tables):
             self._thread.submit(self._follow, routes, tables).result()
 
+    def move(self, port: Port) -> None:
+        """A host has another address from now on; no route may lead to it at this moment."""
+        self._ports[port.host] = port
+
     def close(self) -> None:
         """Close the netlink socket, which keeps the namespace alive."""
         self._thread.submit(self._netlink.close).result()

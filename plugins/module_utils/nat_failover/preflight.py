@@ -57,9 +57,14 @@ def check_online(config: Config, ec2: Ec2, table: t.Optional[Table] = None) -> t
         if config.me.witness
         else "all permissions of mode %s are there" % config.mode
     )
-    absent = ", without %s, which will be found by its tags" % ", ".join(missing) if missing else ""
-    found = "%d instances found%s" % (len(instances) - len(missing), absent)
-    proven = [found, "%d routes read" % len(claims), permitted]
+    found = ["%d instances found" % (len(instances) - len(missing))]
+    found += ["without %s, which will be found by its tags" % name for name in missing]
+    found += [
+        "%s by its tags in place of %s" % (instances[node.name].instance_id, node.instance_id)
+        for node in config.nodes
+        if node.instance_id and instances[node.name].instance_id != node.instance_id
+    ]
+    proven = [", ".join(found), "%d routes read" % len(claims), permitted]
     return proven if table is None else [*proven, "the witness table %s can be used" % table.table]
 
 

@@ -203,7 +203,7 @@ def test_instances_as_they_are(world):
     view = world.ec2.describe_instances(world.nodes)["nat-b"]
     assert (view.state, view.interface_id, view.address) == ("running", world.interface("b"), "10.0.1.10")
     assert (view.source_dest_check, view.availability_zone) == (True, "eu-west-1b")
-    assert view.tags == {"Name": "nat-b", "nat-failover:cluster": "lab"}
+    assert view.tags == {"Name": "nat-b", "nat-failover:cluster": "lab", "nat-failover:node": "nat-b"}
 
 
 def test_an_unknown_instance_is_terminated_and_spoils_no_other(world):

@@ -147,7 +147,23 @@ def test_a_peer_that_is_stopped_is_no_missing_permission(guarded):
     assert check_online(config_of(guarded), guarded.ec2)
 
 
+def nameless(world):
+    """Instances as they are where nobody tags them with a node's name."""
+    instances = [zone.instance_id for zone in world.ids.zones.values()]
+    world.api.client().delete_tags(Resources=instances, Tags=[{"Key": vpc.NODE_TAG}])
+
+
+def test_an_instance_that_was_replaced_is_told(guarded):
+    nodes = [
+        {"name": "nat-a", "instance_id": guarded.instance("a"), "route_tables": [guarded.claim("a").route_table]},
+        {"name": "nat-b", "instance_id": "i-0fffffffffffffff1"},
+    ]
+    said = f"2 instances found, {guarded.instance('b')} by its tags in place of i-0fffffffffffffff1"
+    assert check_online(config_of(guarded, nodes=nodes), guarded.ec2)[0] == said
+
+
 def test_unknown_instances_and_tables_are_named_together(guarded):
+    nameless(guarded)
     nodes = [
         {"name": "nat-a", "instance_id": guarded.instance("a"), "route_tables": ["rtb-0fffffffffffffff1"]},
         {"name": "nat-b", "instance_id": "i-0fffffffffffffff1", "route_tables": ["rtb-0fffffffffffffff2"]},
@@ -155,7 +171,7 @@ def test_unknown_instances_and_tables_are_named_together(guarded):
     error = str(refusal(guarded, nodes=nodes))
     assert "i-0fffffffffffffff1" in error and "correct the instance id or the region" in error
     assert "rtb-0fffffffffffffff1, rtb-0fffffffffffffff2" in error and "correct the route table id" in error
-    assert guarded.api.calls(writes=True) == []
+    assert guarded.api.calls(writes=True, caller="nat-a") == []
 
 
 def test_an_address_that_ec2_contradicts(guarded):
@@ -212,6 +228,7 @@ def tag(world, resource, **tags):
 
 
 def test_a_configuration_by_tags(world):
+    nameless(world)
     error = str(refusal(world, nodes=BY_TAGS))
     assert "nodes[0].name: no instance carries its tags (got 'nat-a')" in error
     assert "tag the instance with nat-failover:cluster=lab and nat-failover:node=nat-a" in error
