@@ -69,6 +69,7 @@ fact:
 facts:
   description:
     - What its forwarding rests on, as last seen; empty when the service is of an older version.
+    - Those of IPv6 are there where the node forwards it.
     - Among them are counters of what the node had no room for, since its boot, where the kernel and the driver (ENA) have them.
   returned: success
   type: dict

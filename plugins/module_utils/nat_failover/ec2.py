@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import time
 import typing as t
 
@@ -374,10 +375,15 @@ def _destination_key(destination: str) -> str:
     return "DestinationIpv6CidrBlock" if ":" in destination else "DestinationCidrBlock"
 
 
+def _canonical(destination: str) -> str:
+    """EC2 promises the canonical form for IPv4 only; an IPv6 network can be written in many ways."""
+    return str(ipaddress.ip_network(destination)) if ":" in destination else destination
+
+
 def _route_view(routes: t.Iterable[t.Mapping[str, t.Any]], destination: str, read_at: float) -> RouteView:
     key = _destination_key(destination)
     for route in routes:
-        if route.get(key) == destination:
+        if _canonical(route.get(key, "")) == destination:
             return RouteView(
                 route.get("State", "active"), next((route[name] for name in TARGETS if route.get(name)), None), read_at
             )
@@ -406,4 +412,5 @@ def _instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceV
         availability_zone=instance.get("Placement", {}).get("AvailabilityZone"),
         instance_id=instance["InstanceId"],
         created=created.isoformat() if isinstance(created, datetime.datetime) else str(created),
+        ipv6_addresses=tuple(each["Ipv6Address"] for each in primary.get("Ipv6Addresses", ())),
     )

@@ -94,6 +94,7 @@ class InstanceView:
     instance_id: str = ""  # "" = EC2 shows no instance for this node
     created: str = ""  # when it was launched first, as a text that sorts
     rivals: t.Tuple[str, ...] = ()  # other instances that run under the same name
+    ipv6_addresses: t.Tuple[str, ...] = ()
 
 
 def owners_of(instances: t.Mapping[str, InstanceView]) -> t.Dict[str, str]:

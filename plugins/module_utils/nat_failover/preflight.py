@@ -9,10 +9,10 @@ import typing as t
 from dataclasses import replace
 
 from . import discovery
-from .config import Config
+from .config import MASQUERADE, Config
 from .ec2 import Ec2
 from .errors import ConfigError, Ec2Error, NatFailoverError
-from .model import TAG_CLUSTER, TAG_NODE, Node
+from .model import TAG_CLUSTER, TAG_NODE, InstanceView, Node
 from .witness import Table
 
 
@@ -37,6 +37,7 @@ def check_online(config: Config, ec2: Ec2, table: t.Optional[Table] = None) -> t
                 "correct it, or leave it out",
             )
             wrong.append(str(error))
+    wrong += _unaddressed(config, instances[config.self_name])
     homes = ec2.describe_homes(config.cluster)
     claims = discovery.claims(config, homes)
     wrong += _gone(lambda: ec2.describe_routes(claims, strict=True))
@@ -66,6 +67,21 @@ def check_online(config: Config, ec2: Ec2, table: t.Optional[Table] = None) -> t
     ]
     proven = [", ".join(found), "%d routes read" % len(claims), permitted]
     return proven if table is None else [*proven, "the witness table %s can be used" % table.table]
+
+
+def _unaddressed(config: Config, me: InstanceView) -> t.List[str]:
+    """NAT66 needs an address of the node's own."""
+    needed = config.nat.has_ipv6 and config.nat.ipv6 == MASQUERADE and not config.me.witness
+    if not needed or not me.instance_id or me.ipv6_addresses:
+        return []
+    error = ConfigError(
+        "sources",
+        ", ".join(config.nat.of_family(ipv6=True)),
+        "EC2 has given no IPv6 address to %s (%s) that they could be masqueraded with"
+        % (config.self_name, me.interface_id),
+        "assign it one (AssignIpv6Addresses), or set ipv6 to forward",
+    )
+    return [str(error)]
 
 
 def _unknown(index: int, node: Node, cluster: str) -> str:

@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import asdict
 
 from . import pause
+from .forwarding import Ipv6Facts
 from .model import HEALTHY, SUSPECTED, WITNESS, Claim, PeerMemory, Report, SetRoute, owners_of
 
 if t.TYPE_CHECKING:
@@ -30,9 +31,18 @@ def facts(service: "Service") -> t.Dict[str, t.Any]:
         "rules": seen.rules_problem or "all there",
         "source_dest_check": checked,
         "conntrack": "%.1f %% full" % (seen.conntrack_fill * 100),
+        **(_ipv6_facts(seen.ipv6) if seen.ipv6 is not None else {}),
         "canary": proof.canary,
         "internet": "reachable" if service.gatherer.me.internet else "not reachable",
         **proof.limits.counters,
+    }
+
+
+def _ipv6_facts(seen: Ipv6Facts) -> t.Dict[str, t.Any]:
+    return {
+        "ipv6_forwarding": seen.forwarding,
+        "ipv6_accept_ra": seen.accept_ra,
+        "ipv6_default_routes": ", ".join(seen.default_routes) or "none",
     }
 
 

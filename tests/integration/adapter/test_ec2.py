@@ -97,6 +97,18 @@ def test_a_prefix_list_as_destination(world):
     ]
 
 
+@pytest.mark.parametrize("shown", ["2001:db8::/32", "2001:DB8:0::/32", "2001:0db8:0000:0000:0000:0000:0000:0000/32"])
+def test_an_ipv6_network_is_known_however_it_is_written(world, shown):
+    claim = world.claim("a", "2001:db8::/32")
+    route = f"<item><destinationIpv6CidrBlock>{shown}</destinationIpv6CidrBlock><networkInterfaceId>eni-1</networkInterfaceId></item>"
+    body = (
+        '<DescribeRouteTablesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><routeTableSet><item>'
+        f"<routeTableId>{claim.route_table}</routeTableId><routeSet>{route}</routeSet></item></routeTableSet></DescribeRouteTablesResponse>"
+    )
+    world.api.fault("DescribeRouteTables", body=body, status=200)
+    assert world.ec2.describe_routes([claim])[claim].target == "eni-1"
+
+
 def test_a_prefix_list_that_is_not_there(world):
     with pytest.raises(Ec2Error, match="pl-12345678") as caught:
         world.ec2.set_route(world.claim("a", "pl-12345678"), world.interface("b"))
@@ -202,7 +214,7 @@ def test_what_is_wrong_with_both_calls_is_said_as_it_is(world):
 def test_instances_as_they_are(world):
     view = world.ec2.describe_instances(world.nodes)["nat-b"]
     assert (view.state, view.interface_id, view.address) == ("running", world.interface("b"), "10.0.1.10")
-    assert (view.source_dest_check, view.availability_zone) == (True, "eu-west-1b")
+    assert (view.source_dest_check, view.availability_zone, view.ipv6_addresses) == (True, "eu-west-1b", ())
     assert view.tags == {"Name": "nat-b", "nat-failover:cluster": "lab", "nat-failover:node": "nat-b"}
 
 

@@ -64,6 +64,21 @@ def refusal(world, **options):
     return caught.value
 
 
+def test_masquerading_ipv6_needs_an_address_that_ec2_knows(guarded):
+    dual = {"sources": ["10.0.0.0/16", "2001:db8::/56"], "destinations": ["0.0.0.0/0", "::/0"]}
+    error = refusal(guarded, **dual)
+    assert "sources" in str(error) and "2001:db8::/56" in str(error) and "no IPv6 address to nat-a" in str(error)
+    assert check_online(config_of(guarded, **dual, ipv6="forward"), guarded.ec2)[1] == "4 routes read"
+    guarded.api.client().assign_ipv6_addresses(
+        NetworkInterfaceId=guarded.interface("a"), Ipv6Addresses=["2001:db8::10"]
+    )
+    assert check_online(config_of(guarded, **dual), guarded.ec2)[1] == "4 routes read"
+
+
+def test_a_prefix_list_that_is_not_there_is_named(guarded):
+    assert "pl-0fffffffffffffff0" in str(refusal(guarded, destinations=["0.0.0.0/0", "pl-0fffffffffffffff0"]))
+
+
 def dry_runs(world):
     return {(call.action, call.error) for call in world.api.calls(writes=True)}
 

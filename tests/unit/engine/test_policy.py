@@ -320,6 +320,25 @@ def test_a_broken_route_is_mended_by_its_home(state, target):
     assert case.decide().routes == (), "its own home is well and will do it"
 
 
+def test_claims_on_one_table_are_decided_one_by_one():
+    """IPv4, IPv6 and a prefix list: each has its own route, owner and state."""
+    destinations = ["0.0.0.0/0", "::/0", "pl-0123abcd"]
+    case = Case(destinations=destinations, sources=["10.0.0.0/16", "2001:db8::/56"])
+    mine = {claim.destination: claim for claim in case.config.claims if claim.home == ME}
+    assert list(mine) == destinations
+    case.routes[mine["::/0"]] = RouteView("missing", None, NOW)
+    case.routes[mine["pl-0123abcd"]] = RouteView("active", "vpce-1", NOW)
+    plan = case.decide()
+    assert [(action.kind, action.claim.destination) for action in plan.routes] == [("mend", "::/0")]
+    assert list(plan.drift) == [str(mine["pl-0123abcd"])]
+
+    case = Case(destinations=destinations, sources=["10.0.0.0/16", "2001:db8::/56"])
+    case.silent()
+    taken = [action.claim for action in case.decide().routes]
+    assert sorted(claim.destination for claim in taken) == sorted(destinations), "all of a failed home's, at once"
+    assert {claim.home for claim in taken} == {PEER}
+
+
 def test_somebody_elses_route_and_a_missing_table_are_only_reported():
     case = Case()
     case.point(ME, "igw-1")

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import jinja2
 import pytest
 import yaml
 
@@ -65,6 +66,27 @@ def test_sections_take_what_the_engine_takes():
             config.parse({**raw, section: {"no_such_key": 1}})
         known = refusal.value.remedy.split(": ")[1].split(", ")
         assert set(known) == set(options()["nat_instance_" + variable]["options"]), section
+
+
+@pytest.mark.parametrize("sources", [("10.0.0.0/16",), ("10.0.0.0/16", "2001:db8::/56")])
+def test_the_file_sets_at_boot_what_the_root_helper_mends(sources):
+    """The same keys and values in the same order: with IPv6 the order matters (docs/forwarding.md)."""
+    from nat_failover import config, system
+
+    nat = config.Nat(sources, "ens5.7")
+    tracked = {key: value for key, value in system.sysctls(nat).items() if "conntrack" in key}
+    text = jinja2.Template((ROLE / "templates/90-nat-failover.conf.j2").read_text(encoding="utf-8")).render(
+        __nat_instance_interface=nat.interface,
+        __nat_instance_ipv6=nat.has_ipv6,
+        __nat_instance_conntrack_sysctls=tracked,
+    )
+    lines = [line.split(" = ") for line in text.splitlines() if " = " in line]
+    # sysctl.d(5): where the first separator is a dot, dots and slashes change places.
+    found = {
+        key if "/" in key.split(".")[0] else key.translate(str.maketrans("./", "/.")): value for key, value in lines
+    }
+    assert found == system.sysctls(nat)
+    assert [key for key in found if "ipv6" in key] == [key for key in system.sysctls(nat) if "ipv6" in key]
 
 
 NODE_A = {"nat_instance_instance_id": "i-0aaaaaaaaaaaaaaaa", "nat_instance_route_tables": ["rtb-0aaaaaaaaaaaaaaaa"]}
