@@ -113,6 +113,34 @@ def fill(low: float, high: float) -> Step:
     return step
 
 
+# What Docker's daemon does to the rules when it starts, and again at each restart: its chains come first in FORWARD, whose policy becomes DROP.
+DOCKER = """
+for chain in DOCKER DOCKER-USER DOCKER-ISOLATION-STAGE-1 DOCKER-ISOLATION-STAGE-2; do iptables -N $chain; done
+iptables -t nat -N DOCKER
+iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+iptables -t nat -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+iptables -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+iptables -P FORWARD DROP
+iptables -A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
+iptables -A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
+for chain in DOCKER-ISOLATION-STAGE-1 DOCKER-ISOLATION-STAGE-2 DOCKER-USER; do iptables -A $chain -j RETURN; done
+iptables -I FORWARD -i docker0 -o docker0 -j ACCEPT
+iptables -I FORWARD -i docker0 ! -o docker0 -j ACCEPT
+iptables -I FORWARD -o docker0 -j DOCKER
+iptables -I FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+iptables -I FORWARD -j DOCKER-ISOLATION-STAGE-1
+iptables -I FORWARD -j DOCKER-USER
+for chain in DOCKER-ISOLATION-STAGE-1 DOCKER-USER; do iptables -D FORWARD -j $chain; iptables -I FORWARD 1 -j $chain; done
+"""
+NO_DOCKER = """
+iptables -P FORWARD ACCEPT
+for table in filter nat; do
+  iptables-save -t $table | sed -n -e '/docker0\\|DOCKER/{s/^-A/-D/p}' | while read -r rule; do eval "iptables -t $table $rule"; done
+  iptables-save -t $table | sed -n -e 's/^:\\(DOCKER[^ ]*\\) .*/\\1/p' | while read -r chain; do iptables -t $table -X $chain; done
+done
+"""
+
+
 FAULTS = (
     Fault("ip_forward_off", MENDED, "ip_forward=0", on_node("echo 0 > /proc/sys/net/ipv4/ip_forward")),
     Fault("nat_flushed", MENDED, "no jump from POSTROUTING", on_node("iptables -t nat -F")),
@@ -124,12 +152,20 @@ FAULTS = (
         on_node("iptables -P FORWARD DROP"),
         on_node("iptables -P FORWARD ACCEPT"),
     ),
+    Fault("docker_restarted", HARMLESS, "", on_node(DOCKER), on_node(NO_DOCKER)),
     Fault(
         "forward_drop_rule",
         HANDED_OVER,
         "a client's packets get no answer",
         on_node("iptables -I FORWARD 1 -j DROP"),
         on_node("iptables -D FORWARD -j DROP"),
+    ),
+    Fault(
+        "customers_drop_rule",
+        HANDED_OVER,
+        "a client's packets get no answer",
+        on_node("iptables -t mangle -I PREROUTING 1 -i ens5 -s 10.0.0.0/16 -j DROP"),
+        on_node("iptables -t mangle -D PREROUTING -i ens5 -s 10.0.0.0/16 -j DROP"),
     ),
     Fault(
         "wrong_egress_interface",

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from devtool import console, paths, process
 
 BASE = ("python3-venv",)
-LAB = ("debootstrap", "systemd-container", "iptables", "iproute2", "openssh-client", "iputils-ping", "conntrack")
+LAB: tuple[str, ...] = (
+    *("debootstrap", "systemd-container", "iptables", "iproute2", "openssh-client", "iputils-ping", "conntrack"),
+)
+# Another manager of rules, to live with in a test. Its package starts it, so it is not for machines that somebody works on.
+if not os.path.isdir("/run/systemd/system"):
+    LAB += ("firewalld", "dbus", "nftables")
 BENCH = ("keepalived",)  # measured beside ours
 
 

@@ -26,7 +26,7 @@ from . import system
 from .config import Canary, Config
 from .errors import NatFailoverError
 from .icmp import open_socket
-from .probes import ProbeImpossible, Prober, Reach
+from .probes import ProbeImpossible, Prober
 from .targets import ICMP, TCP, UDP, Target
 
 LINK = "nfcanary"  # the node's end; its name says in `ip link` whose it is
@@ -42,12 +42,13 @@ CLONE_NEWNET = 0x40000000
 def live(config: Config, runner: system.Runner, user: str = "") -> None:
     """Make the namespace, then answer until the process is ended. ``user``: whom to become. Raises ``NatFailoverError``."""
     listener = _listen(config.canary.socket, user)
-    ready, problem = threading.Event(), []
+    ready, problem, aside = threading.Event(), [], []
 
     def body() -> None:
         try:
             _unshare()
             _build(config.canary, runner)
+            aside.append(_enter_by(config.nat.interface, config.canary, runner))
             prober = Prober(open_socket("0.0.0.0"))  # while it still may
             _become(user)  # of all threads; there is no way back
         except (NatFailoverError, OSError, KeyError) as error:
@@ -55,14 +56,16 @@ def live(config: Config, runner: system.Runner, user: str = "") -> None:
             return
         finally:
             ready.set()
-        asyncio.run(_answer_forever(listener, prober))
+        asyncio.run(_answer_forever(listener, prober, aside[0]))
 
     thread = threading.Thread(target=body, name="canary", daemon=True)
     thread.start()
     ready.wait()
     if problem:
         raise NatFailoverError("canary: %s" % problem[0])
-    system.sd_notify("READY=1\nSTATUS=a client with the address %s" % ", ".join(_addresses(config.canary)))
+    how = " by its own interface: %s" % aside[0] if aside[0] else " by %s" % config.nat.interface
+    addresses = ", ".join(_addresses(config.canary))
+    system.sd_notify("READY=1\nSTATUS=a client with the address %s, whose packets come in%s" % (addresses, how))
     thread.join()
 
 
@@ -131,6 +134,26 @@ def _give(address: str, runner: system.Runner, outside: t.List[str]) -> None:
     _ip(runner, ["-6" if six else "-4", "route", "add", "default", "via", gateway, "dev", "eth0", "onlink"])
 
 
+def _enter_by(interface: str, settings: Canary, runner: system.Runner) -> str:
+    """Let the canary's packets come in by the interface that customers' come in by, so that the same rules see them; why not, if that fails.
+
+    Only on the way out: answers are routed to the canary's own link.
+    """
+    tc = ["nsenter", "--net=/proc/%d/ns/net" % os.getpid(), "tc"]
+    matches = ["protocol ip prio 1 u32 match u32 0 0"]
+    if settings.ipv6 is not None:  # global ones: neighbours are found on the link itself
+        matches.append("protocol ipv6 prio 2 u32 match ip6 dst 2000::/3")
+    filters = [
+        "filter add dev %s ingress %s action mirred ingress redirect dev %s" % (LINK, match, interface)
+        for match in matches
+    ]
+    for words in [line.split() for line in ("qdisc add dev %s clsact" % LINK, *filters)]:
+        code, out, err = runner([*tc, *words], timeout=system.TIMEOUT)
+        if code:
+            return "tc %s: %s" % (words[0], (err or out).strip().replace("\n", " ")[:200])
+    return ""
+
+
 def _ip(runner: system.Runner, words: t.List[str], prefix: t.Sequence[str] = ()) -> None:
     code, out, err = runner([*prefix, "ip", *words], timeout=system.TIMEOUT)
     if code:
@@ -145,21 +168,21 @@ def _become(user: str) -> None:
         os.setuid(entry.pw_uid)  # from root: takes every capability away
 
 
-async def _answer_forever(listener: socket.socket, prober: Prober) -> None:
+async def _answer_forever(listener: socket.socket, prober: Prober, aside: str = "") -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _answer(reader, writer, prober)
+        await _answer(reader, writer, prober, aside)
 
     server = await asyncio.start_unix_server(serve, sock=listener, limit=4096)
     async with server:
         await server.serve_forever()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, prober: Prober) -> None:
-    """One line asked, one line answered: did this target answer?"""
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, prober: Prober, aside: str) -> None:
+    """One line asked, one line answered: did this target answer? ``aside``: see ``_enter_by``."""
     try:
         request = json.loads(await asyncio.wait_for(reader.readline(), LONGEST_WAIT))
         target, timeout = _target(request), min(float(request["timeout"]), LONGEST_WAIT)
-        answer = {"problem": await prober.reach(target, timeout)}
+        answer = {"problem": await prober.reach(target, timeout), "aside": aside}
     except ProbeImpossible as error:
         answer = {"error": str(error)}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, asyncio.TimeoutError):
@@ -188,25 +211,30 @@ class CanaryGone(NatFailoverError):
     """There is no canary to ask. That proves nothing against this node's forwarding."""
 
 
-def asking(path: str) -> Reach:
-    """Reach a target as the canary behind this socket does it. Raises ``CanaryGone``."""
+class Asking:
+    """Reach a target as the canary behind this socket does it; raises ``CanaryGone``. ``aside``: why its packets do not come in as customers' do."""
 
-    async def ask(target: Target, timeout: float) -> str:
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.aside = ""
+
+    async def __call__(self, target: Target, timeout: float) -> str:
         try:
             address = await _resolve(target)
         except OSError as error:
             return "%s: %s" % (target, error.strerror or error)
+        asked = _ask(self._path, target._replace(host=address), timeout)
         try:
-            return await asyncio.wait_for(_ask(path, target._replace(host=address), timeout), timeout + ANSWER_WITHIN)
+            answer = await asyncio.wait_for(asked, timeout + ANSWER_WITHIN)
         except (OSError, ValueError, KeyError, asyncio.TimeoutError) as error:
             raise CanaryGone(
-                "%s: %s; look at `systemctl status nat-failover-canary`" % (path, error or "no answer")
+                "%s: %s; look at `systemctl status nat-failover-canary`" % (self._path, error or "no answer")
             ) from None
+        self.aside = str(answer.get("aside", ""))
+        return str(answer["problem"])
 
-    return ask
 
-
-async def _ask(path: str, target: Target, timeout: float) -> str:
+async def _ask(path: str, target: Target, timeout: float) -> t.Dict[str, t.Any]:
     reader, writer = await asyncio.open_unix_connection(path, limit=4096)
     try:
         writer.write(json.dumps({**target._asdict(), "timeout": timeout}).encode() + b"\n")
@@ -216,7 +244,7 @@ async def _ask(path: str, target: Target, timeout: float) -> str:
         writer.close()
     if "problem" not in answer:
         raise ValueError(answer.get("error", "no answer"))
-    return str(answer["problem"])
+    return t.cast(t.Dict[str, t.Any], answer)
 
 
 async def _resolve(target: Target) -> str:

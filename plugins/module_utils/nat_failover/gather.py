@@ -84,6 +84,7 @@ class Gatherer:
         self._follow_homes(self.homes)
         names = {node.name for node in config.nodes}
         self.instances = {name: view for name, view in self.instances.items() if name in names}
+        self.proof.look_soon(rules=True)  # others may be asked for now
         self.read_soon()
 
     @property

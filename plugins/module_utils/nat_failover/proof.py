@@ -45,6 +45,7 @@ class Proof:
         self.config = config
         self.fact = ""
         self.canary = ""  # the canary's state in words
+        self.canary_aside = ""  # why its packets do not come in by the customers' interface; empty when they do
         self.facts: t.Optional[forwarding.Facts] = None  # as last seen
         self.limits = limits.Limits()
         self.mending = False
@@ -65,7 +66,7 @@ class Proof:
         self._rules_every = RULES_EVERY
         self._rules_due = float("-inf")
         self._rules_read = float("-inf")
-        self._limits_due = float("-inf")
+        self._limits_due = self._mended_at = float("-inf")
         self._forwarded: t.Optional[t.Tuple[float, int]] = None
         self._rate = 0.0
         self._told_of: t.Dict[str, str] = {}  # what was said last of each word's repair: an event is told once
@@ -185,6 +186,7 @@ class Proof:
                 self._tell_once(word, "not_mended", fact, problem)
                 return problem
             self._told_of.pop(word, None)
+            self._mended_at = self._clock()
             self.on_event("mended", fact, logging.WARNING)
         return ""
 
@@ -196,30 +198,33 @@ class Proof:
     # --- the canary ------------------------------------------------------------------------------------------------------------------
 
     async def _ask_forever(self, family: str) -> None:
-        lost, known, check = 0, None, None
+        lost, known, check, asking = 0, None, None, canary.Asking("")
         while True:
             settings = self.config.canary
             asked = settings if family == IPV4 else settings.ipv6
             if settings != known:
-                known, check = settings, None
+                known, check, asking = settings, None, canary.Asking(settings.socket)
                 if settings.enabled and asked is not None:
                     check = forwarding.InternetCheck(
                         asked.targets,
                         minimum=asked.minimum,
                         timeout=settings.timeout,
-                        reach=canary.asking(settings.socket),
+                        reach=asking,
                     )
             if check is None:
                 self._hear(family, OFF, "")
                 await asyncio.sleep(LOOK_EVERY)
                 continue
+            began = self._clock()
             try:
                 ok, detail = await check.run()
             except canary.CanaryGone as error:
                 self._hear(family, "not there: %s" % error, "")
                 await asyncio.sleep(settings.interval)
                 continue
-            lost = 0 if ok else lost + 1
+            # A round that began before a repair has asked the node of before the repair.
+            lost = 0 if ok or began < self._mended_at else lost + 1
+            self.canary_aside = asking.aside
             if ok:
                 self._hear(family, "answered", "")
             elif lost >= LOST_AFTER:

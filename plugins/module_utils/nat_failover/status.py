@@ -32,7 +32,7 @@ def facts(service: "Service") -> t.Dict[str, t.Any]:
         "source_dest_check": checked,
         "conntrack": "%.1f %% full" % (seen.conntrack_fill * 100),
         **(_ipv6_facts(seen.ipv6) if seen.ipv6 is not None else {}),
-        "canary": proof.canary,
+        "canary": proof.canary + (" (by its own interface: %s)" % proof.canary_aside if proof.canary_aside else ""),
         "internet": "reachable" if service.gatherer.me.internet else "not reachable",
         **proof.limits.counters,
     }

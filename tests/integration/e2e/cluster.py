@@ -79,7 +79,11 @@ class Cluster:
         activate = ["systemd-socket-activate", "--accept", "--inetd", "--listen", str(repair)]
         activate += [
             "env",
-            *(f"{key}={value}" for key, value in self.environment().items() if key.startswith("PYTHON")),
+            *(
+                f"{key}={value}"
+                for key, value in self.environment().items()
+                if key.startswith("PYTHON") or key == "PATH"
+            ),
         ]
         with self.log.open("ab") as log:
             self._helpers[host.name] = [

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import socket
+import types
 
 import pytest
 
@@ -50,25 +51,25 @@ def with_canary(path, body, prober=None):
 
 
 def test_it_connects_where_it_is_told(path, target):
-    assert with_canary(path, lambda: canary.asking(path)(tcp(target), 1.0)) == ""
-    assert with_canary(path, lambda: canary.asking(path)(tcp(target, "localhost"), 1.0)) == "", "names are resolved"
+    assert with_canary(path, lambda: canary.Asking(path)(tcp(target), 1.0)) == ""
+    assert with_canary(path, lambda: canary.Asking(path)(tcp(target, "localhost"), 1.0)) == "", "names are resolved"
 
 
 def test_it_says_why_nobody_answered(path):
     with socket.create_server(("127.0.0.1", 0)) as once:
         port = once.getsockname()[1]
-    problem = with_canary(path, lambda: canary.asking(path)(tcp(port), 1.0))
+    problem = with_canary(path, lambda: canary.Asking(path)(tcp(port), 1.0))
     assert problem == "127.0.0.1:%d: Connection refused" % port
 
 
 def test_a_name_that_does_not_resolve_is_a_target_that_does_not_answer(path):
-    problem = with_canary(path, lambda: canary.asking(path)(tcp(1, "no-such-host.invalid"), 1.0))
+    problem = with_canary(path, lambda: canary.Asking(path)(tcp(1, "no-such-host.invalid"), 1.0))
     assert problem.startswith("no-such-host.invalid:1: ")
 
 
 def test_no_canary_is_no_word_against_the_node(path):
     with pytest.raises(canary.CanaryGone, match="nat-failover-canary"):
-        asyncio.run(canary.asking(path)(tcp(1), 0.1))
+        asyncio.run(canary.Asking(path)(tcp(1), 0.1))
 
 
 def test_a_canary_that_cannot_ask_is_no_word_against_the_node_either(path):
@@ -77,7 +78,7 @@ def test_a_canary_that_cannot_ask_is_no_word_against_the_node_either(path):
             raise ProbeImpossible("no ICMP socket")
 
     with pytest.raises(canary.CanaryGone, match="no ICMP socket"):
-        with_canary(path, lambda: canary.asking(path)(Target(ICMP, "127.0.0.1", 0), 0.1), Unable())
+        with_canary(path, lambda: canary.Asking(path)(Target(ICMP, "127.0.0.1", 0), 0.1), Unable())
 
 
 def test_only_the_owner_may_ask_and_what_was_left_over_is_replaced(path):
@@ -111,9 +112,38 @@ def test_bad_requests_do_no_harm(path, target, line):
         writer.write(line + b"\n")
         answer = json.loads(await reader.readline())
         writer.close()
-        return answer, await canary.asking(path)(tcp(target), 1.0)
+        return answer, await canary.Asking(path)(tcp(target), 1.0)
 
     assert with_canary(path, body) == ({"error": "not a line of JSON with kind, host, port and timeout"}, "")
+
+
+@pytest.mark.parametrize("fails", ["", "qdisc", "filter"])
+def test_its_packets_come_in_by_the_customers_interface_if_the_kernel_can(fails):
+    lines = []
+
+    def runner(argv, *, timeout, stdin=""):
+        lines.append(" ".join(argv))
+        return (1, "", "Error: no such\nthing") if fails and fails in argv else (0, "", "")
+
+    problem = canary._enter_by("ens5", types.SimpleNamespace(ipv6=object()), runner)
+    assert problem == ("tc %s: Error: no such thing" % fails if fails else "")
+    assert all(" dev nfcanary " in line + " " for line in lines)
+    assert fails == "qdisc" or all("mirred ingress redirect dev ens5" in line for line in lines[1:])
+    assert fails or (len(lines) == 3 and "protocol ipv6" in lines[2])
+
+
+def test_where_it_cannot_that_is_told_with_each_answer(path, target):
+    asking = canary.Asking(path)
+
+    async def body():
+        serving = asyncio.ensure_future(canary._answer_forever(canary._listen(path, ""), Prober(), "no tc"))
+        try:
+            return await asking(tcp(target), 1.0)
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+    assert asyncio.run(body()) == "" and asking.aside == "no tc"
 
 
 def test_its_link_is_made_from_both_ends_and_a_failure_is_told():

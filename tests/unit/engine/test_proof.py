@@ -50,7 +50,8 @@ class World:
         monkeypatch.setattr(limits, "read", lambda _interface: self.counters)
         monkeypatch.setattr(limits, "READ_EVERY", 0.005)
         monkeypatch.setattr(system, "forwarded_packets", lambda: self.forwarded)
-        monkeypatch.setattr(canary, "asking", lambda _path: self.ask)
+        self.aside = ""
+        monkeypatch.setattr(canary, "Asking", lambda _path: self)
         monkeypatch.setattr(forwarding, "rules_problem", lambda *_args: self.rules)
         monkeypatch.setattr(forwarding, "gather_facts", self.facts)
         for name in ("LOOK_EVERY", "RULES_EVERY", "RULES_PAUSE", "SETTLE", "RETRY"):
@@ -77,7 +78,7 @@ class World:
             self.ip_forward, "", nat.interface, (nat.interface,), problem, 0.0, check, None, self.tcp_liberal
         )
 
-    async def ask(self, target, timeout):
+    async def __call__(self, target, timeout):
         if not self.canary_there:
             raise canary.CanaryGone("nobody there")
         return self.answers6 if ":" in target.host else self.answers
@@ -182,6 +183,34 @@ def test_each_family_must_be_answered_where_both_are_asked(world):
         (None, lambda: world.proof.canary == "answered"),
         (world.set(answers="1.1.1.1:443: no answer"), lambda: "client's packets" in world.proof.fact),
     )
+
+
+def test_what_the_canary_asked_before_a_repair_says_nothing_about_the_node_after_it(world, monkeypatch):
+    """The rules are gone, the canary has lost a round and asks again; they are mended before that round ends."""
+    facts = set()
+    world.proof.on_news = lambda: facts.add(world.proof.fact)
+    rounds = []
+
+    async def slow(_self, _target, _timeout):
+        rounds.append(world.rules)
+        if not world.rules or len(rounds) > 2:
+            return ""
+        if len(rounds) == 2:
+            while world.rules:  # it has asked already, and its answer never comes
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)
+        return "no answer"
+
+    async def late(word):
+        while len(rounds) < 2:
+            await asyncio.sleep(0.001)
+        return await world.mend(word)
+
+    world.run((None, world.well))
+    monkeypatch.setattr(World, "__call__", slow)
+    world.proof._mender._ask = late
+    world.run((world.set(rules="no jump"), lambda: world.events), (None, lambda: len(rounds) > 4))
+    assert rounds[:2] == ["no jump", "no jump"] and facts == {""}
 
 
 def test_a_canary_that_is_gone_is_reported_and_proves_nothing(world):
