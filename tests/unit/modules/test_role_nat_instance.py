@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -99,6 +100,48 @@ COMMON = {
     "nat_instance_heartbeat_key": "k" * 32,
     "nat_instance_interface": "lo",
 }
+
+
+TABLE = "net/netfilter/nf_conntrack_"
+# memory in KiB, what is given, and the table's size and number of buckets
+TABLES = (
+    (425_000, {}, 98304, 98304),  # a t4g.nano
+    (100_000, {}, 65536, 65536),
+    (999_999_999, {}, 4194304, 4194304),
+    (425_000, {"max": 100_000}, 100_000, 106_496),
+    (425_000, {"max": 0}, None, None),
+)
+
+
+def test_the_connection_table_is_sized_by_memory_and_what_is_0_stays(tmp_path):
+    """All of them in one run of Ansible, which takes longer than anything else here."""
+
+    def task(memory_kib, given):
+        lines = "MemTotal:       %d kB\nMemFree:        17832496 kB\n" % memory_kib
+        content = base64.b64encode(lines.encode()).decode()
+        return {
+            "ansible.builtin.debug": {"msg": "found {{ __nat_instance_conntrack_sysctls | to_json }}"},
+            "vars": {"nat_instance_conntrack": {**given, "udp_s": 0}, "__nat_instance_meminfo": {"content": content}},
+        }
+
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "connection": "local",
+        "vars_files": [str(ROLE / "vars" / "main.yml")],
+        "tasks": [task(memory_kib, given) for memory_kib, given, _size, _buckets in TABLES],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    env = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal", "ANSIBLE_NOCOLOR": "1"}
+    env["ANSIBLE_HOME"] = str(tmp_path / "home")
+    argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "localhost,", "play.yml"]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    lines = re.findall(r'"msg": "found (.*?)"\n', done.stdout.replace('\\"', "'"))
+    found = [json.loads(line.replace("'", '"')) for line in lines]
+    assert [(each.get(TABLE + "max"), each.get(TABLE + "buckets")) for each in found] == [row[2:] for row in TABLES]
+    for each in found:
+        assert each[TABLE + "tcp_timeout_established"] == 7440 and each[TABLE + "tcp_be_liberal"] == 1
+        assert TABLE + "udp_timeout" not in each
 
 
 @pytest.fixture
