@@ -58,6 +58,7 @@ class Service:
         self.alive = True
         self.state, self.state_set_at = ACTIVE, float("-inf")
         self.heard: t.Dict[str, Heard] = {name: Heard(boot_id=str(host.boots)) for name in self.peers}
+        self.heartbeats: t.Dict[str, float] = {}  # when each peer was heard last
         self.stamps: t.Dict[str, Stamp] = {}  # the newest packet accepted from each peer
         self.probed: t.Dict[str, float] = {}
         self.awaited: t.Set[str] = set()  # peers with a probe out that has not been answered
@@ -82,6 +83,7 @@ class Service:
     def _settle(self) -> None:
         now, ages = self.timeline.now, self.rng.uniform(0.0, self.config.ec2.poll)
         self.heard = {name: Heard(now, now, Report(ACTIVE, True), "0") for name in self.peers}
+        self.heartbeats = dict.fromkeys(self.peers, now)
         self.gatherer.settle(now - ages)
         self.memory = Memory(awake_since=now - 3600, last_tick=now, fit_since=now - 3600)
         self.memory, _plan = policy.decide(self.config, self.memory, self.evidence())
@@ -183,6 +185,7 @@ class Service:
         self.stamps[sender] = stamp
         old = self.heard[sender]
         if report is not None:
+            self.heartbeats[sender] = self.timeline.now
             self.heard[sender] = Heard(self.timeline.now, old.icmp_at, report, old.boot_id, 0)
             if sender in self.awaited or old.report is not report and old.report != report:
                 self.wake()
@@ -218,15 +221,18 @@ class Service:
     def _tick(self) -> None:
         """Decide, if a clock of the policy has run out or a heartbeat is late; otherwise the decision would be the one before."""
         now = self.timeline.now
-        if now < self.alarm and inquiry.next_late(self.config, self.memory, self.heard) > now:
+        if now < self.alarm and self._late() > now:
             self.ticked = now
             self._sleep()
         else:
             self.decide()
 
+    def _late(self) -> float:
+        return inquiry.next_late(self.config, self.memory, self.heartbeats)[0]
+
     def _sleep(self) -> None:
         """Until something may be due, and a little longer: the engine's ticks are where they are."""
-        late = inquiry.next_late(self.config, self.memory, self.heard)
+        late = self._late()
         if late < self.alarm:
             due = late + self.rng.uniform(0.0, 0.2 * TICK)
         else:
