@@ -65,7 +65,7 @@ class Ec2:
     ) -> None:
         self._clock = clock
         self._url = endpoint_url or "https://ec2.%s.amazonaws.com" % region
-        self._client = aws.client("ec2", region, endpoint_url, connect_timeout, read_timeout, pool=24)
+        self._aws = aws.Connection("ec2", region, endpoint_url, connect_timeout, read_timeout, pool=24)
 
     # --- reading -------------------------------------------------------------------------------------------------------------------
 
@@ -319,9 +319,7 @@ class Ec2:
 
     def _call(self, action: str, resource: str, **parameters: t.Any) -> t.Any:
         """One call; all of botocore's exceptions become ``Ec2Error`` here."""
-        return aws.call(
-            self._client, action, lambda code, message: self._error(action, resource, code, message), **parameters
-        )
+        return self._aws.call(action, lambda code, message: self._error(action, resource, code, message), **parameters)
 
     def _error(self, action: str, resource: str, code: str, message: str) -> Ec2Error:
         remedy = {

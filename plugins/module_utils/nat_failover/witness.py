@@ -48,7 +48,7 @@ class Table:
         self.table = table
         self._cluster = cluster
         self._url = endpoint_url or "https://dynamodb.%s.amazonaws.com" % region
-        self._client = aws.client("dynamodb", region, endpoint_url, connect_timeout, read_timeout, pool=4)
+        self._aws = aws.Connection("dynamodb", region, endpoint_url, connect_timeout, read_timeout, pool=4)
 
     def read(self) -> Contents:
         """Query: all items of the cluster in one answer, as they are now."""
@@ -137,8 +137,7 @@ class Table:
         return True
 
     def _call(self, action: str, **parameters: t.Any) -> t.Mapping[str, t.Any]:
-        return aws.call(
-            self._client,
+        return self._aws.call(
             action,
             lambda code, message: self._error(action, code, message),
             TableName=self.table,

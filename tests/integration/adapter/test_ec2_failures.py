@@ -10,6 +10,7 @@ import time
 import pytest
 
 from lab.api import backend
+from nat_failover import aws
 from nat_failover.ec2 import Ec2
 from nat_failover.errors import Ec2Error, NatFailoverError
 from nat_failover.model import ROUTE_ACTIVE
@@ -149,6 +150,40 @@ def test_expired_credentials(iam, connect):
     error = failure(world.ec2.describe_routes, world.claims)
     assert (error.code, error.retryable) == ("RequestExpired", True)  # botocore renews a role's by itself
     assert "clock" in error.remedy
+
+
+def give(monkeypatch, iam, node="nat-a"):
+    for name, value in iam.credentials(node).items():
+        monkeypatch.setenv(name.upper(), value)
+
+
+def test_new_credentials_are_found_when_the_old_ones_have_expired(iam, connect, monkeypatch):
+    world = connect(iam)
+    assert world.ec2.describe_routes(world.claims)
+    iam.control("expire", {"caller": "nat-a"})
+    give(monkeypatch, iam)
+    assert failure(world.ec2.describe_routes, world.claims).code == "RequestExpired"
+    assert world.ec2.describe_routes(world.claims), "the very next call"
+
+
+def test_credentials_that_come_late_are_found_without_a_restart(iam, monkeypatch):
+    late = Ec2(iam.api.region, iam.endpoint)  # at boot, say, before the metadata service answers
+    assert failure(late.describe_homes, "lab").code == "NoCredentials"
+    monkeypatch.setattr(aws, "RENEW_EVERY", 0.0)
+    assert failure(late.describe_homes, "lab").code == "NoCredentials"
+    give(monkeypatch, iam)
+    assert failure(late.describe_homes, "lab").code == "NoCredentials"
+    assert late.describe_homes("lab") == {}
+
+
+def test_clients_are_not_made_in_a_rush(iam, connect, monkeypatch):
+    world = connect(iam)
+    made = []
+    monkeypatch.setattr(world.ec2._aws, "_connect", lambda: made.append(1) or (world.ec2._aws.client, True))
+    iam.control("expire", {"caller": "nat-a"})
+    for _turn in range(5):
+        assert failure(world.ec2.describe_routes, world.claims).code == "RequestExpired"
+    assert made == [1]
 
 
 def test_wrong_credentials(iam, connect, monkeypatch):

@@ -157,6 +157,6 @@ def test_the_client_makes_its_calls_by_names_of_the_part(monkeypatch):
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    client = ec2.Ec2("cn-north-1")._client
+    client = ec2.Ec2("cn-north-1")._aws.client
     assert set(client.meta.service_model.operation_names) == lean.OPERATIONS
     assert client.meta.endpoint_url == "https://ec2.cn-north-1.amazonaws.com.cn"
