@@ -169,7 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     fault = command("fault", _fault, f"break something. {kinds}")
     fault.add_argument("kind", choices=FAULTS, metavar="KIND")
     fault.add_argument("host", nargs="?", default="", metavar="HOST")
-    fault.add_argument("options", nargs="*", metavar="KEY=VALUE", help="peer=nat-b direction=in percent=10, or a rule")
+    fault.add_argument(
+        "options", nargs="*", metavar="KEY=VALUE", help="peer=nat-b direction=in percent=10, what=spot, or a rule"
+    )
     command("heal", _heal, "end all faults; killed hosts are rebooted")
     command("inventory", _inventory, "print an Ansible inventory of the NAT nodes (YAML)")
     command("ssh-config", _ssh_config, "print a configuration for ssh -F")

@@ -22,6 +22,7 @@ FAULTS = {
     "uplink": "the host loses the internet and the EC2 API",
     "flush": "the host's NAT rules are gone",
     "unforward": "the host's kernel no longer forwards",
+    "notice": "EC2 tells the host of what is to come (what=spot|rebalance|scheduled|asg; what=none takes it back)",
     "api": "the EC2 API misbehaves (see lab/api/faults.py)",
 }
 

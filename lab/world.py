@@ -101,6 +101,10 @@ class World(RunningApi):
             return time.monotonic()
         if kind not in FAULTS:
             raise Prerequisite(f"no fault {kind!r}; one of {', '.join(FAULTS)}")
+        if kind == "notice":
+            with self.api.lock:
+                self.imds(host).notices.give(**{"what": "spot", **options})
+            return time.monotonic()
         known = LINK_OPTIONS if kind in ("cut", "lose", "uplink") else ()
         if set(options) - set(known):
             raise Prerequisite(
@@ -124,11 +128,13 @@ class World(RunningApi):
         return self.network.add_fault(LinkFault(host, **options))
 
     def heal(self) -> None:
-        """Links and API work again, frozen hosts go on, killed ones are rebooted. Rules stay as they are."""
+        """Links and API work again, notices are taken back, frozen hosts go on, killed ones are rebooted. Rules stay as they are."""
         self.clear_faults()
         if self.network is not None:
             self.network.clear_faults()
         for host in self.hosts.values():
+            if host.imds is not None:
+                host.imds.notices.give("none")
             if host.state == FROZEN:
                 host.thaw()
             elif host.state == KILLED:

@@ -15,15 +15,13 @@ from typing import Any
 from . import backend
 from .corrections import primary_interface
 from .httpd import HttpServer, status_line
+from .notices import Notices
 
 TTL_MAX_S = 21600
 
 
 class Imds:
-    """The metadata of one instance, read from moto at each request. The public attributes may be set at any time.
-
-    ``spot_action`` and ``rebalance`` are JSON objects as AWS serves them; None answers 404, which is AWS's "nothing is planned".
-    """
+    """The metadata of one instance, read from moto at each request. The public attributes may be set at any time."""
 
     def __init__(
         self,
@@ -37,8 +35,7 @@ class Imds:
     ) -> None:
         self.instance_id = instance_id
         self.credential_lifetime_s = credential_lifetime_s
-        self.spot_action: dict[str, Any] | None = None
-        self.rebalance: dict[str, Any] | None = None
+        self.notices = Notices()
         self._account, self._region = account, region
         self._lock = lock or threading.RLock()
         self._clock = clock
@@ -138,10 +135,19 @@ class Imds:
                 "info": lambda: self._info(role),
                 "security-credentials": {role.name: self._security_credentials},
             }
-        if self.spot_action is not None:
-            tree["spot"] = {"instance-action": json.dumps(self.spot_action)}
-        if self.rebalance is not None:
-            tree["events"] = {"recommendations": {"rebalance": json.dumps(self.rebalance)}}
+        notices = self.notices
+        tree["events"] = {
+            "maintenance": {
+                "history": json.dumps(notices.history, indent=2),
+                "scheduled": json.dumps(notices.scheduled, indent=2),
+            }
+        }
+        if notices.spot_action is not None:
+            tree["spot"] = {"instance-action": json.dumps(notices.spot_action)}
+        if notices.rebalance is not None:
+            tree["events"]["recommendations"] = {"rebalance": json.dumps(notices.rebalance)}
+        if notices.lifecycle_state is not None:
+            tree["autoscaling"] = {"target-lifecycle-state": notices.lifecycle_state}
         if instance.metadata_options.instance_metadata_tags == "enabled":
             tree["tags"] = {"instance": backend.tags(model, instance.id)}
         return tree

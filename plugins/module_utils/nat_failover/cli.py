@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--reason", default="asked for by the operator", help="kept in the drained tag and in the history"
     )
     add("resume", _resume, "be eligible again after a drain")
+    add("leave", _leave, "hand over all claims if this machine shuts down (systemd does this)")
     pausing = add("pause", _pause, "let no node of the cluster write anything for a time")
     pausing.add_argument(
         "--for", dest="length", default="1h", metavar="TIME", help="e.g. 30m or 2h (default: %(default)s)"
@@ -123,6 +124,7 @@ def _status(arguments: argparse.Namespace, runner: Runner) -> int:
         sys.stdout.write(json.dumps(status, indent=2) + "\n")
         return 0
     lines = ["%s (%s, mode %s): %s" % (status["node"], status["cluster"], status["mode"], status["summary"])]
+    lines += ["  notice: %s" % notice for notice in status["notices"]]
     if status["forbidden"]:
         lines.append("  nothing is written now: %s" % status["forbidden"])
     lines.append("  facts: %s" % ", ".join("%s %s" % fact for fact in status["self"]["facts"].items()))
@@ -158,6 +160,18 @@ def _drain(arguments: argparse.Namespace, runner: Runner) -> int:
 
 def _resume(arguments: argparse.Namespace, runner: Runner) -> int:
     return _ask(arguments, {"do": "resume"}, 30)
+
+
+def _leave(arguments: argparse.Namespace, runner: Runner) -> int:
+    """Only in a shutdown: a stop of this unit alone is no reason to move a route."""
+    _code, state, _errors = runner(["systemctl", "is-system-running"], timeout=5)
+    if state.strip() != "stopping":
+        sys.stdout.write("this machine does not shut down: nothing is handed over\n")
+        return 0
+    config = configuration.load(arguments.config)
+    answer = ask(config.runtime_directory, {"do": "leave"}, config.handover.wait + 5)
+    sys.stdout.write("%s\n" % (answer["state"] if answer else "the service does not run here: nothing is handed over"))
+    return 0
 
 
 def _pause(arguments: argparse.Namespace, runner: Runner) -> int:

@@ -111,6 +111,15 @@ class Nat:
 
 
 @dataclass(frozen=True)
+class Handover:
+    poll: float  # seconds between two looks at what EC2 plans for this instance
+    rebalance: str  # report | drain: what a rebalance recommendation of a spot instance is worth
+    scheduled_lead: float  # seconds before a scheduled event at which this node drains
+    on_stop: str  # keep | drain: what becomes of its claims when only the service is stopped
+    wait: float  # how long a shutdown (or a stop, with drain) may wait for the peers
+
+
+@dataclass(frozen=True)
 class Ec2Settings:
     endpoint_url: t.Optional[str]
     connect_timeout: float
@@ -139,6 +148,7 @@ class Config:
     fence: Fence
     self_check: SelfChecks
     canary: Canary
+    handover: Handover
     ec2: Ec2Settings
     witness: WitnessTable
     unseen_after: float  # a peer never heard since our start is suspected only after this
@@ -283,6 +293,7 @@ def parse(raw: t.Any) -> Config:
         fence=_fence(reader.section("fence")),
         self_check=checks,
         canary=_canary(reader.section("canary"), nat, checks, runtime_directory),
+        handover=_handover(reader.section("handover")),
         ec2=_ec2(reader.section("ec2")),
         witness=_witness(reader.section("witness")),
         unseen_after=reader.number("unseen_after_s", 10, 1, 600),
@@ -464,6 +475,18 @@ def _canary_address(key: str, text: str, sources: t.Sequence[str]) -> str:
             "leave it out for %s" % last,
         )
     return str(address)
+
+
+def _handover(reader: Reader) -> Handover:
+    result = Handover(
+        poll=reader.number("poll_s", 2, 0.5, 60),
+        rebalance=reader.choice("rebalance", ("report", "drain"), "report"),
+        scheduled_lead=reader.number("scheduled_lead_s", 300, 0, 86400),
+        on_stop=reader.choice("on_stop", ("keep", "drain"), "keep"),
+        wait=reader.number("wait_s", 15, 1, 300),
+    )
+    reader.refuse_unknown()
+    return result
 
 
 def _check_minimum(section: str, minimum: int, targets: t.Sequence[Target]) -> None:

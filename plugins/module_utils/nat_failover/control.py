@@ -68,11 +68,13 @@ class Control:
             )
         if verb == "resume":
             return t.cast(t.Dict[str, t.Any], await self._service.resume())
+        if verb == "leave":
+            return t.cast(t.Dict[str, t.Any], await self._service.leave())
         if verb == "pause":
             return t.cast(t.Dict[str, t.Any], await self._service.pause(pause.seconds(str(request.get("for", "1h")))))
         if verb == "unpause":
             return t.cast(t.Dict[str, t.Any], await self._service.unpause())
-        return {"error": "unknown request %r; known: status, drain, resume, pause, unpause" % (verb,)}
+        return {"error": "unknown request %r; known: status, drain, resume, leave, pause, unpause" % (verb,)}
 
 
 def ask(directory: str, request: t.Mapping[str, t.Any], timeout: float = 10.0) -> t.Optional[t.Dict[str, t.Any]]:

@@ -15,7 +15,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from . import discovery, forwarding, imds
+from . import discovery, forwarding, handover, imds
 from .config import Config
 from .ec2 import Ec2
 from .errors import Ec2Error, NatFailoverError
@@ -53,6 +53,8 @@ class Gatherer:
         self._homes_began = float("-inf")
         self.roster = discovery.Roster()
         self._addresses: t.Dict[str, str] = {}  # the last that was known of each peer
+        self.notices: t.Tuple[handover.Notice, ...] = ()  # what EC2 has announced for this instance
+        self._metadata = imds.Metadata()
         self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="read")
         self._read_now = asyncio.Event()
         self._check_now = asyncio.Event()
@@ -72,7 +74,7 @@ class Gatherer:
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
         """The loops that the service runs."""
         loops = (self._read_loop(), self._internet_loop(), self._identity_loop())
-        return loops if self.config.me.witness else (*loops, *self.proof.work())
+        return loops if self.config.me.witness else (*loops, self._notice_loop(), *self.proof.work())
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
@@ -316,4 +318,30 @@ class Gatherer:
                 "reachable" if ok else "not reachable: %s" % detail,
                 logging.INFO if ok else logging.WARNING,
             )
+        self.news()
+
+    async def _notice_loop(self) -> None:
+        """What EC2 plans for this instance. A metadata service that does not answer takes no notice back."""
+        problem = ""
+        while True:
+            try:
+                answers = await asyncio.get_running_loop().run_in_executor(
+                    self._pool, self._metadata.read, handover.PATHS
+                )
+                self._noticed(handover.read(answers))
+                told, problem = problem, ""
+            except Ec2Error as error:
+                told, problem = problem, str(error)
+            if bool(told) != bool(problem):
+                self.on_event("metadata", problem or "it answers again", logging.WARNING if problem else logging.INFO)
+            await asyncio.sleep(self.config.handover.poll)
+
+    def _noticed(self, found: t.Tuple[handover.Notice, ...]) -> None:
+        for notice in found:
+            if notice not in self.notices:
+                self.on_event("notice", notice.text, logging.WARNING)
+        for notice in self.notices:
+            if notice not in found:
+                self.on_event("notice", "no more: %s" % notice.text, logging.INFO)
+        self.notices = found
         self.news()

@@ -108,8 +108,15 @@ class Report:
 
     state: str = ACTIVE
     forwarding: bool = False
-    fact: str = ""  # the failing fact when it does not forward, e.g. "ip_forward=0"
+    fact: str = (
+        ""  # the failing fact when it does not forward, e.g. "ip_forward=0"; else EC2's notice for which it drains
+    )
     views: t.Mapping[str, str] = field(default_factory=dict)  # peer name -> verdict, as this node sees it
+
+    @property
+    def reluctant(self) -> bool:
+        """Does it drain for nothing but a notice of EC2? Then it takes claims as long as nobody else could."""
+        return self.forwarding and bool(self.fact) and self.state in (DRAINING, DRAINED)
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,7 @@ class SelfCheck:
     ec2: bool = False
     state: str = ACTIVE
     instance_id: str = ""  # of the machine that this runs on, once IMDS was asked; else the configuration's counts
+    notice: str = ""  # EC2's notice, when this node drains for nothing but that
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ def _through_service(
     wanted = {"converged": before["state"], "drained": DRAINED, "resumed": ACTIVE}[state]
     if before["state"] == WITNESS:
         wanted = WITNESS  # there is nothing to hand over, nor to take back: maintenance of a whole group passes over it
-    changed = before["state"] != wanted
+    # A node that drains for a notice of EC2 is not drained by anybody yet.
+    changed = before["state"] != wanted or (wanted == DRAINED and not before.get("tagged", True))
     if check_mode or not changed:
         after = dict(before, state=wanted)
         if state == "drained" and changed:

@@ -211,6 +211,16 @@ def _eligible(config: Config, memory: Memory, evidence: Evidence, fit: bool) -> 
     return sorted(names)
 
 
+def _reluctant(config: Config, evidence: Evidence, memory: Memory, fit: bool) -> t.List[str]:
+    """The heirs of last resort: they drain only because EC2 has announced something, and still forward (L1: an outage now is worse than one later)."""
+    names = [config.self_name] if fit and evidence.me.notice else []
+    for name, peer in memory.peers.items():
+        report = evidence.heard.get(name, Heard()).report
+        if peer.verdict == HEALTHY and report is not None and report.reluctant:
+            names.append(name)
+    return sorted(names)
+
+
 def heir(claim: Claim, eligible: t.Sequence[str]) -> t.Optional[str]:
     """The home if it is eligible, else rendezvous hashing, so that all nodes agree without a leader."""
     if claim.home in eligible:
@@ -227,6 +237,7 @@ def _plan_claims(
     if mine is None or mine.interface_id is None:
         return (), {}
     eligible = _eligible(config, memory, evidence, fit)
+    heirs = eligible or _reluctant(config, evidence, memory, fit)
     losses = {name: _loss(config, memory, evidence, name) for name in memory.peers}
     actions: t.List[SetRoute] = []
     drift: t.Dict[str, str] = {}
@@ -246,7 +257,7 @@ def _plan_claims(
                 view.target,
             )  # L8: report, don't fight
             continue
-        kind, reason = _plan_claim(config, memory, evidence, claim, view, owner, losses, eligible)
+        kind, reason = _plan_claim(config, memory, evidence, claim, view, owner, losses, eligible, heirs)
         if kind:
             actions.append(
                 SetRoute(
@@ -270,6 +281,7 @@ def _plan_claim(
     owner: t.Optional[str],
     losses: t.Mapping[str, str],
     eligible: t.Sequence[str],
+    heirs: t.Sequence[str],
 ) -> t.Tuple[str, str]:
     """What this node does about a claim that is not its own now: (adopt | mend | return, reason), or ("", "")."""
     me = config.self_name
@@ -282,11 +294,13 @@ def _plan_claim(
     if view.state != ROUTE_ACTIVE or former is not None:
         # Nothing flows there: the heir mends it at once, there is nothing to lose (L8).
         why = "the route is %s" % view.state if former is None else "it is the interface of a former %s" % former
-        return ("mend", why) if heir(claim, eligible) == me else ("", "")
+        return ("mend", why) if heir(claim, heirs) == me else ("", "")
     loss = losses.get(owner or "", "")
     if loss:
         fresh = view.read_at >= verdict.doubted_at(memory.peers[owner or ""])
-        return ("adopt", "%s %s" % (owner, loss)) if fresh and heir(claim, eligible) == me else ("", "")
+        # Who drains forwards as well as an heir of last resort: between these two nothing moves.
+        among = eligible if loss in (DRAINING, DRAINED) else heirs
+        return ("adopt", "%s %s" % (owner, loss)) if fresh and heir(claim, among) == me else ("", "")
     if claim.home == me and me in eligible and config.returns.policy == "auto":
         # A loss while I was fit (the peer could not hear me) counts like a failure: otherwise two nodes would tear at the claim.
         proven = evidence.now - max(

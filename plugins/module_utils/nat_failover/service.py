@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -17,6 +18,7 @@ from . import inquiry, pause, policy, status
 from .chronicle import Chronicle
 from .config import Config
 from .control import Control
+from .drain import Drain
 from .ec2 import Ec2
 from .errors import NatFailoverError
 from .gather import Gatherer
@@ -24,15 +26,9 @@ from .hands import Hands
 from .heartbeat import Codec, Radio, new_boot_id
 from .model import (
     ACTIVE,
-    DRAINED,
-    DRAINING,
-    HEALTHY,
     SILENT,
-    STOPPING,
-    TAG_DRAINED,
     TAG_PAUSE,
     UNKNOWN,
-    WITNESS,
     Evidence,
     InstanceView,
     Memory,
@@ -88,8 +84,7 @@ class Service:
         self.control = Control(config.runtime_directory, self)
         self.memory = Memory(awake_since=self.clock())
         self.plan = Plan()
-        self.state = WITNESS if config.me.witness else ACTIVE
-        self.state_set_at = float("-inf")
+        self.draining = Drain(self)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._probed: t.Dict[str, float] = {}
@@ -110,6 +105,11 @@ class Service:
             read_timeout=config.ec2.read_timeout,
         )
 
+    @property
+    def state(self) -> str:
+        """What this node announces of itself."""
+        return self.draining.state
+
     # --- life ------------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -121,9 +121,16 @@ class Service:
         self.gatherer.proof.mending = True  # who only looks once, as the modules do, changes nothing
         await self.control.open()
         try:
-            await self.work(self._stopping.wait())
+            await self.work(self._asked_to_stop())
         finally:
             await self.control.close()
+
+    async def _asked_to_stop(self) -> None:
+        """SIGTERM; with ``on_stop: drain`` the service goes on until its claims are taken. A shutdown has had them taken before."""
+        await self._stopping.wait()
+        if self.config.handover.on_stop == "drain":
+            with contextlib.suppress(NatFailoverError):  # it is in the journal, and the stop is not to be stopped
+                await self.draining.leave("the service is being stopped")
 
     async def work(self, until: t.Coroutine[t.Any, t.Any, t.Any]) -> None:
         """Observe, decide and act until ``until`` is done, then leave in an orderly way."""
@@ -156,7 +163,7 @@ class Service:
 
     async def _leave(self, tasks: t.Sequence["asyncio.Future[t.Any]"]) -> None:
         """Say good-bye, so that an orderly stop is not taken for a death, then close everything."""
-        self.state = STOPPING
+        self.draining.leave_now()
         self.radio.set_report(status.report(self))
         for _repeat in range(3):
             for peer in self.config.peers:
@@ -230,7 +237,7 @@ class Service:
             self._instances = self.gatherer.instances
             self.radio.set_peers(self.gatherer.addresses())
             self._follow_replacements()
-        self._follow_own_tag()
+        self.draining.follow()
         self.decide(now)
         self._probe(now)
         if now - self._told_at >= WATCHDOG_EVERY:
@@ -254,7 +261,7 @@ class Service:
     def decide(self, now: float) -> None:
         """Evidence in, plan out, hands and gatherer told."""
         before = self.memory
-        me = replace(self.gatherer.me, state=self.state)
+        me = replace(self.gatherer.me, state=self.state, notice=self.draining.notice)
         evidence = Evidence(
             now=now,
             me=me,
@@ -272,9 +279,6 @@ class Service:
         self.testimony.demand(self.plan.watch, self.plan.flare)
         self.hands.flare(self.plan.flare)
         self.hands.carry_out(self.plan)
-        if self.state == DRAINING and status.owned(self) == []:
-            self.state = DRAINED
-            self.record("drained", "no route points to this node any more")
 
     def _probe(self, now: float) -> None:
         for name, every in self.plan.probe.items():
@@ -291,57 +295,19 @@ class Service:
                 self.radio.renew(name)
             self._machines[name] = view.instance_id
 
-    def _follow_own_tag(self) -> None:
-        """The drained tag on my own instance is the truth, also after a restart; my own change counts until it is read back."""
-        view = self.gatherer.instances.get(self.config.self_name)
-        if view is None or view.read_at <= self.state_set_at or self.hands.tagging:
-            return
-        tagged = TAG_DRAINED in view.tags
-        if tagged and self.state == ACTIVE:
-            self.state = DRAINING
-            self.record("draining", "the tag %s is on this instance" % TAG_DRAINED)
-        elif not tagged and self.state in (DRAINING, DRAINED):
-            self.state = ACTIVE
-            self.record("resumed", "the tag %s is gone from this instance" % TAG_DRAINED)
-
     # --- what the operator asks for ----------------------------------------------------------------------------------------------
 
     async def drain(self, reason: str, wait: float) -> t.Dict[str, t.Any]:
-        """Hand over all claims; returns when no route points here, or says after ``wait`` seconds which ones still do."""
-        if self.state == WITNESS:
-            raise NatFailoverError("this node is a witness: it owns nothing that could be handed over")
-        changed = self.state == ACTIVE
-        paused = pause.paused(self.gatherer.instances, time.time())
-        if changed and status.owned(self) and (paused or not self._heirs()):
-            raise NatFailoverError("nobody could take over now: %s; mend or resume a peer first" % self._why_nobody())
-        if changed:
-            self.state, self.state_set_at = DRAINING, self.clock()
-            self.record("draining", reason)
-            self.radio.set_report(status.report(self))
-            await self.hands.tag_self(TAG_DRAINED, reason)
-            self.state_set_at = self.clock()
-            self.wake()
-        deadline = self.clock() + wait
-        while self.state != DRAINED and self.clock() < deadline:
-            self.gatherer.read_soon()
-            await asyncio.sleep(0.1)
-        left = [str(claim) for claim in status.owned(self)]
-        if self.state != DRAINED:
-            raise NatFailoverError(
-                "still the owner of %s after %d s: %s; look at `nat-failover status` on the peers, or `nat-failover resume` here"
-                % (", ".join(left), wait, self._why_nobody())
-            )
-        return {"changed": changed, "state": self.state}
+        """Hand over all claims; see drain.py."""
+        return await self.draining.drain(reason, wait)
 
     async def resume(self) -> t.Dict[str, t.Any]:
-        """Be eligible again; the claims come home once forwarding has been proven for ``return.after_s``."""
-        changed = self.state not in (ACTIVE, WITNESS)
-        if changed:
-            await self.hands.tag_self(TAG_DRAINED, None)
-            self.state, self.state_set_at = ACTIVE, self.clock()
-            self.record("resumed", "asked for by the operator")
-            self.wake()
-        return {"changed": changed, "state": self.state}
+        """Be eligible again."""
+        return await self.draining.resume()
+
+    async def leave(self) -> t.Dict[str, t.Any]:
+        """Hand over all claims, since this machine shuts down."""
+        return await self.draining.leave("this machine shuts down")
 
     async def pause(self, length: float) -> t.Dict[str, t.Any]:
         """Let no node of the cluster write anything for ``length`` seconds; the peers see it within ``ec2.poll_s``."""
@@ -361,17 +327,6 @@ class Service:
             self.record("unpaused", "asked for by the operator")
             self.gatherer.read_soon()
         return {"changed": bool(tagged), "state": "not paused"}
-
-    def _heirs(self) -> t.List[str]:
-        """The peers that could take claims over now."""
-        rows = status.status(self)["verdicts"]
-        return [row["peer"] for row in rows if (row["verdict"], row["state"]) == (HEALTHY, ACTIVE)]
-
-    def _why_nobody(self) -> str:
-        peers = [
-            "%s is %s, %s" % (row["peer"], row["verdict"], row["state"]) for row in status.status(self)["verdicts"]
-        ]
-        return "; ".join([*peers, pause.paused(self.gatherer.instances, time.time())]).rstrip("; ")
 
     # --- what others see -----------------------------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ def report(service: "Service") -> Report:
     return Report(
         state=service.state,
         forwarding=not fact and service.state != WITNESS,
-        fact=fact,
+        fact=fact or service.draining.notice,
         views={name: _view(peer) for name, peer in service.memory.peers.items()},
     )
 
@@ -77,9 +77,10 @@ def summary(service: "Service") -> str:
     paused = "PAUSED, " if pause.paused(service.gatherer.instances, time.time()) else ""
     if service.state == WITNESS:
         return "%s%s; %s" % (paused, "witness, NOT well (%s)" % me.fact if me.fact else "witness", peers or "no peers")
-    return "%s%s, %s, owns %d of %d claims; %s" % (
+    return "%s%s%s, %s, owns %d of %d claims; %s" % (
         paused,
         service.state,
+        " (%s)" % service.draining.why if service.draining.why else "",
         "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
         len(owned(service)),
         len(service.gatherer.claims),
@@ -97,6 +98,9 @@ def status(service: "Service") -> t.Dict[str, t.Any]:
         "forbidden": service.plan.forbidden,
         "paused": pause.paused(service.gatherer.instances, time.time()),
         "state": service.state,
+        "why": service.draining.why,
+        "tagged": bool(service.draining.operator),
+        "notices": [notice.text for notice in service.gatherer.notices],
         "boot_id": service.boot_id,
         "summary": summary(service),
         "self": {

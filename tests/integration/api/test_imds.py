@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 import pytest
@@ -16,6 +19,7 @@ from botocore.utils import InstanceMetadataFetcher
 
 from lab.api.imds import Imds, imds_app, serve
 from lab.api.testing import RunningApi
+from lab.errors import LabError
 
 
 @dataclass
@@ -107,18 +111,67 @@ def test_categories(metadata: Metadata, iam: RunningApi) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["spot/instance-action", "events/recommendations/rebalance", "tags/instance", "no-such-thing"]
+    "path",
+    [
+        "spot/instance-action",
+        "events/recommendations/rebalance",
+        "autoscaling/target-lifecycle-state",
+        "tags/instance",
+        "no-such-thing",
+    ],
 )
 def test_absent_until_set(metadata: Metadata, path: str) -> None:
     metadata.get("meta-data/")
     assert metadata.ask("/latest/meta-data/" + path)[0] == 404
 
 
-def test_spot_interruption_and_rebalance(metadata: Metadata) -> None:
-    metadata.app.spot_action = {"action": "stop", "time": "2026-01-01T00:00:00Z"}
-    metadata.app.rebalance = {"noticeTime": "2026-01-01T00:00:00Z"}
-    assert json.loads(metadata.get("meta-data/spot/instance-action"))["action"] == "stop"
-    assert "noticeTime" in metadata.get("meta-data/events/recommendations/rebalance")
+def test_spot_interruption(metadata: Metadata) -> None:
+    """EC2 User Guide, "Spot Instance interruption notices": action and time, two minutes ahead."""
+    metadata.app.notices.give("spot", action="stop")
+    found = json.loads(metadata.get("meta-data/spot/instance-action"))
+    assert set(found) == {"action", "time"} and found["action"] == "stop"
+    ahead = datetime.strptime(found["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC) - datetime.now(UTC)
+    assert 100 < ahead.total_seconds() <= 120
+
+
+def test_rebalance_recommendation(metadata: Metadata) -> None:
+    """EC2 User Guide, "EC2 instance rebalance recommendations"."""
+    metadata.app.notices.give("rebalance")
+    assert set(json.loads(metadata.get("meta-data/events/recommendations/rebalance"))) == {"noticeTime"}
+
+
+def test_scheduled_events_move_into_the_history(metadata: Metadata) -> None:
+    """EC2 User Guide, "Scheduled events for Amazon EC2 instances": a list, empty in quiet times; "[Canceled]" or "[Completed]" is history."""
+    scheduled, history = ("meta-data/events/maintenance/" + name for name in ("scheduled", "history"))
+    assert json.loads(metadata.get(scheduled)) == json.loads(metadata.get(history)) == []
+    metadata.app.notices.give("scheduled", code="instance-retirement", in_s=600)
+    (event,) = json.loads(metadata.get(scheduled))
+    assert set(event) == {"NotBefore", "NotAfter", "Code", "Description", "EventId", "State"}
+    assert (event["Code"], event["State"]) == ("instance-retirement", "active")
+    assert re.fullmatch(r"\d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", event["NotBefore"])
+    metadata.app.notices.give("none")
+    assert json.loads(metadata.get(scheduled)) == []
+    assert json.loads(metadata.get(history))[0]["State"] == "canceled"
+
+
+def test_target_lifecycle_state(metadata: Metadata) -> None:
+    """EC2 Auto Scaling User Guide, "Retrieve the target lifecycle state through instance metadata"."""
+    metadata.app.notices.give("asg")
+    assert metadata.get("meta-data/autoscaling/target-lifecycle-state") == "Terminated"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"what": "flood"},
+        {"what": "spot", "action": "explode"},
+        {"what": "scheduled", "code": "x"},
+        {"what": "asg", "in_s": 1},
+    ],
+)
+def test_notices_that_aws_does_not_know_are_refused(metadata: Metadata, options: dict[str, Any]) -> None:
+    with pytest.raises(LabError):
+        metadata.app.notices.give(**options)
 
 
 def test_credentials_carry_the_roles_permissions(metadata: Metadata, iam: RunningApi) -> None:

@@ -28,6 +28,7 @@ QUICK: dict[str, Any] = {
     "return": {"after_s": 2, "max_s": 20},
     "fence": {"after_s": 5, "stagger_s": 5},
     "ec2": {"connect_timeout_s": 0.5, "read_timeout_s": 1, "poll_s": 1},
+    "handover": {"poll_s": 0.5, "wait_s": 5},
     "unseen_after_s": 4,
 }
 

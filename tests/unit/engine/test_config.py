@@ -68,6 +68,9 @@ def test_defaults():
         timeout=0.4,
         interval=2,
     )
+    assert config.handover == configuration.Handover(
+        poll=2, rebalance="report", scheduled_lead=300, on_stop="keep", wait=15
+    )
     assert config.ec2 == configuration.Ec2Settings(endpoint_url=None, connect_timeout=1, read_timeout=2, poll=5)
     assert (config.unseen_after, config.unmanaged_after) == (10, 60)
     assert (config.runtime_directory, config.state_directory) == ("/run/nat-failover", "/var/lib/nat-failover")
@@ -287,7 +290,10 @@ REFUSALS = [
     ({"canary": {"enabled": "no"}}, "canary.enabled", "no", "must be true or false", "without quotes"),
     ({"canary": {"targets": ["1.1.1.1"]}}, "canary.targets", "1.1.1.1", "is not host:port", "1.1.1.1:443"),
     ({"canary": {"minimum": 9}}, "canary.minimum", 9, "is more than there are targets (3)", "add targets"),
+    ({"handover": {"rebalance": "run"}}, "handover.rebalance", "run", "is unknown", "choose one of: report, drain"),
+    ({"handover": {"wait_s": 0}}, "handover.wait_s", 0, "is out of range", "choose 1 to 300"),
     # Unknown keys, at every depth.
+    ({"handover": {"lead": 1}}, "handover.lead", 1, "is unknown", "scheduled_lead_s"),
     ({"canary": {"every": 1}}, "canary.every", 1, "is unknown", "interval_s"),
     ({"modes": "full"}, "modes", "full", "is unknown", "known here: canary, clamp_mss, cluster, "),
     ({"nodes__1__ip": "10.0.0.1"}, "nodes[1].ip", "10.0.0.1", "is unknown", "address, instance_id, name"),

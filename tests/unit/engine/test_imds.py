@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from nat_failover.errors import Ec2Error
-from nat_failover.imds import DOCUMENT, instance_identity
+from nat_failover.imds import DOCUMENT, Metadata, instance_identity
 
 IDENTITY = {
     "instanceId": "i-0aaaaaaaaaaaaaaaa",
@@ -145,3 +145,38 @@ def test_it_does_not_speak_http():
         thread.start()
         assert refused("http://127.0.0.1:%d" % server.getsockname()[1]).code == "BadAnswer"
         thread.join()
+
+
+SPOT = "/latest/meta-data/spot/instance-action"
+PATHS = {"spot": "spot/instance-action", "state": "autoscaling/target-lifecycle-state"}
+
+
+def test_metadata_is_read_with_one_token(metadata):
+    metadata.answers["GET", SPOT] = (404, b"<html>")
+    metadata.answers["GET", "/latest/meta-data/autoscaling/target-lifecycle-state"] = (200, b"InService")
+    client = Metadata(metadata.endpoint)
+    for _time in range(3):
+        assert client.read(PATHS) == {"spot": None, "state": "InService"}
+    assert [method for method, _path, _headers in metadata.seen].count("PUT") == 1
+    assert metadata.seen[0][2]["X-aws-ec2-metadata-token-ttl-seconds"] == "21600"
+
+
+def test_a_token_that_has_ended_is_replaced(metadata):
+    client = Metadata(metadata.endpoint)
+    metadata.answers["GET", SPOT] = (200, b"{}")
+    assert client.read({"spot": PATHS["spot"]}) == {"spot": "{}"}
+    metadata.answers["GET", SPOT] = (401, b"")
+    with pytest.raises(Ec2Error, match="HTTP 401 for GET"):
+        client.read({"spot": PATHS["spot"]})
+    assert [method for method, _path, _headers in metadata.seen] == ["PUT", "GET", "GET", "PUT", "GET"]
+
+
+def test_metadata_that_does_not_answer(metadata):
+    metadata.answers["GET", SPOT] = (500, b"")
+    with pytest.raises(Ec2Error, match="does not say what EC2 plans for this instance: HTTP 500"):
+        Metadata(metadata.endpoint).read(PATHS)
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        port = once.getsockname()[1]
+    with pytest.raises(Ec2Error) as caught:
+        Metadata("http://127.0.0.1:%d" % port).read(PATHS)
+    assert caught.value.retryable

@@ -294,6 +294,57 @@ def test_nothing_is_taken_by_who_is_drained():
     assert case.decide().routes == ()
 
 
+NOTICED = Report(DRAINED, True, "spot interruption: stop at noon")
+
+
+def test_who_drains_for_a_notice_takes_over_when_nobody_else_can():
+    case = Case()
+    case.me = replace(case.me, state=DRAINED, notice="spot interruption: stop at noon")
+    case.point(ME, "eni-" + PEER)
+    assert case.decide().routes == (), "as long as the peer does"
+    case.silent()
+    assert sorted(routes(case.decide())) == [("adopt", ME), ("adopt", PEER)]
+    case.me = replace(case.me, notice="")
+    assert case.decide().routes == (), "drained by the operator, it takes nothing"
+
+
+def test_two_that_drain_for_a_notice_take_nothing_from_each_other():
+    case = Case()
+    case.me = replace(case.me, state=DRAINING, notice="rebalance recommended")
+    case.heard[PEER] = replace(case.heard[PEER], report=NOTICED)
+    case.point(ME, "eni-" + PEER)
+    assert case.decide().routes == ()
+    case.point(ME, None, "missing")
+    assert routes(case.decide()) == [("mend", ME)]
+
+
+def test_of_two_heirs_of_last_resort_all_agree_on_one():
+    takers = []
+    for me, other in ((ME, PEER), (PEER, ME)):
+        case = Case((ME, PEER, THIRD))
+        case.config = replace(case.config, self_name=me)
+        case.me = replace(case.me, state=DRAINED, notice="rebalance recommended")
+        case.heard = {n: Heard(NOW - 0.05, NOW - 0.5, NOTICED, "b") for n in (other, THIRD)}
+        case.memory = replace(
+            case.memory,
+            peers={n: PeerMemory("healthy", NOW - 500, "", seen_healthy=True) for n in (other, THIRD)},
+        )
+        case.silent(THIRD)
+        takers += [me for action in case.decide().routes if action.claim.home == THIRD]
+    assert len(takers) == 1
+
+
+@pytest.mark.parametrize("last", [Report(DRAINING, True, "spot interruption"), Report(DRAINING, True), NOTICED])
+def test_who_announced_its_end_is_adopted_from_and_never_fenced(last):
+    case = Case()
+    case.silent(seconds=3600)
+    case.heard[PEER] = replace(case.heard[PEER], report=last)
+    plan = case.decide()
+    assert routes(plan) == [("adopt", PEER)] and plan.fence == ()
+    case.point(PEER, "eni-" + ME)
+    assert case.decide().fence == ()
+
+
 def test_orphans_spread_and_all_agree():
     names = ["n%02d" % number for number in range(6)]
     claims = [Claim("rtb-%d" % number, "0.0.0.0/0", "dead") for number in range(600)]

@@ -97,6 +97,13 @@ def test_drain_is_idempotent_and_shows_a_diff(run, service, config):
     assert service.asked.count("drain") == 1
 
 
+def test_a_node_that_drains_for_a_notice_is_drained_by_the_operator_all_the_same(run, service, config):
+    service.now = dict(status("drained", owner="nat-b"), tagged=False)
+    assert run("nat_failover", state="drained", config=config, check=True)["changed"]
+    assert run("nat_failover", state="drained", config=config)["changed"]
+    assert service.asked == ["status", "status", "drain", "status"]
+
+
 def test_resume_after_a_drain(run, service, config):
     run("nat_failover", state="drained", config=config)
     assert run("nat_failover", state="resumed", config=config)["changed"]

@@ -60,7 +60,7 @@ def test_sections_take_what_the_engine_takes():
         ],
     }
     for section, variable in (
-        *((name, name) for name in ("heartbeat", "return", "fence", "self_check", "canary", "ec2")),
+        *((name, name) for name in ("heartbeat", "return", "fence", "self_check", "canary", "handover", "ec2")),
         ("witness", "witness_table"),
     ):
         with pytest.raises(errors.ConfigError) as refusal:
