@@ -69,14 +69,14 @@ class Drain:
 
     def _follow_notices(self) -> None:
         standing = self._service.gatherer.notices
+        if not standing and not self.notices and not self._overruled:
+            return  # as nearly always
         self._overruled &= {notice.text for notice in standing}
         valid = [notice for notice in standing if notice.text not in self._overruled]
         self.notices = handover.pressing(self._service.config.handover, valid, time.time())
 
     def _become(self) -> None:
-        gatherer = self._service.gatherer
-        known = gatherer.routes and self._service.config.self_name in gatherer.instances
-        state = handover.state(self.why, len(status.owned(self._service)) if known else None)
+        state = handover.state(self.why, self._owned() if self.why else None)
         if state == self.state:
             return
         before, self.state = self.state, state
@@ -87,6 +87,11 @@ class Drain:
         if state == DRAINED and before == ACTIVE:
             self._service.record("draining", self.why)
         self._service.record(*words.get(state, ("draining", self.why)))
+
+    def _owned(self) -> t.Optional[int]:
+        gatherer = self._service.gatherer
+        known = gatherer.routes and self._service.config.self_name in gatherer.instances
+        return len(status.owned(self._service)) if known else None
 
     def _tell(self) -> None:
         """What is new must not wait for the next tick and beat."""

@@ -78,8 +78,10 @@ def test_up_status_exec_fault_heal_down() -> None:
     assert cli("exec", "client-a", "cat", "/sys/class/net/ens5/address").stdout.startswith("02:01:")
     assert cli("exec", "nat-a", "sh", "-c", "exit 7").returncode == 7
     assert cli("fault", "cut", "nat-a", "peer=nat-b", "direction=in").returncode == 0
-    nonsense = [cli("fault", *words) for words in (("cut", "nat-a", "peer=moon"), ("kill", "nat-a", "percent=3"))]
-    assert [(done.returncode, len(done.stderr.splitlines())) for done in nonsense] == [(2, 1), (2, 1)]
+    assert cli("fault", "notice", "nat-a", "what=scheduled", "in_s=60").returncode == 0
+    wrong = (("cut", "nat-a", "peer=moon"), ("kill", "nat-a", "percent=3"), ("notice", "nat-a", "what=flood"))
+    nonsense = [cli("fault", *words) for words in wrong]
+    assert [(done.returncode, len(done.stderr.splitlines())) for done in nonsense] == [(2, 1)] * 3
     assert cli("fault", "api", "action=ReplaceRoute", "error=RequestLimitExceeded").returncode == 0
     data = json.loads(cli("status", "--json").stdout)
     assert (data["link_faults"][0]["peer"], len(data["api_faults"])) == ("nat-b", 1)
