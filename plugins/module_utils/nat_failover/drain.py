@@ -152,11 +152,17 @@ class Drain:
     # --- how far it is ---------------------------------------------------------------------------------------------------------------
 
     async def _handed_over(self, wait: float) -> bool:
-        deadline = self._service.clock() + wait
-        while self.state != DRAINED and self._service.clock() < deadline:
+        began = self._service.clock()
+        while not self._empty(began) and self._service.clock() < began + wait:
             self._service.gatherer.read_soon()
             await asyncio.sleep(LOOK_EVERY)
-        return self.state == DRAINED
+        return self._empty(began)
+
+    def _empty(self, since: float) -> bool:
+        """Does no route point here, by a reading that is younger than the wish to know? If EC2 does not answer, by the last one."""
+        gatherer = self._service.gatherer
+        fresh = all(view.read_at >= since for view in gatherer.routes.values()) or not gatherer.me.ec2
+        return self.state == DRAINED and fresh
 
     def _heirs(self) -> t.List[str]:
         """The peers that could take claims over now."""

@@ -8,7 +8,22 @@ from __future__ import annotations
 import typing as t
 
 from .config import Config
-from .model import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNMANAGED, WITNESS, Evidence, Memory
+from .model import (
+    DRAINED,
+    DRAINING,
+    FAILED,
+    HEALTHY,
+    PARTITIONED,
+    SICK,
+    SILENT,
+    SUSPECTED,
+    UNMANAGED,
+    WITNESS,
+    Evidence,
+    Heard,
+    Memory,
+    PeerMemory,
+)
 from .verdict import LATE, doubted_at
 
 FLARE_INTERVAL = 3.0
@@ -71,11 +86,17 @@ def must_flare(config: Config, memory: Memory, evidence: Evidence) -> bool:
     )
 
 
+def _leaves(peer: PeerMemory, evidence: Evidence, name: str) -> bool:
+    """Is somebody about to need this peer's claims?"""
+    report = evidence.heard.get(name, Heard()).report
+    drains = report is not None and report.state in (DRAINING, DRAINED)
+    return peer.suspected_at is not None or peer.verdict == SICK or drains
+
+
 def must_refresh(memory: Memory, evidence: Evidence) -> t.Optional[float]:
-    """When routes, my internet access or the API's health are known only from before a suspicion or a verdict: that time."""
+    """When routes, my internet access or the API's health are known only from before a suspicion, a verdict or a drain: that time."""
     needed = max(
-        (doubted_at(peer) for peer in memory.peers.values() if peer.suspected_at is not None or peer.verdict == SICK),
-        default=None,
+        (doubted_at(peer) for name, peer in memory.peers.items() if _leaves(peer, evidence, name)), default=None
     )
     if needed is None:
         return None

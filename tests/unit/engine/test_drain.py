@@ -15,7 +15,7 @@ from nat_failover.config import Handover
 from nat_failover.drain import Drain
 from nat_failover.errors import NatFailoverError
 from nat_failover.handover import SPOT, Notice
-from nat_failover.model import TAG_DRAINED, InstanceView
+from nat_failover.model import TAG_DRAINED, InstanceView, RouteView
 
 SPOT_NOTICE = Notice(SPOT, "spot interruption: stop at noon")
 
@@ -41,7 +41,10 @@ class Service:
         self.events, self.reports = [], []
         handover = Handover(poll=2, rebalance="report", scheduled_lead=300, on_stop="keep", wait=0.3)
         self.config = SimpleNamespace(self_name="nat-a", me=SimpleNamespace(witness=False), handover=handover)
-        self.gatherer = SimpleNamespace(notices=(), instances={}, routes={"rtb-1": None}, read_soon=self.read)
+        self.gatherer = SimpleNamespace(
+            notices=(), instances={}, routes={}, me=SimpleNamespace(ec2=True), read_soon=self.read
+        )
+        self.read_routes()
         self.radio = SimpleNamespace(set_report=self.reports.append)
         self.hands = Hands(self)
         self.draining = Drain(self)
@@ -61,7 +64,11 @@ class Service:
         tags = {} if value is None else {TAG_DRAINED: value}
         self.gatherer.instances = {"nat-a": InstanceView("running", "eni-a", "10.0.0.10", tags, self.clock())}
 
+    def read_routes(self):
+        self.gatherer.routes = {"rtb-1": RouteView("active", "eni-x", self.clock())}
+
     def read(self):
+        self.read_routes()
         if self.peers_take and self.draining.state != "active":
             self.owned = []
         self.draining.follow()
@@ -137,6 +144,19 @@ def test_before_the_end_of_the_machine_claims_are_handed_over_without_a_tag(serv
     assert service.draining.notice == "", "who is about to be off is no heir of last resort"
     with pytest.raises(NatFailoverError, match="this machine shuts down; it is eligible again after"):
         asyncio.run(service.draining.resume())
+
+
+def test_what_was_read_before_does_not_end_a_hand_over(service):
+    service.owned = []  # by the last reading; since then somebody has pointed a route here
+    service.read = lambda: (service.read_routes(), service.owned.append("rtb-1"), service.draining.follow())
+    service.gatherer.read_soon, service.peers_take = service.read, False
+    with pytest.raises(NatFailoverError, match="still the owner of rtb-1"):
+        asyncio.run(service.draining.leave("this machine shuts down"))
+
+
+def test_an_api_that_does_not_answer_is_not_waited_for(service):
+    service.owned, service.gatherer.me.ec2, service.gatherer.read_soon = [], False, lambda: None
+    assert asyncio.run(service.draining.leave("this machine shuts down"))["state"] == "drained"
 
 
 def test_the_end_of_the_machine_waits_for_nobody_who_is_not_there(service):
