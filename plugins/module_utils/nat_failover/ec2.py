@@ -27,8 +27,10 @@ from .model import (
 )
 
 RETRYABLE = aws.RETRYABLE | {"IncorrectInstanceState", "IncorrectState"}
+UNCERTAIN = frozenset(("Timeout", "EndpointUnreachable", "BadAnswer"))  # a write may have been applied all the same
 THROTTLED = frozenset(("RequestLimitExceeded", "Throttling", "ThrottlingException"))
 THROTTLE_TRIES, THROTTLE_PAUSE = 6, 0.25  # dry runs only; the pause (seconds) doubles
+CONNECTIONS = 64  # as many as there are threads that call: writers, and readers beside them
 NO_TABLE = frozenset(("InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed"))
 # What EC2 says of a dry run that was allowed. IncorrectInstanceState: a peer that is stopped just now; ReplaceRoute says
 # InvalidParameterValue where there is no route yet, CreateRoute RouteAlreadyExists where there is one.
@@ -65,7 +67,7 @@ class Ec2:
     ) -> None:
         self._clock = clock
         self._url = endpoint_url or "https://ec2.%s.amazonaws.com" % region
-        self._aws = aws.Connection("ec2", region, endpoint_url, connect_timeout, read_timeout, pool=24)
+        self._aws = aws.Connection("ec2", region, endpoint_url, connect_timeout, read_timeout, pool=CONNECTIONS)
 
     # --- reading -------------------------------------------------------------------------------------------------------------------
 
@@ -170,9 +172,9 @@ class Ec2:
         After a timeout the write may still be applied: the re-read tells, and only if that fails too the timeout is raised.
         """
         try:
-            self._replace_or_create(claim, interface_id)
+            self.write_route(claim, interface_id)
         except Ec2Error as error:
-            if error.code not in ("Timeout", "EndpointUnreachable", "BadAnswer"):
+            if error.code not in UNCERTAIN:
                 raise
             try:
                 return self.describe_routes([claim], strict=True)[claim]
@@ -180,7 +182,8 @@ class Ec2:
                 raise error from None
         return self.describe_routes([claim], strict=True)[claim]
 
-    def _replace_or_create(self, claim: Claim, interface_id: str) -> None:
+    def write_route(self, claim: Claim, interface_id: str) -> None:
+        """The write alone, for who re-reads many of them together."""
         where = "route-table %s (%s)" % (claim.route_table, claim.destination)
         route = {
             "RouteTableId": claim.route_table,

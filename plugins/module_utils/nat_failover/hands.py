@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import inquiry
 from .config import Config
-from .ec2 import Ec2
+from .ec2 import THROTTLED, UNCERTAIN, Ec2
 from .errors import AwsError, NatFailoverError
 from .gather import Gatherer
 from .model import LOCK_STEPS, ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
+from .pace import Pace, Rereads
 from .testimony import Testimony
 
 LOG = logging.getLogger("nat-failover")
@@ -24,7 +25,7 @@ BACKOFF_FIRST, BACKOFF_MOST = (
     0.2,
     10.0,
 )  # seconds; full jitter, doubling (AWS Architecture Blog, "Exponential Backoff And Jitter")
-WRITERS = 16  # route tables written at the same time
+WRITERS = 48  # route tables written at the same time; threads that are not needed are not made
 
 Key = t.Tuple[str, ...]
 
@@ -52,6 +53,10 @@ class Hands:
         self.tagging = False
         self.replaced: t.Dict[Claim, RouteView] = {}  # each claim that was written, as it was before the first write
         self._pool = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="write")
+        self._rereading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reread")  # not behind all the writes
+        self._rereads = Rereads(self._read_routes)
+        self._pace = Pace()
+        self._throttled = False  # since the last success: told once
         self._in_flight: t.Set[Key] = set()
         self._not_before: t.Dict[Key, float] = {}
         self._failures: t.Dict[Key, int] = {}
@@ -60,12 +65,17 @@ class Hands:
         self._flares = 0
 
     def busy(self, now: float) -> t.FrozenSet[Key]:
-        return frozenset(self._in_flight | {key for key, at in self._not_before.items() if at > now})
+        self._pace.release(now)
+        return frozenset(
+            self._in_flight | self._pace.waiting.keys() | {key for key, at in self._not_before.items() if at > now}
+        )
 
     def close(self) -> None:
         for task in self._tasks:
             task.cancel()
+        self._rereads.close()
         self._pool.shutdown(wait=False)
+        self._rereading.shutdown(wait=False)
 
     def carry_out(self, plan: Plan) -> None:
         """Start everything at once: routes of many tables are written in parallel."""
@@ -81,21 +91,37 @@ class Hands:
         task.add_done_callback(self._tasks.discard)
 
     async def _guard(self, key: Key, work: t.Coroutine[t.Any, t.Any, bool]) -> None:
-        """Success clears the key; anything else backs off with jitter. The next tick plans it again if it is still needed (L9)."""
-        done = False
+        """Success clears the key; anything else backs off. The next tick plans it again if it is still needed (L9)."""
+        done, throttled, began = False, False, self.clock()
         try:
             done = await work
         except AwsError as error:
-            self.record("failed", "%s: %s" % (" ".join(key), error), logging.ERROR)
+            throttled = error.code in THROTTLED
+            self._tell_failure(key, error)
         except Exception as error:  # a mistake of ours in one action must not be silent, nor end the others
             LOG.exception("%s: unexpected", " ".join(key))
             self.record("failed", "%s: unexpected %s: %s" % (" ".join(key), type(error).__name__, error), logging.ERROR)
         finally:
             self._in_flight.discard(key)
-            self._failures[key] = 0 if done else self._failures.get(key, 0) + 1
-            ceiling = min(BACKOFF_FIRST * 2 ** min(self._failures[key], 10), BACKOFF_MOST)
-            self._not_before[key] = self.clock() + (0.0 if done else ceiling * random.uniform(0.5, 1.0))
+            if throttled:
+                self._pace.refused(key, began, self.clock())
+            else:
+                self._not_before[key] = self._back_off(key, done)
             self.gatherer.news()
+
+    def _back_off(self, key: Key, done: bool) -> float:
+        """From when on a key may be tried again: at once, or after a time that doubles with each failure, with jitter."""
+        self._failures[key] = 0 if done else self._failures.get(key, 0) + 1
+        ceiling = min(BACKOFF_FIRST * 2 ** min(self._failures[key], 10), BACKOFF_MOST)
+        return self.clock() + (0.0 if done else ceiling * random.uniform(0.5, 1.0))
+
+    def _tell_failure(self, key: Key, error: AwsError) -> None:
+        """One line for each failure, but one only for a time of throttling, which hundreds of calls may meet."""
+        throttled = error.code in THROTTLED
+        if not (throttled and self._throttled):
+            more = "; it and others are tried again at the pace that EC2 allows" if throttled else ""
+            self.record("failed", "%s: %s%s" % (" ".join(key), error, more), logging.ERROR)
+        self._throttled = throttled or self._throttled
 
     async def _call(self, function: t.Callable[..., t.Any], *args: t.Any) -> t.Any:
         began = self.clock()
@@ -103,9 +129,28 @@ class Hands:
         self.gatherer.note_ec2(True, began)
         return result
 
+    async def _read_routes(self, claims: t.Sequence[Claim]) -> t.Mapping[Claim, RouteView]:
+        found = await asyncio.get_running_loop().run_in_executor(self._rereading, self.ec2.describe_routes, claims)
+        return t.cast(t.Mapping[Claim, RouteView], found)
+
+    async def _write(self, action: SetRoute) -> RouteView:
+        """What EC2 says after the write. Of a write without an answer the re-read tells; only if that fails too its error is raised."""
+        try:
+            await self._call(self.ec2.write_route, action.claim, action.interface_id)
+        except AwsError as error:
+            if error.code not in UNCERTAIN:
+                raise
+            try:
+                return await self._rereads.ask(action.claim)
+            except AwsError:
+                raise error from None
+        self._pace.granted()
+        self._throttled = False
+        return await self._rereads.ask(action.claim)
+
     async def _set_route(self, action: SetRoute) -> bool:
         began = self.clock()
-        view = await self._call(self.ec2.set_route, action.claim, action.interface_id)
+        view = await self._write(action)
         self.gatherer.note_route(action.claim, view)
         took = (self.clock() - began) * 1000
         done = view.target == action.interface_id and view.state == ROUTE_ACTIVE

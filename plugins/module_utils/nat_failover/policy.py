@@ -58,7 +58,6 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
     withheld: t.Tuple[t.Union[SetRoute, FenceStep], ...] = (*routes, *steps) if forbidden else ()
     if forbidden:
         routes, steps = (), ()
-    routes = tuple(action for action in routes if action.key not in evidence.busy)
     if any(action.kind == "return" for action in routes):
         memory = replace(memory, returned_at=evidence.now)
     steps = tuple(step for step in steps if step.key not in evidence.busy)
@@ -257,6 +256,8 @@ def _plan_claims(
                 view.target,
             )  # L8: report, don't fight
             continue
+        if ("route", claim.route_table, claim.destination) in evidence.busy:
+            continue  # it is being written: among hundreds of claims, planning it over and over delays the others
         kind, reason = _plan_claim(config, memory, evidence, claim, view, owner, losses, eligible, heirs)
         if kind:
             actions.append(
