@@ -54,6 +54,8 @@ class Cloud:
         self.lost_answers = 0.0  # probability that a call is applied and its answer lost
         self.throttled = 0.0  # probability of RequestLimitExceeded
         self.denied: t.Set[t.Tuple[str, str]] = set()  # (node, action)
+        self.failing: t.Set[str] = set()  # route tables that cannot be written
+        self.ambush: t.Optional[t.Callable[[Claim], None]] = None  # an operator who waits for the next write of a route
         self.watch: t.Callable[[str, str, str], None] = lambda caller, action, subject: None  # told of each write
         self._epochs: t.Dict[str, int] = dict.fromkeys(names, 0)
 
@@ -67,13 +69,16 @@ class Cloud:
         apply: t.Callable[[], t.Any],
         done: t.Callable[[t.Any], None],
         failed: t.Callable[[str], None],
+        subject: str = "",
     ) -> None:
-        """One API call: applied half-way through its latency, unless something is in its way."""
+        """One API call (on a route table, if there is a ``subject``): applied half-way through its latency, unless something is in its way."""
         rng, latency = self.rng, self.latency * self.rng.uniform(0.5, 2.0)
         if not self.up or not reach():
             self.timeline.after(TIMEOUT, lambda: failed("Timeout"))
         elif (caller, action) in self.denied:
             self.timeline.after(latency, lambda: failed("UnauthorizedOperation"))
+        elif subject in self.failing:
+            self.timeline.after(latency, lambda: failed("InternalError"))
         elif rng.random() < self.throttled:
             self.timeline.after(latency, lambda: failed("RequestLimitExceeded"))
         else:
@@ -112,7 +117,7 @@ class Cloud:
     @property
     def fine(self) -> bool:
         """Nothing hinders calls now, and no instance changes its state."""
-        hindered = self.stale or self.lost_answers or self.throttled or not self.up
+        hindered = self.failing or self.stale or self.lost_answers or self.throttled or not self.up
         return not hindered and all(state == "running" for state in self.state.instances.values())
 
     def shows(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> bool:
@@ -147,7 +152,15 @@ class Cloud:
     def set_route(self, caller: str, claim: Claim, target: str) -> RouteView:
         self.watch(caller, "ReplaceRoute", str(claim))
         self.replace(routes={**self.state.routes, claim: target})
+        if self.ambush is not None:
+            self.ambush(claim)
         return self._view(self._seen(), claim, self.timeline.now)
+
+    def edit(self, claim: Claim, target: t.Optional[str]) -> None:
+        """An operator's own write."""
+        self.timeline.tell("OPERATOR: points %s to %s" % (claim, target))
+        self.watch("operator", "ReplaceRoute", str(claim))
+        self.replace(routes={**self.state.routes, claim: target})
 
     def set_tag(self, caller: str, node: str, key: str, value: t.Optional[str]) -> None:
         if key != TAG_DRAINED:  # that is an operator's own command
@@ -161,6 +174,12 @@ class Cloud:
             self._become(node, "stopping")
             self.power(node, "off")
             self._later(node, STOP, "stopped")
+
+    def reboot(self, caller: str, node: str) -> None:
+        if self.state.instances[node] == "running":
+            self.watch(caller, "RebootInstances", node)
+            self.power(node, "off")
+            self._later(node, BOOT, "running")
 
     def start(self, caller: str, node: str) -> None:
         self.watch(caller, "StartInstances", node)

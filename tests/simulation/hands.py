@@ -45,7 +45,14 @@ class Hands:
         if plan.flare and not self._flaring:
             self._flare()
 
-    def _act(self, key: Key, action: str, apply: t.Callable[[], t.Any], done: t.Callable[[t.Any], bool]) -> None:
+    def _act(
+        self,
+        key: Key,
+        action: str,
+        apply: t.Callable[[], t.Any],
+        done: t.Callable[[t.Any], bool],
+        subject: str = "",
+    ) -> None:
         self._in_flight.add(key)
         began, gatherer = self.timeline.now, self.service.gatherer
 
@@ -70,7 +77,7 @@ class Hands:
             self.timeline.tell("%s: %s failed: %s" % (self.name, " ".join(key), code))
             ended(False)
 
-        self.service.call(action, apply, answered, failed)
+        self.service.call(action, apply, answered, failed, subject)
 
     def _set_route(self, action: SetRoute) -> None:
         self.timeline.tell("%s: %s" % (self.name, action.reason))
@@ -82,7 +89,7 @@ class Hands:
         def apply() -> RouteView:
             return self.cloud.set_route(self.name, action.claim, action.interface_id)
 
-        self._act(action.key, "ReplaceRoute", apply, done)
+        self._act(action.key, "ReplaceRoute", apply, done, action.claim.route_table)
 
     def _fence(self, step: FenceStep) -> None:
         self.timeline.tell("%s: %s" % (self.name, step.reason))
@@ -95,7 +102,12 @@ class Hands:
             cloud.start(me, peer)
             mark("started")()
 
+        def rebooted() -> None:
+            cloud.reboot(me, peer)
+            mark("started")()
+
         action, apply = {
+            "reboot": ("RebootInstances", rebooted),
             "mark": ("CreateTags", mark("stop")),
             "unmark": ("DeleteTags", mark(None)),
             "stop": ("StopInstances", lambda: cloud.stop(me, peer)),

@@ -61,11 +61,11 @@ class Host:
             self.set_nat(True)
             self._start_service_after(BOOT_SERVICE)
 
-    def crash_service(self) -> None:
+    def crash_service(self, away: float = RESTART) -> None:
         """The process dies; systemd starts it again."""
         if self.powered and self.service.alive:
             self.service.alive = False
-            self._start_service_after(RESTART)
+            self._start_service_after(away)
 
     def _start_service_after(self, seconds: float) -> None:
         boots = self.boots

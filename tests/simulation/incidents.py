@@ -9,16 +9,17 @@ import typing as t
 from nat_failover import pause
 from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
+from .faults import ELSEWHERE, FURTHER
 from .laws import Violation
 from .service import EPOCH
-from .world import World
+from .world import Traits, World
 
 Fault = t.Callable[[World, random.Random, float], None]
 LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
 REPAIR = (0.0, 30.0)  # so much later the operator starts what is still off, undoes edits and resumes
 DARK = 0.03  # of all incidents: the one in which flares cannot help, and which therefore lasts longer
-END = 40.0  # from there until all must be at home
+END = 60.0  # from there until all must be at home
 
 
 def one(rng: random.Random, world: World) -> str:
@@ -215,14 +216,13 @@ def ruin(world: World, rng: random.Random, seconds: float) -> None:
 def edit(world: World, rng: random.Random, seconds: float) -> None:
     """An operator points a route at a peer, at something else, or deletes it."""
     claim = rng.choice(sorted(world.cloud.state.routes))
-    target = rng.choice(("eni-elsewhere", None, "eni-" + one(rng, world)))
-    world.timeline.tell("OPERATOR: points %s to %s" % (claim, target))
-    world.cloud.replace(routes={**world.cloud.state.routes, claim: target})
+    world.cloud.edit(claim, rng.choice((ELSEWHERE, None, "eni-" + one(rng, world))))
 
 
 FAULTS: t.Tuple[Fault, ...] = (
     crash, crash, reboot, freeze, freeze, pause_service, crash_service, nat_off, uplink, uplink, partition, one_way, isolate, loss, no_icmp,
     api, api, denied, drain, pausing, maintenance, planned_work, ruin, edit,
+    *FURTHER,
 )  # fmt: skip
 
 
@@ -232,15 +232,19 @@ FAULTS: t.Tuple[Fault, ...] = (
 def play(seed: int) -> World:
     """Run one incident; raises ``Violation`` with its story."""
     rng = random.Random("incident %d" % seed)
-    nodes = rng.choice((2, 2, 2, 3, 4))
-    world = World(seed, nodes, rng.choice((1, 1, 2)))
-    world.timeline.tell("seed %d: %d nodes, %d claims" % (seed, nodes, len(world.cloud.state.routes)))
+    nodes, dark = _size(rng), rng.random() < DARK
+    world = World(seed, nodes, _tables(rng, nodes), _traits(rng, dark))
+    traits = world.traits
+    world.timeline.tell(
+        "seed %d: %d nodes, %d claims, mode %s, fence %s"
+        % (seed, nodes, len(world.cloud.state.routes), traits.mode, traits.fence)
+    )
     for _number in range(rng.choice((1, 1, 2, 2, 3))):
         fault, at = rng.choice(FAULTS), rng.uniform(0.3, LONGEST * 0.7)
         seconds = rng.choice((rng.uniform(0.1, 2.0), rng.uniform(1.0, LONGEST - at)))
         world.timeline.later(at, lambda fault=fault, seconds=seconds: fault(world, rng, seconds))  # type: ignore[misc]
     end = LONGEST
-    if rng.random() < DARK:
+    if dark:
         end = 2 * LONGEST
         world.timeline.later(1.0, lambda: dark_partition(world, rng, LONGEST))
     try:
@@ -250,13 +254,42 @@ def play(seed: int) -> World:
     return world
 
 
+def _size(rng: random.Random) -> int:
+    """Small clusters as a rule; a large one costs as much as hundreds of small ones."""
+    kind = rng.random()
+    if kind < 0.004:
+        return rng.randint(9, 16)
+    if kind < 0.03:
+        return rng.randint(5, 8)
+    return rng.choice((2, 2, 2, 3, 4))
+
+
+def _tables(rng: random.Random, nodes: int) -> int:
+    return rng.choice((1, 1, 1, 2, 3, 6)) if nodes < 5 else 1
+
+
+def _traits(rng: random.Random, dark: bool) -> Traits:
+    """``dark``: a return that is slower than a fence, as by default, so that both nodes of a partition hold on to what they took."""
+    kinds = rng.random()
+    mode = "observe" if kinds < 0.04 else "route" if kinds < 0.1 else "full"
+    destinations = (("0.0.0.0/0",),) * 4 + (("0.0.0.0/0", "::/0"), ("0.0.0.0/0", "pl-0123456789abcdef0"))
+    return Traits(
+        "full" if dark else mode,
+        "stop_start" if dark else rng.choice(("stop_start",) * 8 + ("reboot", "none")),
+        rng.choice((1, 4, 4)),
+        12 if dark else 3,
+        rng.choice(destinations),
+    )
+
+
 def _run(world: World, end: float) -> None:
     world.timeline.later(end, lambda: _all_faults_end(world))
     while not world.healed:
         world.step()
     if world.until_calm(SETTLE):
         return
-    world.laws.egress()
+    if world.traits.mode != "observe":
+        world.laws.egress()
     if world.until_calm(world.rng.uniform(*REPAIR)):
         return
     world.planned.clear()
@@ -279,8 +312,8 @@ def _all_faults_end(world: World) -> None:
 def restore(world: World) -> None:
     """The operator undoes what the operator did."""
     for claim, target in world.cloud.state.routes.items():
-        if target == "eni-elsewhere":
-            world.cloud.replace(routes={**world.cloud.state.routes, claim: "eni-" + claim.home})
+        if target == ELSEWHERE or world.traits.mode == "observe" and target != "eni-" + claim.home:
+            world.cloud.edit(claim, "eni-" + claim.home)
     for name in sorted(set(world.hosts) - world.planned):
         for tag in (TAG_MAINTENANCE, TAG_DRAINED, TAG_PAUSE):
             if tag in world.cloud.state.tags[name]:

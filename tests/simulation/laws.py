@@ -26,6 +26,7 @@ KNOWN = 2.0  # seconds until it knows that its uplink is gone: three internet ch
 TAGGED = 7.0  # seconds until a node knows an operator's tag
 LOOK = 0.25  # seconds between looks at the truth
 MOMENT = 1.5  # seconds between two readings of EC2 under suspicion, with their latency
+WRITES_OF_POWER = ("ReplaceRoute", "StopInstances", "RebootInstances", "StartInstances")
 WRITES = 12  # per claim and incident
 
 
@@ -38,7 +39,7 @@ class Laws:
 
     def __init__(self, timeline: Timeline, network: Network, cloud: Cloud, hosts: t.Mapping[str, Host]) -> None:
         self.timeline, self.network, self.cloud, self.hosts = timeline, network, cloud, hosts
-        config = next(iter(hosts.values())).config
+        self.config = config = next(iter(hosts.values())).config
         self.fence_after, self.return_after = config.fence.after, config.returns.after
         past = -3600.0
         self.bad_at = dict.fromkeys(
@@ -48,12 +49,14 @@ class Laws:
         self.mute_at = dict.fromkeys(hosts, past)  # last look at which it could not have shown a flare
         self.unfit_at = dict.fromkeys(hosts, past)  # last look at which a peer had any reason to doubt it
         self.alive_at = dict.fromkeys(hosts, 0.0)  # last look at which its service ran
+        self.deaf_at = dict.fromkeys(hosts, past)  # last look at which its kernel did not NAT, or not answer everybody
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
         self.cuts = 0
         self.cut_at = past  # when a link was last cut
         self.paused_until = past
         self.paused_at: t.Optional[float] = None  # since when the pause is to be known
         self.stops: t.List[t.Tuple[float, str, str]] = []
+        self.spent: t.Dict[t.Tuple[str, int], int] = {}  # fences by each life of each service
         self.writes: t.Dict[Claim, int] = {}
         self.written_at: t.Dict[Claim, float] = {}
         for host in hosts.values():
@@ -68,7 +71,7 @@ class Laws:
     def look(self) -> None:
         """Called every ``LOOK`` seconds."""
         now, cloud, network = self.timeline.now, self.cloud, self.network
-        disturbed = bool(network.cut)  # random loss is no excuse: two protocols and tens of probes must see through it
+        disturbed = network.disturbed()
         for name, host in self.hosts.items():
             self.bad_for[name] = 0.0 if host.forwards else self.bad_for[name] + LOOK
             if self.bad_for[name] > KNOWN:
@@ -85,6 +88,8 @@ class Laws:
                 self.unfit_at[name] = now
             if host.running:
                 self.alive_at[name] = now
+            if not host.forwards or disturbed or network.no_icmp or host.service.gatherer.me.fact:
+                self.deaf_at[name] = now
             spared = cloud.state.tags[name].keys() & {TAG_DRAINED, TAG_MAINTENANCE}
             if spared:
                 self.spared_since.setdefault(name, now)
@@ -119,6 +124,11 @@ class Laws:
             fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
             if action.kind == "adopt" and fine:
                 self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))
+            unmanaged = owner in self.hosts and not self.hosts[owner].running and now - self.deaf_at[owner] > 3.0
+            if action.kind == "adopt" and unmanaged and self.hosts[owner].service.state == ACTIVE:
+                self.break_(
+                    "L5", "%s takes %s from %s, whose kernel forwards and answers" % (name, action.claim, owner)
+                )
             if action.kind == "adopt" and self._isolated(name):
                 self.break_("L4", "%s, cut off from all others, takes %s" % (name, action.claim))
             if action.before.state == ROUTE_ACTIVE and owner not in self.hosts:
@@ -142,16 +152,44 @@ class Laws:
         known = self.paused_at is not None and self.timeline.now - self.paused_at > TAGGED
         if known and caller != "operator" and self.timeline.now < self.paused_until:
             self.break_("pause", "%s calls %s on %s while the cluster is paused" % (caller, action, subject))
+        if caller in self.hosts and self.config.mode == "observe" and action in WRITES_OF_POWER:
+            self.break_("mode", "%s calls %s on %s in mode observe" % (caller, action, subject))
         if action == "ReplaceRoute":
-            claim = next(claim for claim in self.cloud.state.routes if str(claim) == subject)
-            self.writes[claim] = self.writes.get(claim, 0) + 1
-            self.written_at[claim] = self.timeline.now
-            if self.writes[claim] > WRITES:
-                self.break_("L9", "%s was written %d times" % (claim, self.writes[claim]))
-        if action == "StopInstances":
-            self._stopped(caller, subject)
+            self._written(caller, next(claim for claim in self.cloud.state.routes if str(claim) == subject))
+        if action in ("StopInstances", "RebootInstances"):
+            self._fenced(caller, action, subject)
 
-    def _stopped(self, caller: str, target: str) -> None:
+    def _written(self, caller: str, claim: Claim) -> None:
+        """A route is about to change."""
+        now, cloud = self.timeline.now, self.cloud
+        since = now - self.written_at.get(claim, 0.0)
+        self.written_at[claim] = now
+        if caller not in self.hosts:
+            return
+        self.writes[claim] = self.writes.get(claim, 0) + 1
+        if self.writes[claim] > WRITES:
+            self.break_("L9", "%s was written %d times" % (claim, self.writes[claim]))
+        foreign = cloud.state.routes[claim] is not None and owner_of(cloud.state.routes[claim]) not in self.hosts
+        slow = cloud.stale or cloud.latency > 0.1 or cloud.throttled
+        if foreign and since > MOMENT and not slow:
+            self.break_("L9", "%s writes %s by a reading from before an edit %.1f s ago" % (caller, claim, since))
+
+    def _fenced(self, caller: str, action: str, target: str) -> None:
+        """A node is about to be stopped or rebooted."""
+        config = self.config
+        wanted = {"stop_start": "StopInstances", "reboot": "RebootInstances"}.get(config.fence.policy)
+        if config.mode == "route" or action != wanted:
+            self.break_("mode", "%s calls %s on %s in mode %s" % (caller, action, target, config.mode))
+        self._between(caller, target)
+        self._spared(caller, target)
+        lives = self.hosts[caller].boots
+        self.stops.append((self.timeline.now, caller, target))
+        self.spent[caller, lives] = self.spent.get((caller, lives), 0) + 1
+        if self.spent[caller, lives] > config.fence.max_per_hour:
+            self.break_("budget", "%s fences more than %d times" % (caller, config.fence.max_per_hour))
+
+    def _between(self, caller: str, target: str) -> None:
+        """L3: one fence an incident, never two nodes fencing each other, marked before."""
         now = self.timeline.now
         if caller == target:
             self.break_("L3", "%s stops itself" % caller)
@@ -162,8 +200,18 @@ class Laws:
                 self.break_("L3", "%s is stopped a second time without having lived" % target)
         if now - self.mute_at[target] > self.fence_after:
             self.break_("L3", "%s stops %s, which lived and reached EC2 all the time" % (caller, target))
+        if not self.cloud.state.tags[target].get(TAG_FENCE, "").startswith(caller + ":"):
+            self.break_("L3", "%s stops %s without its mark on it" % (caller, target))
+
+    def _spared(self, caller: str, target: str) -> None:
+        """L2, L5, L6: whom nobody may fence."""
+        now = self.timeline.now
+        if now - self.deaf_at[target] > self.fence_after:
+            self.break_("L5", "%s stops %s, whose kernel forwarded and answered all the time" % (caller, target))
         if now - self.spared_since.get(target, now) > TAGGED:
             self.break_("L6", "%s stops %s, which is drained or under maintenance" % (caller, target))
+        if self.alive_at[target] < self.hosts[caller].service.born:
+            self.break_("L6", "%s stops %s, which it cannot have seen healthy" % (caller, target))
         # A route that moved in the same moment could not be known: EC2 has no compare-and-swap.
         routes = self.cloud.state.routes.items()
         pointing = [
@@ -171,7 +219,6 @@ class Laws:
         ]
         if pointing and not self.cloud.stale:
             self.break_("L2", "%s stops %s while %s still points to it" % (caller, target, ", ".join(pointing)))
-        self.stops.append((now, caller, target))
 
     # --- the end -------------------------------------------------------------------------------------------------------------------
 

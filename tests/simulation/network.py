@@ -16,6 +16,9 @@ if t.TYPE_CHECKING:
 Stamp = t.Tuple[int, float]  # boot of the sending service, time of sending: what boot ids and sequence numbers tell
 
 
+OUTAGE = 0.3  # seconds
+
+
 class Bursts:
     """Gilbert and Elliott's model of one direction of a link: it is good or bad for exponentially distributed times; nothing passes while bad."""
 
@@ -23,13 +26,19 @@ class Bursts:
         """``good``, ``bad``: mean seconds of each state."""
         self.rng, self.good, self.bad = rng, good, bad
         self.lossy = rng.random() < bad / (good + bad)
+        self.since = now
         self.until = now + rng.expovariate(1 / (bad if self.lossy else good))
 
     def passes(self, now: float) -> bool:
         while self.until <= now:
             self.lossy = not self.lossy
+            self.since = self.until
             self.until += self.rng.expovariate(1 / (self.bad if self.lossy else self.good))
         return not self.lossy
+
+    def outage(self, now: float) -> bool:
+        """Is this a burst so long that it is no mere loss?"""
+        return not self.passes(now) and self.until - self.since > OUTAGE
 
 
 class Network:
@@ -48,6 +57,11 @@ class Network:
     def fine(self) -> bool:
         """Nothing is done to packets now."""
         return not (self.cut or self.loss or self.bursts or self.delay or self.no_icmp)
+
+    def disturbed(self) -> bool:
+        """Is some link cut, for a moment at least? Random loss is no excuse: two protocols and tens of probes must see through it."""
+        now = self.timeline.now
+        return bool(self.cut) or any(burst.outage(now) for burst in self.bursts.values())
 
     def heal(self) -> None:
         self.cut.clear()

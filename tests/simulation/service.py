@@ -56,6 +56,7 @@ class Service:
         self.name = host.name
         self.peers = tuple(node.name for node in host.config.peers)
         self.alive = True
+        self.born = self.timeline.now
         self.state, self.state_set_at = ACTIVE, float("-inf")
         self.heard: t.Dict[str, Heard] = {name: Heard(boot_id=str(host.boots)) for name in self.peers}
         self.heartbeats: t.Dict[str, float] = {}  # when each peer was heard last
@@ -125,6 +126,7 @@ class Service:
         apply: t.Callable[[], t.Any],
         done: t.Callable[[t.Any], None] = nothing,
         failed: t.Callable[[str], None] = nothing,
+        subject: str = "",
     ) -> None:
         """An EC2 call."""
         self.cloud.call(
@@ -134,6 +136,7 @@ class Service:
             apply,
             lambda result: self.soon(0.0, lambda: done(result)),
             lambda code: self.soon(0.0, lambda: failed(code)),
+            subject,
         )
 
     # --- radio -------------------------------------------------------------------------------------------------------------------
@@ -279,7 +282,7 @@ class Service:
         return (
             not (plan.routes or plan.fence or plan.probe or plan.withheld or plan.flare or plan.drift or evidence.busy)
             and plan.refresh is None
-            and not plan.forbidden
+            and (not plan.forbidden or self.config.mode == "observe")
             and len(evidence.routes) == len(self.config.claims)
             and len(evidence.instances) == len(self.config.nodes)
             and not memory.flaps

@@ -17,9 +17,8 @@ from .network import Network
 from .timeline import Timeline
 
 # Shorter than the defaults by a common factor, so that an incident takes less virtual time; config.py accepts them, so the laws hold for them.
-TIMES = {
-    "return": {"after_s": 3, "max_s": 24},
-    "fence": {"after_s": 10, "stagger_s": 10, "stop_timeout_s": 20, "max_per_hour": 4},
+TIMES: t.Dict[str, t.Any] = {
+    "fence": {"after_s": 10, "stagger_s": 10, "stop_timeout_s": 20},
     "ec2": {"connect_timeout_s": 0.5, "read_timeout_s": 1},
     "unseen_after_s": 5,
     "unmanaged_after_s": 10,
@@ -27,8 +26,21 @@ TIMES = {
 STEP = 0.25  # seconds between looks at the whole
 
 
+class Traits(t.NamedTuple):
+    """How a cluster is configured, as far as it differs from incident to incident."""
+
+    mode: str = "full"
+    fence: str = "stop_start"
+    budget: int = 4  # fences of a node in an hour
+    return_after: int = 3
+    destinations: t.Tuple[str, ...] = ("0.0.0.0/0",)
+
+
+USUAL = Traits()
+
+
 @functools.lru_cache(maxsize=None)
-def config_of(nodes: int, tables: int, name: str) -> Config:
+def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Config:
     """The validated configuration of one node of a cluster."""
     rows = [
         {
@@ -45,7 +57,12 @@ def config_of(nodes: int, tables: int, name: str) -> Config:
         "nodes": rows,
         "interface": "ens5",
         "key_file": "/etc/key",
+        "mode": traits.mode,
+        "destinations": list(traits.destinations),
+        "sources": ["10.0.0.0/16", "2001:db8:1::/56"],
+        "return": {"after_s": traits.return_after, "max_s": 24},
         **TIMES,
+        "fence": {**TIMES["fence"], "policy": traits.fence, "max_per_hour": traits.budget},
     }
     return configuration.parse(raw)
 
@@ -53,11 +70,12 @@ def config_of(nodes: int, tables: int, name: str) -> Config:
 class World:
     """Everything in one incident."""
 
-    def __init__(self, seed: int, nodes: int = 2, tables: int = 1) -> None:
+    def __init__(self, seed: int, nodes: int = 2, tables: int = 1, traits: Traits = USUAL) -> None:
         self.rng = random.Random(seed)
+        self.traits = traits
         self.timeline = Timeline()
         self.network = Network(self.rng, self.timeline)
-        configs = [config_of(nodes, tables, "nat-%d" % n) for n in range(nodes)]
+        configs = [config_of(nodes, tables, "nat-%d" % n, traits) for n in range(nodes)]
         self.cloud = Cloud(self.timeline, self.rng, configs[0].claims, [node.name for node in configs[0].nodes])
         self.hosts = self.network.hosts
         for config in configs:
@@ -77,6 +95,8 @@ class World:
         cloud = self.cloud
         cloud.up, cloud.stale, cloud.lost_answers, cloud.throttled, cloud.latency = True, 0.0, 0.0, 0.0, 0.02
         cloud.denied.clear()
+        cloud.failing.clear()
+        cloud.ambush = None
         for host in self.hosts.values():
             host.uplink = True
             if host.powered:
