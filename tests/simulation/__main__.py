@@ -10,6 +10,7 @@ import time
 
 from .broken import BROKEN
 from .campaign import campaign, hunts
+from .fastest import become
 from .incidents import play, story
 from .laws import Violation
 
@@ -31,6 +32,7 @@ def main() -> int:
         return _replay(arguments.replay)
     if arguments.incidents < 1:
         parser.error("--incidents: at least 1")
+    become(arguments.incidents)
     return _broken(arguments.incidents) if arguments.broken else _many(arguments)
 
 

@@ -14,7 +14,7 @@ from nat_failover import inquiry, policy
 from nat_failover.config import Config
 from nat_failover.fencing import SETTLED
 from nat_failover.model import Heard, Memory
-from nat_failover.verdict import FLARE_VALID
+from nat_failover.verdict import FLARE_VALID, LATE
 
 LONGEST = 1.0
 
@@ -24,6 +24,7 @@ def spans(config: Config) -> t.Tuple[float, ...]:
     """All lengths of time that the policy compares with."""
     beat = config.heartbeat
     return (
+        LATE * beat.interval,
         2 * beat.interval,
         beat.silent_after,
         2 * beat.silent_after,

@@ -10,10 +10,11 @@ from unittest import mock
 
 from nat_failover import fencing, pause, policy, verdict
 from nat_failover.config import Config
-from nat_failover.model import ROUTE_MISSING, Memory
+from nat_failover.model import FAILED, ROUTE_MISSING, Memory
 
 from .incidents import play
 from .laws import Violation
+from .service import Service
 
 Patches = t.Sequence[t.Any]
 
@@ -101,6 +102,38 @@ def _at_once(config: Config, memory: Memory) -> float:
     return 0.0
 
 
+def _unmarked() -> t.Any:
+    """Stops where it should only mark."""
+    real = fencing._step
+
+    def hasty(case: fencing.Case) -> t.Tuple[str, str]:
+        step, reason = real(case)
+        return ("stop", reason) if step == "mark" else (step, reason)
+
+    return _patched(fencing, "_step", hasty)
+
+
+def _any_mode() -> t.Any:
+    """Plans fences as if everything were allowed."""
+    real = fencing.plan
+
+    def planning(config: Config, *arguments: t.Any) -> t.Any:
+        return real(replace(config, mode="full", fence=replace(config.fence, policy="stop_start")), *arguments)
+
+    return _patched(fencing, "plan", planning)
+
+
+def _wall_clock() -> t.Any:
+    """Takes the time of day for the time that has passed."""
+    real = Service.evidence
+
+    def set_by_somebody(service: Service) -> t.Any:
+        evidence = real(service)
+        return replace(evidence, now=evidence.now + service.host.clock_error)
+
+    return _patched(Service, "evidence", set_by_somebody)
+
+
 # name -> (what is wrong with it, the patches)
 BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "unproven": (
@@ -141,6 +174,20 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
         "takes its routes back at once (L7)",
         lambda: [_patched(policy, "return_after", _at_once)],
     ),
+    "deaf to ICMP": (
+        "ignores that the kernel of a silent peer answers (L5)",
+        lambda: [_patched(verdict, "UNMANAGED", FAILED)],
+    ),
+    "fences strangers": ("stops who was never seen healthy (L6)", lambda: [_without_objection("it was never seen")]),
+    "spends too much": ("fences without a budget (L2)", lambda: [_without_objection("the budget")]),
+    "stops unmarked": ("stops a node before its mark is on it (L3)", lambda: [_unmarked()]),
+    "acts in observe": ("writes in mode observe", lambda: [_patched(policy, "_forbidden", _eager)]),
+    "fences in route": ("stops nodes in mode route, or with fence policy none (L2)", lambda: [_any_mode()]),
+    "returns by old readings": (
+        "takes a claim back without a look at what it overwrites (L8)",
+        lambda: [_patched(policy, "_read_first", lambda config, evidence, routes: (routes, None))],
+    ),
+    "trusts the wall clock": ("measures silence with a clock that somebody sets (L10)", lambda: [_wall_clock()]),
     "ignores a pause": (
         "writes while an operator has paused the cluster",
         lambda: [_patched(pause, "paused", lambda instances, now: "")],

@@ -100,4 +100,34 @@ def death_and_edit(world: "World", rng: random.Random, seconds: float) -> None:
         world.timeline.after(lag, lambda: world.cloud.edit(claim, ELSEWHERE))
 
 
-FURTHER = (delay, delay, bursts, bursts, partial, service_away, restarts, ambush, ambush, death_and_edit)
+def lapse_and_edit(world: "World", rng: random.Random, seconds: float) -> None:
+    """A node fails to forward for a moment, and an operator points its route elsewhere before it takes that back."""
+    host = world.hosts[_one(rng, world)]
+    claim = rng.choice([claim for claim in sorted(world.cloud.state.routes) if claim.home == host.name])
+    world.timeline.tell("FAULT: %s no longer forwards, for 1.5 s" % host.name)
+    host.set_nat(False)
+    world.timeline.after(1.5, lambda: host.set_nat(True) if host.powered else None)
+    world.timeline.after(rng.uniform(1.5, 5.0), lambda: world.cloud.edit(claim, ELSEWHERE))
+
+
+def clock(world: "World", rng: random.Random, seconds: float) -> None:
+    """Somebody sets a node's time of day, and nobody sets it right before the end."""
+    name, error = _one(rng, world), rng.choice((-3600.0, -20.0, 20.0, 3600.0))
+    world.timeline.tell("OPERATOR: sets the clock of %s by %d s" % (name, error))
+    world.hosts[name].clock_error = error
+
+
+FURTHER = (
+    clock,
+    lapse_and_edit,
+    delay,
+    delay,
+    bursts,
+    bursts,
+    partial,
+    service_away,
+    restarts,
+    ambush,
+    ambush,
+    death_and_edit,
+)

@@ -27,6 +27,9 @@ class Host:
         self.frozen = self.paused = False  # the whole machine; only the service
         self.broken = False  # the machine does not boot any more
         self.nat_off_at = float("inf")
+        self.clock_error = (
+            0.0  # seconds by which its time of day is wrong; the policy gets monotonic time, so that it must not matter
+        )
         self.boots = 0
         self.stalled: t.List[t.Callable[[], None]] = []
         self.decided: t.Callable[["Host", Evidence, Plan], None] = lambda host, evidence, plan: None

@@ -19,6 +19,7 @@ LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
 REPAIR = (0.0, 30.0)  # so much later the operator starts what is still off, undoes edits and resumes
 DARK = 0.03  # of all incidents: the one in which flares cannot help, and which therefore lasts longer
+AGAIN = 0.02  # of all incidents: those in which a node dies twice
 END = 60.0  # from there until all must be at home
 
 
@@ -38,7 +39,11 @@ def pair(rng: random.Random, world: World) -> t.Tuple[str, str]:
 
 def crash(world: World, rng: random.Random, seconds: float) -> None:
     """Hard death of a machine: EC2 goes on to say ``running``."""
-    name = one(rng, world)
+    die(world, one(rng, world))
+
+
+def die(world: World, name: str) -> None:
+    """The power of one machine is cut."""
     world.timeline.tell("FAULT: %s dies" % name)
     world.hosts[name].power("off")
 
@@ -220,7 +225,7 @@ def edit(world: World, rng: random.Random, seconds: float) -> None:
 
 
 FAULTS: t.Tuple[Fault, ...] = (
-    crash, crash, reboot, freeze, freeze, pause_service, crash_service, nat_off, uplink, uplink, partition, one_way, isolate, loss, no_icmp,
+    crash, crash, reboot, freeze, freeze, pause_service, crash_service, nat_off, uplink, uplink, partition, one_way, isolate, isolate, loss, no_icmp,
     api, api, denied, drain, pausing, maintenance, planned_work, ruin, edit,
     *FURTHER,
 )  # fmt: skip
@@ -247,6 +252,11 @@ def play(seed: int) -> World:
     if dark:
         end = 2 * LONGEST
         world.timeline.later(1.0, lambda: dark_partition(world, rng, LONGEST))
+    elif rng.random() < AGAIN:
+        end = 3 * LONGEST
+        name = one(rng, world)
+        for at in (1.0, 2 * LONGEST):
+            world.timeline.later(at, lambda: die(world, name))
     try:
         _run(world, end)
     except Violation as violation:

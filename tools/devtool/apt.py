@@ -18,6 +18,7 @@ LAB: tuple[str, ...] = (
 if not os.path.isdir("/run/systemd/system"):
     LAB += ("firewalld", "dbus", "nftables")
 BENCH = ("keepalived",)  # measured beside ours
+SIMULATE = ("pypy3",)  # faster, not needed
 
 
 def missing(packages: Sequence[str]) -> list[str]:
@@ -58,3 +59,11 @@ def ensure(packages: Sequence[str]) -> None:
     process.run(["apt-get", "update"], log=log, cwd=paths.ROOT, limit=600, env=env, title="apt-get update", append=True)
     if process.run(install, log=log, cwd=paths.ROOT, limit=900, env=env, title="apt-get install", append=True).code:
         raise console.Refusal(f"apt-get could not install {names}; its output is in {log}")
+
+
+def prefer(packages: Sequence[str]) -> None:
+    """Install what is only better to have; say so and go on where that is not possible."""
+    try:
+        ensure(packages)
+    except console.Refusal as refusal:
+        console.progress(f"going on without {' '.join(packages)}: {refusal}")

@@ -70,6 +70,7 @@ def _command(name: str, rest: list[str]) -> int:
         apt.ensure(apt.BENCH)
         _module("benchmarks", "benchmarks/__main__.py", rest)
     if name == "simulate":
+        apt.prefer(apt.SIMULATE)
         _module("tests.simulation", "tests/simulation/__main__.py", rest, with_lab=False)
     sys.stderr.write(HELP)
     raise console.Refusal(f"no such command: {name}" if name else "say what to do")

@@ -43,14 +43,17 @@ def next_late(config: Config, memory: Memory, heartbeats: t.Mapping[str, float])
 
 
 def probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, float]:
+    """Seconds between probes of each suspect: a burst first, then the heartbeat's pace; a burst again when one that only answered ICMP falls silent."""
     beat = config.heartbeat
-    return {
-        name: beat.burst_interval
-        if evidence.now - peer.suspected_at < BURST_LENGTH * beat.silent_after
-        else beat.interval
-        for name, peer in memory.peers.items()
-        if peer.suspected_at is not None
-    }
+    found = {}
+    for name, peer in memory.peers.items():
+        if peer.suspected_at is None:
+            continue
+        icmp_at = evidence.heard.get(name, Heard()).icmp_at
+        falls = peer.verdict == UNMANAGED and icmp_at is not None and evidence.now - icmp_at > LATE * beat.interval
+        burst = falls or evidence.now - peer.suspected_at < BURST_LENGTH * beat.silent_after
+        found[name] = beat.burst_interval if burst else beat.interval
+    return found
 
 
 def _suspects(memory: Memory, evidence: Evidence) -> t.List[t.Tuple[str, float]]:

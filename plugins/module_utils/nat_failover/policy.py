@@ -53,6 +53,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
     fit, why_not = _fitness(config, memory, evidence)
     memory = _damp(config, memory, evidence, fit)
     routes, drift = _plan_claims(config, memory, evidence, owners, fit)
+    routes, unread = _read_first(config, evidence, routes)
     memory, steps = fencing.plan(config, memory, evidence, owners)
     forbidden = _forbidden(config, evidence, why_not)
     withheld: t.Tuple[t.Union[SetRoute, FenceStep], ...] = (*routes, *steps) if forbidden else ()
@@ -68,7 +69,10 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
         fence=steps,
         probe=inquiry.probes(config, memory, evidence),
         flare=bool(evidence.instances) and not evidence.paused and inquiry.must_flare(config, memory, evidence),
-        refresh=inquiry.must_refresh(memory, evidence),
+        refresh=max(
+            (at for at in (inquiry.must_refresh(memory, evidence), unread) if at is not None),
+            default=None,
+        ),
         watch=inquiry.watch(config, memory, evidence),
         withheld=withheld,
         forbidden=forbidden,
@@ -175,6 +179,15 @@ def _forbidden(config: Config, evidence: Evidence, why_not: str) -> str:
     if evidence.paused:
         return evidence.paused
     return why_not
+
+
+def _read_first(
+    config: Config, evidence: Evidence, routes: t.Tuple[SetRoute, ...]
+) -> t.Tuple[t.Tuple[SetRoute, ...], t.Optional[float]]:
+    """Nothing hurries a return: what it would overwrite is read once more, for somebody may have edited the route (L8). Returns also since when."""
+    since = evidence.now - config.ec2.connect_timeout - config.ec2.read_timeout
+    old = {action.claim for action in routes if action.kind == "return" and action.before.read_at < since}
+    return tuple(action for action in routes if action.claim not in old), since if old else None
 
 
 # --- claims --------------------------------------------------------------------------------------------------------------------

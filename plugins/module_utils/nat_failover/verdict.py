@@ -27,6 +27,7 @@ from .model import (
 )
 
 LATE = 1.5  # heartbeat intervals without a heartbeat that start a burst
+ONE_PROTOCOL = 2  # times silent_after without an answer to ICMP, when nothing but that has been heard anyway
 LEAST_UNANSWERED = 8  # probes (UDP and ICMP) that must have gone unanswered before silence means anything
 FLARE_VALID = 10.0  # seconds: a flare is rewritten every FLARE_INTERVAL and read every second while suspicion lasts
 
@@ -96,7 +97,9 @@ def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, 
         if evidence.now - heard.heartbeat_at >= silent_after:
             return peer.verdict
         return HEALTHY if _works(config, heard.report, name) else SICK
-    if heard.icmp_at is not None and icmp < silent_after:
+    # Of a peer whose service is dead only one protocol is left to hear: loss alone must not silence it (L5).
+    patience = ONE_PROTOCOL * silent_after if peer.verdict == UNMANAGED else silent_after
+    if heard.icmp_at is not None and icmp < patience:
         return UNMANAGED
     if heard.unanswered < LEAST_UNANSWERED and udp < 2 * silent_after:
         return peer.verdict  # the burst has not had its time yet

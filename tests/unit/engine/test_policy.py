@@ -258,6 +258,19 @@ def test_icmp_alone_is_unmanaged_and_moves_nothing():
     assert plan.verdicts[0].kind == "unmanaged" and plan.routes == ()
 
 
+def test_one_whose_service_is_dead_is_probed_faster_and_longer_before_it_is_silent():
+    """Only ICMP is left to be heard from it: random loss must not make it a dead node (L5)."""
+    case = Case()
+    case.silent(seconds=60, verdict="unmanaged")
+    case.heard[PEER] = replace(case.heard[PEER], icmp_at=NOW - 0.1)
+    assert case.decide().probe == {PEER: 0.1}
+    case.heard[PEER] = replace(case.heard[PEER], icmp_at=NOW - 0.7)
+    plan = case.decide()
+    assert plan.verdicts[0].kind == "unmanaged" and plan.probe == {PEER: 0.02}
+    case.heard[PEER] = replace(case.heard[PEER], icmp_at=NOW - 1.3)
+    assert case.verdict() == "failed"
+
+
 def test_after_a_freeze_silence_counts_anew():
     case = Case()
     case.silent(seconds=30)
@@ -416,6 +429,18 @@ def test_return_is_damped(memory, returns):
     case.point(ME, "eni-" + PEER)
     case.memory = replace(case.memory, **memory)
     assert routes(case.decide()) == ([("return", ME)] if returns else [])
+
+
+def test_a_return_rests_on_a_reading_that_is_not_old():
+    case = Case()
+    case.point(ME, "eni-" + PEER)
+    claim = next(claim for claim in case.config.claims if claim.home == ME)
+    case.routes[claim] = replace(case.routes[claim], read_at=NOW - 4)
+    plan = case.decide()
+    assert plan.routes == () and plan.refresh == NOW - 3
+    case.routes[claim] = replace(case.routes[claim], read_at=NOW - 2)
+    plan = case.decide()
+    assert routes(plan) == [("return", ME)] and plan.refresh is None
 
 
 def test_manual_return_waits_for_the_operator():

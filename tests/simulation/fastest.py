@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PyPy, where it is: it plays long campaigns two to three times as fast as CPython. The stories are the same."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import typing as t
+
+# PyPy's nursery is sized for the processor's cache, and too small for what an incident allocates: this halves the time.
+NURSERY = "32M"
+WARM = 3000  # incidents from which on PyPy's slow start is worth it
+
+
+def become(incidents: int) -> None:
+    """Go on as PyPy, if that is worth it and possible; returns otherwise."""
+    if platform.python_implementation() == "PyPy" or incidents < WARM:
+        return
+    pypy = shutil.which("pypy3")
+    if pypy is None:
+        sys.stderr.write("pypy3 is not here; with CPython this takes two to three times as long\n")
+        return
+    argv = [pypy, "-m", t.cast(str, __package__), *sys.argv[1:]]
+    sys.stderr.flush()
+    os.execve(pypy, argv, {**os.environ, "PYPY_GC_NURSERY": os.environ.get("PYPY_GC_NURSERY", NURSERY)})
