@@ -174,7 +174,7 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
         "takes its routes back at once (L7)",
         lambda: [_patched(policy, "return_after", _at_once)],
     ),
-    "deaf to ICMP": (
+    "deaf to echoes": (
         "ignores that the kernel of a silent peer answers (L5)",
         lambda: [_patched(verdict, "UNMANAGED", FAILED)],
     ),

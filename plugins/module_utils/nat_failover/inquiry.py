@@ -24,7 +24,7 @@ from .model import (
     Memory,
     PeerMemory,
 )
-from .verdict import LATE, doubted_at
+from .verdict import LATE, doubted_at, silent_since
 
 FLARE_INTERVAL = 3.0
 BURST_LENGTH = 3  # times silent_after; a longer silence is probed at the heartbeat's pace
@@ -49,11 +49,16 @@ def probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, fl
     for name, peer in memory.peers.items():
         if peer.suspected_at is None:
             continue
-        icmp_at = evidence.heard.get(name, Heard()).icmp_at
-        falls = peer.verdict == UNMANAGED and icmp_at is not None and evidence.now - icmp_at > LATE * beat.interval
+        falls = peer.verdict == UNMANAGED and not _answers_icmp(config, evidence, name)
         burst = falls or evidence.now - peer.suspected_at < BURST_LENGTH * beat.silent_after
         found[name] = beat.burst_interval if burst else beat.interval
     return found
+
+
+def _answers_icmp(config: Config, evidence: Evidence, name: str) -> bool:
+    """Has a suspect, which is asked at least at the heartbeat's pace, just answered?"""
+    icmp_at = evidence.heard.get(name, Heard()).icmp_at
+    return icmp_at is not None and evidence.now - icmp_at <= LATE * config.heartbeat.interval
 
 
 def _suspects(memory: Memory, evidence: Evidence) -> t.List[t.Tuple[str, float]]:
@@ -96,10 +101,17 @@ def _leaves(peer: PeerMemory, evidence: Evidence, name: str) -> bool:
     return peer.suspected_at is not None or peer.verdict == SICK or drains
 
 
-def must_refresh(memory: Memory, evidence: Evidence) -> t.Optional[float]:
+def must_refresh(config: Config, memory: Memory, evidence: Evidence) -> t.Optional[float]:
     """When routes, my internet access or the API's health are known only from before a suspicion, a verdict or a drain: that time."""
     needed = max(
-        (doubted_at(peer) for name, peer in memory.peers.items() if _leaves(peer, evidence, name)), default=None
+        (
+            doubted_at(peer)
+            if peer.suspected_at is None or _answers_icmp(config, evidence, name)
+            else silent_since(peer, evidence.heard.get(name, Heard()))
+            for name, peer in memory.peers.items()
+            if _leaves(peer, evidence, name)
+        ),
+        default=None,
     )
     if needed is None:
         return None

@@ -70,7 +70,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
         probe=inquiry.probes(config, memory, evidence),
         flare=bool(evidence.instances) and not evidence.paused and inquiry.must_flare(config, memory, evidence),
         refresh=max(
-            (at for at in (inquiry.must_refresh(memory, evidence), unread) if at is not None),
+            (at for at in (inquiry.must_refresh(config, memory, evidence), unread) if at is not None),
             default=None,
         ),
         watch=inquiry.watch(config, memory, evidence),

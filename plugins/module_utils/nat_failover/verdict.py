@@ -65,7 +65,7 @@ def _suspect(
         return cleared if peer.suspected_at is not None else peer
     if peer.suspected_at is None:
         peer = replace(peer, suspected_at=evidence.now)
-    since = peer.suspected_at if peer.suspected_at is not None else evidence.now
+    since = silent_since(peer, heard)
     connected = evidence.me.internet and (evidence.me.internet_at or 0.0) >= since
     if connected != (peer.proven_at is not None):
         peer = replace(peer, proven_at=evidence.now if connected else None)
@@ -150,7 +150,7 @@ def _unproven(evidence: Evidence, since: float) -> str:
 
 def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard) -> str:
     """Why I, not the peer, may be the suspect (L4). Evidence must be younger than the suspicion, so it is gathered during the burst."""
-    since = peer.suspected_at if peer.suspected_at is not None else evidence.now
+    since = silent_since(peer, heard) if peer.suspected_at is not None else evidence.now
     unproven = _unproven(evidence, since)
     if unproven:
         return unproven
@@ -200,6 +200,12 @@ def explain(
 
 def _ago(what: str, now: float, at: t.Optional[float]) -> str:
     return "no %s yet" % what if at is None else "%s %d ms ago" % (what, (now - at) * 1000)
+
+
+def silent_since(peer: PeerMemory, heard: Heard) -> float:
+    """Since when a suspect has not even answered ICMP: what I know of myself from before that says nothing about its silence."""
+    started = peer.suspected_at if peer.suspected_at is not None else peer.since
+    return started if heard.icmp_at is None else max(started, heard.icmp_at)
 
 
 def doubted_at(peer: PeerMemory) -> float:

@@ -269,6 +269,11 @@ def test_one_whose_service_is_dead_is_probed_faster_and_longer_before_it_is_sile
     assert plan.verdicts[0].kind == "unmanaged" and plan.probe == {PEER: 0.02}
     case.heard[PEER] = replace(case.heard[PEER], icmp_at=NOW - 1.3)
     assert case.verdict() == "failed"
+    case.silent(seconds=60, verdict="unmanaged")
+    case.heard[PEER] = replace(case.heard[PEER], icmp_at=NOW - 1.3)
+    case.me = replace(case.me, internet_at=NOW - 1.4)
+    plan = case.decide()  # what proves me is younger than the suspicion, but not than the silence
+    assert plan.verdicts[0].kind == "silent" and plan.refresh == NOW - 1.3
 
 
 def test_after_a_freeze_silence_counts_anew():
