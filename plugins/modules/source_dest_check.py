@@ -45,8 +45,30 @@ options:
   endpoint_url:
     description: URL of the EC2 API, for example of a VPC endpoint; without it the region's own.
     type: str
+  profile:
+    description: Profile of the credentials, when the module runs on your machine.
+    type: str
+    version_added: 1.1.0
+  access_key:
+    description: Access key id. Give O(secret_key) with it.
+    type: str
+    version_added: 1.1.0
+  secret_key:
+    description: Secret access key.
+    type: str
+    version_added: 1.1.0
+  session_token:
+    description: Session token of temporary credentials.
+    type: str
+    version_added: 1.1.0
+  aws_ca_bundle:
+    description: Certificates that the API's is checked against.
+    type: path
+    version_added: 1.1.0
 notes:
-  - Credentials are found as boto3 does it, on an instance from its role; this module takes none.
+  - Without credentials these are found as boto3 does it, on an instance from its role.
+  - The options are named as in P(amazon.aws.ec2_instance#module); C(module_defaults) of C(group/aws_ha.egress.aws) reach this module and all of
+    P(amazon.aws#collection).
 """
 
 EXAMPLES = r"""
@@ -65,6 +87,9 @@ enabled:
   sample: false
 """
 
+import os
+from collections.abc import MutableMapping
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.ec2 import Ec2
@@ -72,6 +97,13 @@ from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.errors 
 
 # Nothing waits for this call but the operator: give EC2 more time than the service does.
 CONNECT_TIMEOUT = 5.0
+CREDENTIALS = {
+    "profile": "AWS_PROFILE",
+    "access_key": "AWS_ACCESS_KEY_ID",
+    "secret_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+    "aws_ca_bundle": "AWS_CA_BUNDLE",
+}
 READ_TIMEOUT = 20.0
 
 
@@ -93,6 +125,18 @@ def switch(ec2: Ec2, instance_id: str, enabled: bool, check_mode: bool) -> dict:
     }
 
 
+def use_credentials(given: dict, environment: MutableMapping) -> None:
+    """Hand them to boto3 the way a shell does; what is given wins over what the environment has."""
+    if given["profile"]:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            environment.pop(name, None)
+    for option, name in CREDENTIALS.items():
+        if given[option]:
+            environment[name] = given[option]
+    if given["access_key"] and not given["session_token"]:
+        environment.pop("AWS_SESSION_TOKEN", None)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -100,12 +144,20 @@ def main() -> None:
             "region": {"type": "str", "required": True},
             "enabled": {"type": "bool", "default": False},
             "endpoint_url": {"type": "str"},
+            "profile": {"type": "str"},
+            "access_key": {"type": "str", "no_log": False},
+            "secret_key": {"type": "str", "no_log": True},
+            "session_token": {"type": "str", "no_log": True},
+            "aws_ca_bundle": {"type": "path"},
         },
+        required_together=[("access_key", "secret_key")],
+        mutually_exclusive=[("profile", "access_key")],
         supports_check_mode=True,
     )
     given = module.params
 
     def work() -> dict:
+        use_credentials(given, os.environ)
         ec2 = Ec2(
             given["region"],
             given["endpoint_url"] or None,

@@ -16,6 +16,19 @@ from devtool.count import Count
 
 MODULES = ("aws_ha.egress.nat_failover", "aws_ha.egress.nat_failover_info")
 ROLES = ("aws_ha.egress.nat_instance",)
+PAGES = (
+    "nat_failover_module",
+    "nat_failover_info_module",
+    "source_dest_check_module",
+    "iam_policy_filter",
+    "nat_instance_role",
+)
+# What it refers to in Ansible's own documentation is not here.
+SPHINX = """project = "aws_ha.egress"
+extensions = ["sphinx_antsibull_ext"]
+html_theme = "alabaster"
+suppress_warnings = ["ref.ref"]
+"""
 MADE_BY_GALAXY = {"MANIFEST.json", "FILES.json"}
 
 
@@ -105,6 +118,30 @@ def _documents(folder: Path, log: Path, limit: float) -> str:
     return ""
 
 
+def _site(folder: Path, log: Path, limit: float) -> str:
+    """antsibull-docs finds nothing wrong with the documentation, and makes a site of it that Sphinx builds without a warning."""
+    installed, pages, html = folder / "installed", folder / "pages", folder / "html"
+    pages.mkdir()
+    (pages / "conf.py").write_text(SPHINX, encoding="ascii")
+    make = ["antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error"]
+    commands = (
+        [
+            "antsibull-docs",
+            "lint-collection-docs",
+            "--plugin-docs",
+            str(installed / "ansible_collections/aws_ha/egress"),
+        ],
+        [*make, "--dest-dir", str(pages), "aws_ha.egress"],
+        ["sphinx-build", "-q", "-W", "--keep-going", "-b", "html", str(pages), str(html)],
+    )
+    for argv in commands:
+        code = _call(argv, folder, log, limit).code
+        if code:
+            return f"{' '.join(argv[:2])} ended with {code}"
+    lacking = [name for name in PAGES if not (html / f"{name}.html").is_file()]
+    return f"the site has no page {', '.join(lacking)}" if lacking else ""
+
+
 def _json_of(text: str) -> dict[str, object]:
     """The JSON object in the output of a command, which may be surrounded by warnings."""
     start = text.find("{", text.find("\n"))
@@ -115,4 +152,10 @@ def _json_of(text: str) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-STEPS = (("build", _build), ("contents", _contents), ("install", _install), ("documentation", _documents))
+STEPS = (
+    ("build", _build),
+    ("contents", _contents),
+    ("install", _install),
+    ("documentation", _documents),
+    ("site", _site),
+)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from devtool import gates, package, paths, pytests, sanity, scenario
+from devtool import cores, gates, package, paths, pytests, sanity, scenario
 from devtool.count import Count
 
 
@@ -34,10 +34,12 @@ class Stage:
     side: bool = False
     lab: bool = False
     optional_folder: str = ""
+    applies: Callable[[], bool] = lambda: True
 
     def wanted(self) -> bool:
-        """Whether it applies to this tree: a stage with an optional folder waits until that exists."""
-        return not self.optional_folder or (paths.ROOT / self.optional_folder).is_dir()
+        """Whether it runs without being named: if its folder and its interpreters are here."""
+        there = not self.optional_folder or (paths.ROOT / self.optional_folder).is_dir()
+        return there and self.applies()
 
 
 def _pytest(*folders: str) -> Callable[[Job], Count]:
@@ -52,7 +54,7 @@ STAGES = (
         "build",
         "the collection builds, installs and documents itself",
         lambda job: package.run(job.log, job.limit),
-        least=3,
+        least=5,
         limit=300,
     ),
     Stage(
@@ -96,12 +98,30 @@ STAGES = (
         lab=True,
     ),
     Stage(
+        "fleet",
+        "pytest tests/integration/fleet, playbooks on machines",
+        _pytest("tests/integration/fleet"),
+        least=6,
+        limit=1200,
+        alone=True,
+        lab=True,
+    ),
+    Stage(
         "playbooks",
         "pytest tests/integration/playbooks",
         _pytest("tests/integration/playbooks"),
         least=15,
         limit=900,
         side=True,
+    ),
+    Stage(
+        "cores",
+        "playbooks and modules under newer ansible-core, where their Python is here",
+        lambda job: cores.run(job.log, job.limit, job.expression),
+        least=30,
+        limit=900,
+        side=True,
+        applies=lambda: bool(cores.here()),
     ),
     Stage("sanity", "ansible-test sanity", lambda job: sanity.run(job.log, job.limit), least=15, limit=1200, side=True),
     Stage(

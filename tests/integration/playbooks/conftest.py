@@ -51,6 +51,7 @@ class Playbooks:
             "ANSIBLE_HOME": str(folder / "home"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "ANSIBLE_INJECT_FACT_VARS": "0",
+            "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_DEPRECATION_WARNINGS": "0",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1",

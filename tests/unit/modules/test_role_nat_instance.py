@@ -241,3 +241,113 @@ def test_an_interface_that_is_not_there(preflight):
     assert message.startswith(
         "nat_instance_interface: nope0 is no interface of this host; set nat_instance_interface to"
     )
+
+
+# What a distribution says of itself (ansible.builtin.setup), and what the role then looks for.
+APT = ["iptables", "iproute2", "procps", "python3", "python3-boto3"]
+DNF = ["iptables-nft", "iproute", "procps-ng", "python3", "python3-boto3"]
+DISTRIBUTIONS = [
+    ({"distribution": "Debian", "os_family": "Debian", "pkg_mgr": "apt"}, "dpkg-query", APT),
+    ({"distribution": "Ubuntu", "os_family": "Debian", "pkg_mgr": "apt"}, "dpkg-query", APT),
+    ({"distribution": "Amazon", "os_family": "RedHat", "pkg_mgr": "dnf"}, "rpm", DNF),
+    ({"distribution": "RedHat", "os_family": "RedHat", "pkg_mgr": "dnf"}, "rpm", DNF),
+    ({"distribution": "AlmaLinux", "os_family": "RedHat", "pkg_mgr": "dnf"}, "rpm", DNF),
+    ({"distribution": "Alpine", "os_family": "Alpine", "pkg_mgr": "apk"}, None, []),
+]
+
+
+@pytest.fixture
+def role_part(collection, tmp_path):
+    """Run one task file of the role on this machine in check mode, with facts of another; what it said, and its exit code."""
+
+    def run(part, facts, path="", **variables):
+        play = [
+            {
+                "name": "A part of the role",
+                "hosts": "localhost",
+                "connection": "local",
+                "gather_facts": False,
+                "vars": {"ansible_python_interpreter": sys.executable, **COMMON, **variables},
+                "tasks": [
+                    {"name": "Facts", "ansible.builtin.set_fact": {"cacheable": True, **facts}},
+                    {
+                        "name": "Part",
+                        "ansible.builtin.include_role": {
+                            "name": "aws_ha.egress.nat_instance",
+                            "tasks_from": part,
+                            "rolespec_validate": False,
+                        },
+                    },
+                ],
+            }
+        ]
+        (tmp_path / "part.yml").write_text(json.dumps(play))
+        env = {
+            **os.environ,
+            "PATH": path + os.pathsep + os.environ["PATH"] if path else os.environ["PATH"],
+            "ANSIBLE_COLLECTIONS_PATH": str(collection),
+            "ANSIBLE_HOME": str(tmp_path / "home"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        argv = [
+            os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+            "-i",
+            "localhost,",
+            "part.yml",
+            "--check",
+        ]
+        done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def package_database(folder, command, installed):
+    """A dpkg-query or rpm that knows some packages; it checks how it is asked."""
+    folder.mkdir()
+    wanted = {"dpkg-query": "--show --showformat=", "rpm": "--query --queryformat"}[command]
+    script = '#!/bin/sh\ncase "$*" in "%s"*) ;; *) exit 64 ;; esac\n' % wanted
+    script += "".join("echo installed %s\n" % name for name in installed)
+    (folder / command).write_text(script)
+    (folder / command).chmod(0o755)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("facts", "command", "names"), DISTRIBUTIONS, ids=[row[0]["distribution"] for row in DISTRIBUTIONS]
+)
+def test_each_distribution_is_asked_for_its_own_packages(role_part, tmp_path, facts, command, names):
+    path = package_database(tmp_path / "bin", command, names[:2]) if command else ""
+    code, said = role_part("packages", facts, path)
+    assert code == 0, said
+    assert ("would be installed: %s" % ", ".join(sorted(names[2:])) in said) == bool(names), said
+    code, said = role_part("packages", facts, package_database(tmp_path / "all", command, names) if command else "")
+    assert code == 0 and "would be installed" not in said
+
+
+def python_that_says(folder, *lines):
+    folder.mkdir()
+    (folder / "python").write_text(
+        "#!/bin/sh\n" + "".join("echo %s\n" % line for line in lines) + "exit %d\n" % (len(lines) < 2)
+    )
+    (folder / "python").chmod(0o755)
+    return str(folder / "python")
+
+
+@pytest.mark.parametrize(
+    ("lines", "refusal"),
+    [
+        (("3.9", "1.26.27"), ""),  # Amazon Linux 2023 and RHEL 9 have Python 3.9, Debian 12 this boto3
+        (("3.13", "1.37.9"), ""),
+        (("3.10", "1.20.34"), "is Python 3.10 with boto3 1.20.34"),  # Ubuntu 22.04
+        (("3.9",), "is Python 3.9 with boto3 missing"),
+        (("3.7", "1.33.13"), "is Python 3.7 with boto3 1.33.13"),
+        ((), "is Python unknown with boto3 missing"),
+    ],
+)
+def test_a_python_without_a_fitting_boto3_is_refused(role_part, tmp_path, lines, refusal):
+    python = python_that_says(tmp_path / "bin", *lines)
+    code, said = role_part("boto3", {"os_family": "Debian"}, nat_instance_python=python)
+    assert (code == 0) == (not refusal), said
+    assert refusal in " ".join(said.split())

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 WHO = {"instance_id": "i-0aaaaaaaaaaaaaaaa", "region": "eu-west-1"}
@@ -77,3 +79,31 @@ def test_endpoint(run, ec2, given, used):
 
 def test_what_must_be_given(run):
     assert "instance_id, region" in run("source_dest_check")["msg"]
+
+
+def test_credentials_are_handed_to_boto3_and_win_over_the_environment(run, ec2, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-shell")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-the-shell")
+    given = {"access_key": "AKIAEXAMPLE", "secret_key": "s3cret", "aws_ca_bundle": "/etc/ca.pem"}
+    seen = {}
+    monkeypatch.setattr(type(ec2), "source_dest_check", lambda self, _id: seen.update(os.environ) or False)
+    monkeypatch.setenv("AWS_CA_BUNDLE", "")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
+    assert not run("source_dest_check", **WHO, **given)["changed"]
+    assert (seen["AWS_ACCESS_KEY_ID"], seen["AWS_SECRET_ACCESS_KEY"]) == ("AKIAEXAMPLE", "s3cret")
+    assert seen["AWS_CA_BUNDLE"] == "/etc/ca.pem" and "AWS_SESSION_TOKEN" not in seen
+
+
+def test_a_profile_is_not_hidden_by_keys_of_the_environment(run, ec2, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-shell")
+    monkeypatch.setenv("AWS_PROFILE", "")
+    seen = {}
+    monkeypatch.setattr(type(ec2), "source_dest_check", lambda self, _id: seen.update(os.environ) or False)
+    run("source_dest_check", **WHO, profile="prod")
+    assert seen["AWS_PROFILE"] == "prod" and "AWS_ACCESS_KEY_ID" not in seen
+
+
+def test_half_a_key_or_two_kinds_of_credentials_are_refused(run):
+    assert "secret_key" in run("source_dest_check", **WHO, access_key="AKIAEXAMPLE")["msg"]
+    both = {"profile": "prod", "access_key": "AKIAEXAMPLE", "secret_key": "s3cret"}
+    assert "mutually exclusive" in run("source_dest_check", **WHO, **both)["msg"]

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stage cores: playbooks, documentation and module tests under newer versions of ansible-core than the lock's, where their Python is here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devtool import environment, interpreters, paths, process, pytests, venv
+from devtool.count import Count
+
+# ansible-core by the Python to run it with. The lock has the oldest that is supported.
+CORES = {"2.20": "3.12", "2.21": "3.13"}
+DOCUMENTED = (("module", "nat_failover"), ("module", "source_dest_check"), ("filter", "iam_policy"), ("role", "nat_instance"))
+
+
+def here() -> dict[str, str]:
+    """The versions that can be tried on this machine, and their interpreters."""
+    found = {core: interpreters.find(python) for core, python in CORES.items()}
+    return {core: interpreter for core, interpreter in found.items() if interpreter}
+
+
+def run(log: Path, limit: float, expression: str = "") -> Count:
+    """Each version after the other, also after one has failed."""
+    log.unlink(missing_ok=True)
+    total = Count()
+    for core, interpreter in here().items():
+        requirements = paths.ROOT / "tests" / f"requirements-core-{core}.txt"
+        python = venv.ensure_small(f"core-{core}", interpreter, requirements)
+        _lend_collections(python)
+        total += _commands(core, python, log, limit)
+        total += pytests.run(
+            log, ["tests/unit/modules"], limit=limit, expression=expression, python=python, append=True
+        )
+    return total
+
+
+def _lend_collections(python: Path) -> None:
+    """amazon.aws and the like, out of the main environment: their code does not depend on the version of Python."""
+    theirs = next(python.parents[1].glob("lib/python3.*/site-packages")) / "ansible_collections"
+    ours = next(paths.VENV.glob("lib/python3.*/site-packages")) / "ansible_collections"
+    if not theirs.is_symlink():
+        theirs.symlink_to(ours, target_is_directory=True)
+
+
+def _commands(core: str, python: Path, log: Path, limit: float) -> Count:
+    """Every playbook is understood, and the documentation found."""
+    env = environment.with_home(f"core-{core}")
+    env["PATH"] = f"{python.parent}:{env['PATH']}"
+    inventory = str(paths.ROOT / "inventories" / "example" / "hosts.yml")
+    playbooks = sorted(file.stem for file in (paths.ROOT / "playbooks").glob("*.yml"))
+    wanted = [["ansible-playbook", "--syntax-check", "-i", inventory, f"aws_ha.egress.{name}"] for name in playbooks]
+    wanted += [["ansible-doc", "--type", kind, f"aws_ha.egress.{name}"] for kind, name in DOCUMENTED]
+    total = Count()
+    for argv in wanted:
+        command = [str(python.with_name(argv[0])), *argv[1:]]
+        outcome = process.run(
+            command, log=log, cwd=paths.CACHE, limit=limit, env=env, title=f"ansible-core {core}", append=True
+        )
+        name = f"ansible-core {core}: {argv[0]} {argv[-1]}"
+        total += Count(failed=1, names=(name,)) if outcome.code else Count(passed=1)
+    return total
