@@ -45,7 +45,7 @@ GONE = ("stopping", "stopped", "shutting-down", "terminated")  # EC2 instance st
 def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory, Plan]:
     """One tick. Evidence is judged first, then claims, then fences; the gates come last and see everything."""
     memory = _notice_replaced(_wake(config, memory, evidence), evidence)
-    owners = owners_of(evidence.instances)
+    owners = owners_of({name: view for name, view in evidence.instances.items() if name not in config.witnesses})
     memory = _notice_taken(config, memory, evidence, owners)
     memory = memory.updated(
         peers={node.name: verdict.judge(config, memory, evidence, node.name) for node in config.peers}

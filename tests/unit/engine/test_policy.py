@@ -225,6 +225,13 @@ def test_a_witness_is_no_heir_and_never_fenced():
     assert steps(case) == []
 
 
+def test_a_route_that_somebody_pointed_to_a_witness_is_drift():
+    case = Case((ME, PEER, THIRD), witness=THIRD)
+    case.point(PEER, "eni-" + THIRD)
+    plan = case.decide()
+    assert plan.routes == () and "no node of this cluster" in plan.drift[str(case.claim(PEER))]
+
+
 def test_as_a_witness_it_judges_and_writes_nothing():
     case = Case((ME, PEER, THIRD), witness=ME)
     case.me = replace(case.me, forwarding=False, fact="", state=WITNESS)
