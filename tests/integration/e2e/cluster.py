@@ -31,6 +31,9 @@ QUICK: dict[str, Any] = {
     "handover": {"poll_s": 0.5, "wait_s": 5},
     "unseen_after_s": 4,
 }
+WITNESS_TABLE: dict[str, Any] = {
+    "witness": {"dynamodb_table": "witness", "endpoint_url": "http://198.51.100.53", "lock_lease_s": 10}
+}
 
 
 class Cluster:

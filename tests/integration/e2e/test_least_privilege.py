@@ -14,7 +14,7 @@ import pytest
 from lab import vpc
 from lab.api import backend
 from lab.fabric import netns
-from tests.integration.e2e.cluster import QUICK, ROOT, Cluster, running_cluster
+from tests.integration.e2e.cluster import QUICK, ROOT, WITNESS_TABLE, Cluster, running_cluster
 
 FILE = ROOT / "plugins" / "plugin_utils" / "iam.py"
 
@@ -27,7 +27,7 @@ def generated(cluster: Cluster) -> dict[str, Any]:
     spec.loader.exec_module(iam)
     nodes = [{"instance_id": z.instance_id, "route_tables": [z.route_table]} for z in cluster.lab.ids.zones.values()]
     document: dict[str, Any] = iam.node_policy(
-        nodes, cluster=vpc.CLUSTER, region=backend.REGION, account=backend.ACCOUNT
+        nodes, cluster=vpc.CLUSTER, region=backend.REGION, account=backend.ACCOUNT, witness_table="witness"
     )
     return document
 
@@ -36,7 +36,7 @@ def apply(cluster: Cluster, without: str = "") -> None:
     """Give it to both roles, if wanted without one action."""
     document = generated(cluster)
     for statement in document["Statement"]:
-        statement["Action"] = [action for action in statement["Action"] if action != f"ec2:{without}"]
+        statement["Action"] = [action for action in statement["Action"] if action.partition(":")[2] != without]
     document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
     for zone in cluster.lab.ids.zones.values():
         with cluster.lab.api.lock:
@@ -46,7 +46,7 @@ def apply(cluster: Cluster, without: str = "") -> None:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One cluster for all: each test leaves everything at home."""
-    often = {"fence": {**QUICK["fence"], "max_per_hour": 10}}
+    often = {"fence": {**QUICK["fence"], "max_per_hour": 10}, **WITNESS_TABLE}
     with running_cluster(tmp_path_factory.mktemp("iam"), settings=often, enforce_iam=True) as running:
         yield running
 
@@ -96,13 +96,17 @@ def test_the_policy_is_enough(cluster: Cluster) -> None:
         "StartInstances",
         "DescribeInstances",
         "DescribeRouteTables",
+        "Query",
+        "PutItem",
+        "DeleteItem",
     ],
 )
 def test_the_role_names_what_is_missing(cluster: Cluster, action: str) -> None:
     apply(cluster, without=action)
     done = online(cluster)
     assert done.returncode != 0
-    assert f"ec2:{action}" in done.stdout + done.stderr
+    service = "dynamodb" if action in ("Query", "PutItem", "DeleteItem") else "ec2"
+    assert f"{service}:{action}" in done.stdout + done.stderr
     others = {"CreateTags", "ReplaceRoute", "StopInstances"} - {action}
     assert not any(f"permission ec2:{other} " in done.stdout + done.stderr for other in others)
 
@@ -142,6 +146,16 @@ def test_no_tag_may_be_written(cluster: Cluster) -> None:
     cluster.lab.fault("kill", "nat-b")
     cluster.wait("adopted", lambda: cluster.lab.owner("b") == "nat-a")
     cluster.wait("named", lambda: told(cluster, "nat-a", "fence nat-b: ec2:CreateTags"), 40)
+    assert cluster.writes("StopInstances") == before, cluster.log.read_text()[-5000:]
+
+
+def test_the_witness_table_may_not_be_used(cluster: Cluster) -> None:
+    """Routes move all the same; nobody is stopped without the lock, and the journal says what is missing."""
+    apply(cluster, without="PutItem")
+    before = cluster.writes("StopInstances")
+    cluster.lab.fault("kill", "nat-b")
+    cluster.wait("adopted", lambda: cluster.lab.owner("b") == "nat-a")
+    cluster.wait("named", lambda: told(cluster, "nat-a", "allow dynamodb:PutItem on table witness"), 40)
     assert cluster.writes("StopInstances") == before, cluster.log.read_text()[-5000:]
 
 

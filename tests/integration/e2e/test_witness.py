@@ -10,12 +10,9 @@ from pathlib import Path
 import pytest
 
 from lab.api.calls import Call
-from tests.integration.e2e.cluster import Cluster, running_cluster
+from tests.integration.e2e.cluster import WITNESS_TABLE, Cluster, running_cluster
 
 LONG = 14.0  # seconds: beyond both nodes' fence delay (5 s and 5 s more for the second in rank)
-
-
-TABLE = {"witness": {"dynamodb_table": "witness", "endpoint_url": "http://198.51.100.53", "lock_lease_s": 10}}
 
 
 def test_a_node_that_only_watches_makes_a_partition_known(tmp_path: Path) -> None:
@@ -49,7 +46,7 @@ def test_a_node_that_only_watches_makes_a_partition_known(tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two zones and a table; each test leaves everything at home."""
-    with running_cluster(tmp_path_factory.mktemp("table"), settings=TABLE) as running:
+    with running_cluster(tmp_path_factory.mktemp("table"), settings=WITNESS_TABLE) as running:
         yield running
 
 
