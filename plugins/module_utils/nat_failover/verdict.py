@@ -103,7 +103,7 @@ def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, 
         return UNMANAGED
     if heard.unanswered < LEAST_UNANSWERED and udp < 2 * silent_after:
         return peer.verdict  # the burst has not had its time yet
-    if alive_elsewhere(evidence, peer, name):
+    if alive_elsewhere(config, evidence, peer, name):
         return PARTITIONED
     return FAILED if not _doubt(config, memory, evidence, peer, heard) else SILENT
 
@@ -118,7 +118,7 @@ def silence(memory: Memory, evidence: Evidence, heard_at: t.Optional[float]) -> 
     return evidence.now - max(memory.awake_since, heard_at if heard_at is not None else memory.awake_since)
 
 
-def alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
+def alive_elsewhere(config: Config, evidence: Evidence, peer: PeerMemory, name: str) -> str:
     """The witnesses: its flare, its item, my own claim just taken by it, another node's view. Returns what was seen, or nothing."""
     for what, at in (
         ("its flare changed", peer.flare_at),
@@ -128,9 +128,12 @@ def alive_elsewhere(evidence: Evidence, peer: PeerMemory, name: str) -> str:
         if at is not None and evidence.now - at < FLARE_VALID:
             return "%s %.1f s ago" % (what, evidence.now - at)
     for other, heard in evidence.heard.items():
-        fresh = (
-            heard.heartbeat_at is not None and peer.suspected_at is not None and heard.heartbeat_at >= peer.suspected_at
+        # Of now, too: who has fallen silent since does not vouch for anybody any more.
+        since = max(
+            peer.suspected_at if peer.suspected_at is not None else evidence.now,
+            evidence.now - config.heartbeat.silent_after,
         )
+        fresh = heard.heartbeat_at is not None and heard.heartbeat_at >= since
         if fresh and heard.report is not None and heard.report.views.get(name) in (HEALTHY, SICK, UNMANAGED):
             return "%s hears it" % other
     return ""
@@ -189,7 +192,7 @@ def explain(
     if heard.report is not None and heard.report.fact:
         parts.append("it says: %s" % heard.report.fact)
     if kind in (SILENT, FAILED, PARTITIONED):
-        parts.append(alive_elsewhere(evidence, peer, name) or "no flare")
+        parts.append(alive_elsewhere(config, evidence, peer, name) or "no flare")
         parts.append(
             _doubt(config, memory, evidence, peer, heard) or "own forwarding, internet and EC2 API proven meanwhile"
         )

@@ -190,6 +190,14 @@ def test_another_nodes_view_is_a_witness():
     assert case.verdict() == "failed"
 
 
+def test_who_has_fallen_silent_vouches_for_nobody_any_more():
+    case = Case((ME, PEER, THIRD))
+    case.silent(seconds=60)
+    case.silent(THIRD, seconds=30, verdict="failed")
+    case.heard[THIRD] = replace(case.heard[THIRD], report=replace(FINE, views={PEER: "healthy"}))
+    assert case.verdict() == "failed"
+
+
 def test_a_witness_that_hears_the_peer_makes_it_a_partition():
     case = Case((ME, PEER, THIRD), witness=THIRD)
     case.silent()
