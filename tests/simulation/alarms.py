@@ -54,5 +54,6 @@ def _times(memory: Memory, heard: t.Mapping[str, Heard]) -> t.Iterator[float]:
     suspects = [heard[name] for name, peer in memory.peers.items() if peer.suspected_at is not None]
     for each in (memory, *memory.peers.values(), *suspects):
         for name, value in vars(each).items():
+            # pylint: disable-next=unidiomatic-typecheck  # a bool or an int is no moment
             if type(value) is float and name != "last_tick":
                 yield value

@@ -46,6 +46,7 @@ SPACE = re.compile(r"[ \t\r\n]*")
 def apply(session: t.Any) -> None:
     """Let this botocore session load no more than what is used; one that loads in a way of its own is left alone."""
     loader = session.get_component("data_loader")
+    # pylint: disable-next=unidiomatic-typecheck
     if type(getattr(loader, "file_loader", None)) is JSONFileLoader:  # not a subclass: whoever made that had a reason
         loader.file_loader = Lean()
 
