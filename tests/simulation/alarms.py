@@ -7,10 +7,10 @@ cheap. To be on the safe side (a clock that is not listed here), a decision is n
 
 from __future__ import annotations
 
-import functools
+import bisect
 import typing as t
 
-from nat_failover import inquiry, policy
+from nat_failover import inquiry
 from nat_failover.config import Config
 from nat_failover.fencing import SETTLED
 from nat_failover.model import Heard, Memory
@@ -19,11 +19,10 @@ from nat_failover.verdict import FLARE_VALID, LATE
 LONGEST = 1.0
 
 
-@functools.lru_cache(maxsize=None)
-def spans(config: Config) -> t.Tuple[float, ...]:
-    """All lengths of time that the policy compares with."""
+def spans(config: Config) -> t.List[float]:
+    """All lengths of time that the policy compares with, the shortest first."""
     beat = config.heartbeat
-    return (
+    lengths = {
         LATE * beat.interval,
         2 * beat.interval,
         beat.silent_after,
@@ -38,16 +37,19 @@ def spans(config: Config) -> t.Tuple[float, ...]:
         config.fence.after + config.fence.stagger * config.rank(config.self_name),
         config.fence.stop_timeout,
         config.returns.maximum,
-    )
+    }
+    doubled = (config.returns.after * 2**flaps for flaps in range(20))  # policy.return_after
+    return sorted(lengths | {length for length in doubled if length < config.returns.maximum})
 
 
-def next_alarm(config: Config, memory: Memory, heard: t.Mapping[str, Heard], now: float) -> float:
+def next_alarm(lengths: t.Sequence[float], memory: Memory, heard: t.Mapping[str, Heard], now: float) -> float:
     """The next moment at which some time that the policy remembers becomes some span old. Late heartbeats are not among them: ``inquiry.next_late``."""
-    lengths = (*spans(config), policy.return_after(config, memory))
-    longest = max(lengths)
-    ages = [age for age in (now - at for at in _times(memory, heard)) if 0.0 <= age < longest]
-    wait = min((length - age for age in ages for length in lengths if length > age), default=LONGEST)
-    return now + min(wait, LONGEST)
+    wait, longest = LONGEST, lengths[-1]
+    for at in _times(memory, heard):
+        age = now - at
+        if 0.0 <= age < longest:
+            wait = min(wait, lengths[bisect.bisect_right(lengths, age)] - age)
+    return now + wait
 
 
 def _times(memory: Memory, heard: t.Mapping[str, Heard]) -> t.Iterator[float]:

@@ -8,6 +8,7 @@ import typing as t
 from nat_failover.config import Config
 from nat_failover.model import ACTIVE, DRAINED, DRAINING, TAG_DRAINED, Evidence, Plan, Report
 
+from .alarms import spans
 from .cloud import Cloud
 from .network import Network, Stamp
 from .service import Service
@@ -23,6 +24,7 @@ class Host:
     def __init__(self, config: Config, timeline: Timeline, network: Network, cloud: Cloud) -> None:
         self.config, self.timeline, self.network, self.cloud = config, timeline, network, cloud
         self.name = config.self_name
+        self.spans = spans(config)
         self.powered = self.nat = self.uplink = True
         self.frozen = self.paused = False  # the whole machine; only the service
         self.broken = False  # the machine does not boot any more

@@ -267,11 +267,11 @@ def play(seed: int) -> World:
 def _size(rng: random.Random) -> int:
     """Small clusters as a rule; a large one costs as much as hundreds of small ones."""
     kind = rng.random()
-    if kind < 0.004:
+    if kind < 0.002:
         return rng.randint(9, 16)
-    if kind < 0.03:
+    if kind < 0.012:
         return rng.randint(5, 8)
-    return rng.choice((2, 2, 2, 3, 4))
+    return rng.choice((2,) * 7 + (3, 3, 4))
 
 
 def _tables(rng: random.Random, nodes: int) -> int:

@@ -67,6 +67,7 @@ class Service:
         self.plan = Plan()
         self.ticked: t.Optional[float] = None
         self.waking = False
+        self.spans = host.spans
         self.alarm = 0.0  # until then decisions are the same if nothing new comes in
         self._next_tick = 0  # a later number replaces what was scheduled under an earlier one
         self._probing = False
@@ -266,7 +267,7 @@ class Service:
             self.alarm = float("inf")
         elif steady:
             self.alarm = min(
-                next_alarm(self.config, self.memory, self.heard, evidence.now), self.hands.patience(evidence.now)
+                next_alarm(self.spans, self.memory, self.heard, evidence.now), self.hands.patience(evidence.now)
             )
         else:
             self.alarm = evidence.now
