@@ -21,6 +21,12 @@ def _one(rng: random.Random, world: "World") -> str:
     return rng.choice(sorted(world.hosts))
 
 
+def _edit(world: "World", claim: Claim, target: t.Optional[str]) -> None:
+    """An operator's edit, if it still falls into the incident."""
+    if not world.healed:
+        world.cloud.edit(claim, target)
+
+
 def delay(world: "World", rng: random.Random, seconds: float) -> None:
     """Packets take long, each its own time, and overtake each other."""
     world.network.delay = rng.uniform(0.01, MOST_DELAY)
@@ -84,7 +90,7 @@ def ambush(world: "World", rng: random.Random, seconds: float) -> None:
 
     def edit(claim: Claim) -> None:
         world.cloud.ambush = None
-        world.timeline.after(lag, lambda: world.cloud.edit(claim, target))
+        world.timeline.after(lag, lambda: _edit(world, claim, target))
 
     world.cloud.ambush = edit
 
@@ -97,7 +103,7 @@ def death_and_edit(world: "World", rng: random.Random, seconds: float) -> None:
     world.hosts[name].power("off")
     if claims:
         claim, lag = rng.choice(claims), rng.uniform(0.0, 1.5)
-        world.timeline.after(lag, lambda: world.cloud.edit(claim, ELSEWHERE))
+        world.timeline.after(lag, lambda: _edit(world, claim, ELSEWHERE))
 
 
 def lapse_and_edit(world: "World", rng: random.Random, seconds: float) -> None:
@@ -107,7 +113,7 @@ def lapse_and_edit(world: "World", rng: random.Random, seconds: float) -> None:
     world.timeline.tell("FAULT: %s no longer forwards, for 1.5 s" % host.name)
     host.set_nat(False)
     world.timeline.after(1.5, lambda: host.set_nat(True) if host.powered else None)
-    world.timeline.after(rng.uniform(1.5, 5.0), lambda: world.cloud.edit(claim, ELSEWHERE))
+    world.timeline.after(rng.uniform(1.2, 2.6), lambda: _edit(world, claim, ELSEWHERE))
 
 
 def clock(world: "World", rng: random.Random, seconds: float) -> None:

@@ -19,7 +19,7 @@ LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
 REPAIR = (0.0, 30.0)  # so much later the operator starts what is still off, undoes edits and resumes
 DARK = 0.03  # of all incidents: the one in which flares cannot help, and which therefore lasts longer
-AGAIN = 0.02  # of all incidents: those in which a node dies twice
+AGAIN = 0.03  # of all incidents: those in which a node dies twice
 END = 60.0  # from there until all must be at home
 
 
@@ -237,8 +237,8 @@ FAULTS: t.Tuple[Fault, ...] = (
 def play(seed: int) -> World:
     """Run one incident; raises ``Violation`` with its story."""
     rng = random.Random("incident %d" % seed)
-    nodes, dark = _size(rng), rng.random() < DARK
-    world = World(seed, nodes, _tables(rng, nodes), _traits(rng, dark))
+    nodes, kind = _size(rng), _kind(rng)
+    world = World(seed, nodes, _tables(rng, nodes), _traits(rng, kind))
     traits = world.traits
     world.timeline.tell(
         "seed %d: %d nodes, %d claims, mode %s, fence %s"
@@ -249,10 +249,10 @@ def play(seed: int) -> World:
         seconds = rng.choice((rng.uniform(0.1, 2.0), rng.uniform(1.0, LONGEST - at)))
         world.timeline.later(at, lambda fault=fault, seconds=seconds: fault(world, rng, seconds))  # type: ignore[misc]
     end = LONGEST
-    if dark:
+    if kind == "dark":
         end = 2 * LONGEST
         world.timeline.later(1.0, lambda: dark_partition(world, rng, LONGEST))
-    elif rng.random() < AGAIN:
+    elif kind == "again":
         end = 3 * LONGEST
         name = one(rng, world)
         for at in (1.0, 2 * LONGEST):
@@ -262,6 +262,12 @@ def play(seed: int) -> World:
     except Violation as violation:
         raise Violation("%s\n%s" % (violation, story(world))) from None
     return world
+
+
+def _kind(rng: random.Random) -> str:
+    """Two kinds of incidents last longer than the others."""
+    drawn = rng.random()
+    return "dark" if drawn < DARK else "again" if drawn < DARK + AGAIN else ""
 
 
 def _size(rng: random.Random) -> int:
@@ -278,18 +284,16 @@ def _tables(rng: random.Random, nodes: int) -> int:
     return rng.choice((1, 1, 1, 2, 3, 6)) if nodes < 5 else 1
 
 
-def _traits(rng: random.Random, dark: bool) -> Traits:
-    """``dark``: a return that is slower than a fence, as by default, so that both nodes of a partition hold on to what they took."""
-    kinds = rng.random()
-    mode = "observe" if kinds < 0.04 else "route" if kinds < 0.1 else "full"
-    destinations = (("0.0.0.0/0",),) * 4 + (("0.0.0.0/0", "::/0"), ("0.0.0.0/0", "pl-0123456789abcdef0"))
-    return Traits(
-        "full" if dark else mode,
-        "stop_start" if dark else rng.choice(("stop_start",) * 8 + ("reboot", "none")),
-        rng.choice((1, 4, 4)),
-        12 if dark else 3,
-        rng.choice(destinations),
-    )
+def _traits(rng: random.Random, kind: str) -> Traits:
+    """In the dark a return is slower than a fence, as by default, so that both nodes of a partition hold on to what they took."""
+    drawn = rng.random()
+    mode = "observe" if drawn < 0.04 else "route" if drawn < 0.1 else "full"
+    fence = rng.choice(("stop_start",) * 8 + ("reboot", "none"))
+    budget = rng.choice((1, 4)) if kind == "again" else rng.choice((1, 4, 4))
+    destinations = rng.choice((("0.0.0.0/0",),) * 4 + (("0.0.0.0/0", "::/0"), ("0.0.0.0/0", "pl-0123456789abcdef0")))
+    if kind:
+        mode, fence = "full", "stop_start"
+    return Traits(mode, fence, budget, 12 if kind == "dark" else 3, destinations)
 
 
 def _run(world: World, end: float) -> None:
