@@ -52,9 +52,9 @@ def _many(arguments: argparse.Namespace) -> int:
     for played, found in campaign(arguments.first, arguments.incidents, arguments.jobs):
         done += played
         violations += len(found)
-        if found and first is None:
-            first = found[0].seed
-            sys.stderr.write("seed %d: %s\n" % found[0])
+        for seed, text in found:
+            sys.stderr.write("seed %d: %s\n" % (seed, text.splitlines()[0] if first is not None else text))
+            first = seed if first is None else first
         if time.monotonic() - told > TELL_EVERY:
             told = time.monotonic()
             rate = done / (told - began)

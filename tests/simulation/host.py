@@ -32,6 +32,7 @@ class Host:
         self.clock_error = (
             0.0  # seconds by which its time of day is wrong; the policy gets monotonic time, so that it must not matter
         )
+        self.announced_at = float("-inf")  # when it was last drained or resumed
         self.boots = 0
         self.stalled: t.List[t.Callable[[], None]] = []
         self.decided: t.Callable[["Host", Evidence, Plan], None] = lambda host, evidence, plan: None
@@ -109,6 +110,7 @@ class Host:
             self._announce(ACTIVE, None)
 
     def _announce(self, state: str, tag: t.Optional[str]) -> None:
+        self.announced_at = self.timeline.now
         self.service.state, self.service.state_set_at = state, self.timeline.now + 1.0
         self.service.quiet = False
         self.service.wake()

@@ -51,8 +51,7 @@ class Laws:
         self.alive_at = dict.fromkeys(hosts, 0.0)  # last look at which its service ran
         self.deaf_at = dict.fromkeys(hosts, past)  # last look at which its kernel did not NAT, or not answer everybody
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
-        self.cuts = 0
-        self.cut_at = past  # when a link was last cut
+        self.cut_off_since: t.Dict[str, float] = {}  # since when a node hears none of the others
         self.paused_until = past
         self.paused_at: t.Optional[float] = None  # since when the pause is to be known
         self.stops: t.List[t.Tuple[float, str, str]] = []
@@ -99,9 +98,11 @@ class Laws:
             self.paused_at = None
         elif self.paused_at is None:
             self.paused_at = now
-        if len(network.cut) > self.cuts:
-            self.cut_at = now
-        self.cuts = len(network.cut)
+        for name in self.hosts:
+            if self._cut_off(name):
+                self.cut_off_since.setdefault(name, now)
+            else:
+                self.cut_off_since.pop(name, None)
 
     # --- decisions ---------------------------------------------------------------------------------------------------------------
 
@@ -134,16 +135,20 @@ class Laws:
             if action.before.state == ROUTE_ACTIVE and owner not in self.hosts:
                 self.break_("L8", "%s fights over %s, which somebody pointed elsewhere" % (name, action.claim))
 
-    def _isolated(self, name: str) -> bool:
-        """Cut off from two living nodes or more, not for long yet."""
+    def _cut_off(self, name: str) -> bool:
+        """Is it cut off from two living nodes or more?"""
         others = [other for other, host in self.hosts.items() if other != name and host.running and host.uplink]
-        silent = all({(name, other), (other, name)} & self.network.cut for other in others)
-        return len(others) > 1 and silent and MOMENT < self.timeline.now - self.cut_at < self.fence_after
+        return len(others) > 1 and all({(name, other), (other, name)} & self.network.cut for other in others)
+
+    def _isolated(self, name: str) -> bool:
+        """Cut off for a while, but not for long yet."""
+        since = self.cut_off_since.get(name)
+        return since is not None and MOMENT < self.timeline.now - since < self.fence_after and self._cut_off(name)
 
     def _fine(self, host: Host) -> bool:
-        return (
-            host.running and host.forwards and host.service.state == ACTIVE and not host.service.gatherer.me.fact
-        )  # nor said otherwise a moment ago
+        """Also by what it says and has said a moment ago."""
+        says = host.service.state == ACTIVE and not host.service.gatherer.me.fact
+        return host.running and host.forwards and says and self.timeline.now - host.announced_at > 3.0
 
     # --- calls that took effect ----------------------------------------------------------------------------------------------------
 
