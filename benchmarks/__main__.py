@@ -10,19 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import faults, outage, report
+from . import alarms, campaign, compare, faults, footprint, outage, report, scale
 
-QUICK, FULL = 3, 30
+PARTS = {part.name: part for part in (footprint.PART, scale.PART, alarms.PART, outage.PART)}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """0 measured, 1 a measurement failed, 2 bad input."""
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument(
-        "part", choices=("outage", "faults", "report"), help="what to measure; report: write docs/benchmarks.md"
+        "part",
+        choices=(*PARTS, "faults", "all", "compare", "report"),
+        help="what to measure; all: everything but faults; compare: with the run before; report: write docs/benchmarks.md",
     )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} runs of each instead of {FULL}")
-    parser.add_argument("--runs", type=int, help="so many runs of each")
+    parser.add_argument("--quick", action="store_true", help="few repetitions: everything in half an hour")
     parser.add_argument("--fresh", action="store_true", help="measure all anew instead of adding what is missing")
     parser.add_argument(
         "--out", type=Path, help="file for the rows, instead of the one that the documentation is made of"
@@ -30,20 +31,36 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if asked.part == "report":
         return _say({"part": "report", "files": report.write()})
-    if os.geteuid() != 0:
+    if asked.part == "compare":
+        return _compare()
+    if asked.part != "alarms" and os.geteuid() != 0:
         parser.error("the lab makes network namespaces: run this with sudo")
-    if asked.part == "faults":  # each once; the options are those of outage
+    if asked.part == "faults":  # each once; the options are those of the others
         return faults.main()
-    runs = asked.runs if asked.runs is not None else QUICK if asked.quick else FULL
-    if runs < 1:
-        parser.error("--runs must be at least 1")
-    store, failed = outage.run(runs, resume=not asked.fresh, path=asked.out)
-    _say({"part": "outage", "runs": runs, "failed": failed, **report.figures(store.rows())})
-    return 1 if failed else 0
+    if asked.part == "all" and asked.out is not None:
+        parser.error("--out: one file is for one part")
+    wanted = PARTS.values() if asked.part == "all" else (PARTS[asked.part],)
+    failures = 0
+    for part in wanted:
+        store, failed = campaign.run(part, quick=asked.quick, resume=not asked.fresh, path=asked.out)
+        failures += failed
+        _say({"part": part.name, "failed": failed, "figures": part.figures(store.rows())})
+    if asked.part == "all":
+        _say({"part": "report", "files": report.write()})
+    return 1 if failures else 0
+
+
+def _compare() -> int:
+    """A table on stderr, the worse ones on stdout; 1 if there are any."""
+    lines = [line for part in PARTS.values() for line in compare.lines(part)]
+    print(compare.markdown(lines) or "no part was measured twice yet", file=sys.stderr)
+    worse = [line.name for line in lines if line.worse]
+    _say({"part": "compare", "figures": len(lines), "worse": worse})
+    return 1 if worse else 0
 
 
 def _say(line: dict[str, Any]) -> int:
-    print(json.dumps(line, sort_keys=True))
+    print(json.dumps(line, sort_keys=True), flush=True)
     return 0
 
 

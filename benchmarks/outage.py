@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError
 from lab.stream import TCP, Result
 
+from .campaign import Key, Part, Row
 from .contenders import Contender, Ours, running
-from .store import RESULTS, Store
+from .summary import median
 
-KEYS = ("contender", "case", "api_ms", "run")
+QUICK, FULL = 2, 30  # runs of each
+TIMED = ("kill", "freeze", "unforward", "drain", "return")
 PROFILES = ("default", "fast")
 PEERS = ("article", "keepalived-1", "keepalived-0.1")
 LIMIT_S = 30.0
@@ -176,28 +175,23 @@ def _seen(contender: Contender, at: float, results: list[Result]) -> dict[str, A
     }
 
 
-def run(runs: int, *, resume: bool = True, path: Path | None = None) -> tuple[Store, int]:
-    """Everything that is not measured yet, and how many measurements failed. Progress goes to stderr."""
-    store = Store(path or RESULTS / "outage.jsonl", KEYS)
-    if not resume:
-        store.clear()
-    wanted, failed = list(plan(runs)), 0
-    for number, (name, case, latency, count) in enumerate(wanted, 1):
-        key = {"contender": name, "case": case, "api_ms": latency, "run": count}
-        if store.has(**key):
-            continue
-        what, load = f"outage {number}/{len(wanted)}: {name}, {case}, API {latency} ms", os.getloadavg()[0]
-        try:
-            row = {**key, "load": round(load, 2), **measure(name, CASES[case], latency)}
-        except (
-            LabError,
-            OSError,
-            RuntimeError,
-            AssertionError,
-        ) as error:  # the others are worth measuring; a resumed run tries again
-            failed += 1
-            print(f"{what}: FAILED: {type(error).__name__}: {str(error)[:500]}", file=sys.stderr, flush=True)
-            continue
-        store.add(row)
-        print(f"{what}: {row['outage_ms']:.0f} ms", file=sys.stderr, flush=True)
-    return store, failed
+def _keys(quick: bool) -> Iterator[Key]:
+    for name, case, latency, run in plan(QUICK if quick else FULL):
+        yield {"contender": name, "case": case, "api_ms": latency, "run": run}
+
+
+def _measure(key: Key) -> Row:
+    return measure(key["contender"], CASES[key["case"]], key["api_ms"])
+
+
+def figures(rows: list[Row]) -> dict[str, float]:
+    """Our own median outages; the peers' are no figures of ours."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["contender"] in PROFILES and CASES[row["case"]].name in TIMED:
+            name = f"{row['case']}, {row['contender']}, API {row['api_ms']} ms: outage_ms"
+            found.setdefault(name, []).append(row["outage_ms"])
+    return {name: median(values) for name, values in found.items()}
+
+
+PART = Part("outage", ("contender", "case", "api_ms", "run"), _keys, _measure, figures)

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .store import RESULTS, Store
+from . import alarms, compare, footprint, outage, scale, sections
+from .campaign import Part
+from .store import Store
 from .summary import median, summarize
 from .svg import Lane, timeline
 from .table import milliseconds, table
@@ -23,7 +26,6 @@ NAMES = {
     "keepalived-0.1": "keepalived, adverts every 0.1 s",
 }
 SPLIT = ("detect", "decide", "api", "fabric")
-TIMED = ("kill", "freeze", "unforward", "drain", "return")
 BEHAVIOUR = {
     "partition": "the nodes lose sight of each other; both live and reach EC2 (40 s)",
     "api-outage": "a node dies, and the EC2 API answers 503 for the first 15 s",
@@ -39,17 +41,6 @@ def groups(rows: Iterable[Row]) -> dict[tuple[str, str, int], list[Row]]:
         found.setdefault((row["case"], row["contender"], row["api_ms"]), []).append(row)
     order = list(NAMES)
     return dict(sorted(found.items(), key=lambda each: (each[0][0], each[0][2], order.index(each[0][1]))))
-
-
-def figures(rows: Iterable[Row]) -> Row:
-    """The outages in short, for the one line of JSON."""
-    return {
-        "outage_ms": {
-            f"{case} {contender} api={latency}": summarize([row["outage_ms"] for row in members])
-            for (case, contender, latency), members in groups(rows).items()
-            if case in TIMED
-        }
-    }
 
 
 def outages(rows: Sequence[Row], case: str) -> str:
@@ -108,29 +99,55 @@ def behaviour(rows: Sequence[Row]) -> str:
     return table(head, body)
 
 
-def write(store: Store | None = None, docs: Path = DOCS) -> list[str]:
-    """Write the page and its plots; returns what was written."""
-    store = store or Store(RESULTS / "outage.jsonl", ())
-    rows = store.rows()
-    if not rows:
+def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[str]:
+    """Write the page and its plots; returns what was written. ``stores``: by part, where they are not those of the repository."""
+    parts = {part.name: part for part in (outage.PART, footprint.PART, scale.PART, alarms.PART)}
+    found = {name: (stores or {}).get(name) or part.store() for name, part in parts.items()}
+    rows = {name: store.rows() for name, store in found.items()}
+    if not rows["outage"]:
         raise FileNotFoundError("nothing is measured yet: run ./dev bench outage --quick first")
-    loads = [row["load"] for row in rows]
+    plots = sections.plots(rows)
     fields = {
-        "load": f"{min(loads):.1f} to {max(loads):.1f}, median {median(loads):.1f}",
-        "note": store.note(),
-        "splits": splits(rows),
-        "ratios": ratios(rows),
-        "behaviour": behaviour(rows),
-        **{case: outages(rows, case) for case in TIMED},
+        **{f"load {name}": _load(each) for name, each in rows.items()},
+        "note": found["outage"].note(),
+        "splits": splits(rows["outage"]),
+        "ratios": ratios(rows["outage"]),
+        "limits": sections.limits(rows["outage"]),
+        "behaviour": behaviour(rows["outage"]),
+        **{case: outages(rows["outage"], case) for case in outage.TIMED},
+        "footprint": sections.footprints(rows["footprint"]),
+        "adoptions": sections.adoptions(rows["scale"]),
+        "clusters": sections.clusters(rows["scale"]),
+        "alarms": sections.false_takeovers(rows["alarms"]),
+        "compared": _compared(parts.values(), found),
+        **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters")},
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in fields.items():
         text = text.replace("{{ " + name + " }}", value.rstrip("\n"))
-    files = {"benchmarks.md": text, "images/outage.svg": _plot(rows)}
+    text = re.sub("\n{3,}", "\n\n", text)
+    files = {"benchmarks.md": text, "images/outage.svg": _plot(rows["outage"]), **plots}
     for name, content in files.items():
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(content, encoding="utf-8")
     return [f"docs/{name}" for name in files]
+
+
+def _load(rows: Sequence[Row]) -> str:
+    loads = [row["load"] for row in rows]
+    return f"{min(loads):.1f} to {max(loads):.1f}, median {median(loads):.1f}" if loads else "not known"
+
+
+def _picture(name: str, plots: Mapping[str, str]) -> str:
+    """A link to a plot that there is."""
+    path = f"images/{name}.svg"
+    title = re.search("<title>(.*)</title>", plots.get(path, ""))
+    return f"![{title[1]}]({path})" if title else ""
+
+
+def _compared(parts: Iterable[Part], stores: Mapping[str, Store]) -> str:
+    found = [line for part in parts for line in compare.lines(part, stores[part.name].path)]
+    return compare.markdown(found) or "*No part was measured twice yet.*"
 
 
 def _plot(rows: Sequence[Row]) -> str:

@@ -39,10 +39,16 @@ class Store:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, sort_keys=True) + "\n")
 
-    def clear(self) -> None:
-        """Begin anew."""
-        self.path.unlink(missing_ok=True)
+    def set_aside(self) -> None:
+        """Begin anew; what was measured before is what the new figures are compared with."""
+        if self.path.exists():
+            self.path.replace(self.before.path)
         self.path.with_suffix(".note").unlink(missing_ok=True)
+
+    @property
+    def before(self) -> Store:
+        """The run before this one."""
+        return Store(self.path.with_suffix(".before.jsonl"), self.keys)
 
     def note(self) -> str:
         """What whoever measured wants a reader to know; a file beside the rows, which goes with them."""

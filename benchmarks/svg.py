@@ -55,3 +55,31 @@ def _line(x: float, top: float, bottom: float, color: str) -> str:
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start", size: int = 13) -> str:
     return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" font-size="{size}" fill="{INK}">{escape(words)}</text>'
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a plot."""
+
+    label: str
+    value: float
+
+
+def bars(title: str, unit: str, found: Sequence[Bar]) -> str:
+    """Horizontal bars from zero, with their figures."""
+    most = max((bar.value for bar in found), default=0.0) or 1.0
+    scale = (WIDTH - LEFT - RIGHT - 90) / most
+    bottom = TOP + LANE * len(found)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 16}" font-family="sans-serif" font-size="13">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{bottom + 16}" fill="#ffffff"/>',
+        _text(16, 24, title, size=15),
+    ]
+    for number, bar in enumerate(found):
+        y = TOP + LANE * number - 16
+        end = LEFT + bar.value * scale
+        parts.append(_text(LEFT - 10, y + 17, bar.label, anchor="end"))
+        parts.append(_box(LEFT, end, y, FINE))
+        parts.append(_text(end + 8, y + 17, f"{bar.value:,.0f} {unit}"))
+    return "\n".join([*parts, "</svg>", ""])

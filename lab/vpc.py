@@ -104,6 +104,12 @@ def add_route_tables(
     return tables
 
 
+def subnets(zone: str) -> tuple[int, int]:
+    """The third octets of a zone's public and private subnet. From the eleventh zone on, which only measurements have, above all others."""
+    number = ord(zone) - ord("a")
+    return (number, 10 + number) if number < 10 else (20 + number, 50 + number)
+
+
 def _zone(
     model: Any,
     account: str,
@@ -116,13 +122,14 @@ def _zone(
     cluster: str,
 ) -> ZoneIds:
     number = ord(zone) - ord("a")
-    availability_zone, node = region + zone, f"nat-{zone}"
-    private_ip, public_ip = f"10.0.{number}.10", f"203.0.113.{10 + number}"
+    public_net, private_net = subnets(zone)
+    availability_zone, node = region + "abc"[number % 3], f"nat-{zone}"
+    private_ip, public_ip = f"10.0.{public_net}.10", f"203.0.113.{10 + number}"
     public = model.create_subnet(
-        vpc_id, f"10.0.{number}.0/24", availability_zone=availability_zone, tags=_named(f"public-{zone}")
+        vpc_id, f"10.0.{public_net}.0/24", availability_zone=availability_zone, tags=_named(f"public-{zone}")
     )
     private = model.create_subnet(
-        vpc_id, f"10.0.{10 + number}.0/24", availability_zone=availability_zone, tags=_named(f"private-{zone}")
+        vpc_id, f"10.0.{private_net}.0/24", availability_zone=availability_zone, tags=_named(f"private-{zone}")
     )
     instance = _launch(model, region, node, public.id, private_ip, group, check, cluster)
     interface = instance.nics[0]

@@ -20,7 +20,7 @@ from .fabric.network import Network
 from .fabric.rules import UPLINK_PEER, LinkFault
 from .hosts.host import FROZEN, KILLED, OFF, ON, Host
 from .settings import FAULTS
-from .vpc import DEFAULT_ROUTE
+from .vpc import DEFAULT_ROUTE, subnets
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class World(RunningApi):
             mac = interfaces[zone.interface_id].mac_address
             ports.append(self._port(zone.node, zone.private_ip, mac, zone.public_subnet, zone.interface_id))
         for letter, zone in self.ids.zones.items():
-            address = f"10.0.{10 + ord(letter) - ord('a')}.50"
+            address = f"10.0.{subnets(letter)[1]}.50"
             ports.append(self._port(f"client-{letter}", address, client_mac(address), zone.private_subnet))
         ports.append(self._port(OPS, OPS_ADDRESS, client_mac(OPS_ADDRESS)))
         return ports

@@ -34,6 +34,7 @@ class Traits(t.NamedTuple):
     budget: int = 4  # fences of a node in an hour
     return_after: int = 3
     destinations: t.Tuple[str, ...] = ("0.0.0.0/0",)
+    profile: str = "default"
 
 
 USUAL = Traits()
@@ -56,6 +57,7 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
         "region": "eu-west-1",
         "nodes": rows,
         "interface": "ens5",
+        "profile": traits.profile,
         "key_file": "/etc/key",
         "mode": traits.mode,
         "destinations": list(traits.destinations),

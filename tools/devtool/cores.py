@@ -10,7 +10,12 @@ from devtool.count import Count
 
 # ansible-core by the Python to run it with. The lock has the oldest that is supported.
 CORES = {"2.20": "3.12", "2.21": "3.13"}
-DOCUMENTED = (("module", "nat_failover"), ("module", "source_dest_check"), ("filter", "iam_policy"), ("role", "nat_instance"))
+DOCUMENTED = (
+    ("module", "nat_failover"),
+    ("module", "source_dest_check"),
+    ("filter", "iam_policy"),
+    ("role", "nat_instance"),
+)
 
 
 def here() -> dict[str, str]:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import report
+from benchmarks import alarms, campaign, compare, footprint, report, scale, sections
 from benchmarks.store import Store
 from benchmarks.summary import median, percentile, summarize
 from benchmarks.svg import Lane, timeline
@@ -82,7 +82,8 @@ def test_the_page_is_made_of_the_rows(tmp_path: Path) -> None:
         row("article", 0, 0, "partition"),
     ):
         store.add(each)
-    assert report.write(store, tmp_path) == ["docs/benchmarks.md", "docs/images/outage.svg"]
+    empty = {name: Store(tmp_path / name, ()) for name in ("footprint", "scale", "alarms")}
+    assert report.write({"outage": store, **empty}, tmp_path) == ["docs/benchmarks.md", "docs/images/outage.svg"]
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| ours, `default` | 0 ms | 2 | 600 | 610 | 620 | 620 | 620 | 630 | 122 |" in page
     assert "| the article's loop | 9.8 | – | – |" in page
@@ -93,5 +94,101 @@ def test_the_page_is_made_of_the_rows(tmp_path: Path) -> None:
 
 def test_nothing_measured_is_no_page(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        report.write(Store(tmp_path / "none", ()), tmp_path)
+        report.write({"outage": Store(tmp_path / "none", ())}, tmp_path)
     assert not (tmp_path / "benchmarks.md").exists()
+
+
+def footprint_row(cpu: float, resident: float, python: str = "3.11", run: int = 0) -> dict[str, Any]:
+    names = (
+        "peak_mb",
+        "private_mb",
+        "wakeups_per_s",
+        "threads",
+        "start_ms",
+        "canary_cpu_percent",
+        "canary_resident_mb",
+    )
+    row = {"python": python, "seconds": 20.0, "run": run, "load": 0.5, "boto3": "1.44.8"}
+    return {**row, "cpu_percent": cpu, "resident_mb": resident, **dict.fromkeys(names, 9.0)}
+
+
+def adoption_row(count: int, adopt: float, limit: str = "none", least: float = 0, run: int = 0) -> dict[str, Any]:
+    row = {"kind": "tables", "count": count, "limit": limit, "api_ms": 0, "run": run, "load": 0.5, "adopt_ms": adopt}
+    return {**row, "detect_ms": 600.0, "writes": count, "reads": 3, "refused": 0, "least_ms": least}
+
+
+def test_a_death_is_held_against_the_limit_of_its_profile_and_latency() -> None:
+    text = sections.limits([row("default", 740.0), row("fast", 420.0), row("article", 4000.0)])
+    assert "| `default` | 0 ms | 750 | 740 | 740 | PASS |" in text
+    assert "| `fast` | 0 ms | 400 | 420 | 420 | FAIL |" in text
+    assert "article" not in text
+
+
+def test_a_footprint_over_one_limit_fails() -> None:
+    assert sections.footprints([footprint_row(0.9, 45.0)]).count("PASS") == 1
+    for cpu, resident in ((1.2, 45.0), (0.9, 65.0)):
+        assert sections.footprints([footprint_row(cpu, resident)]).count("FAIL") == 1
+    assert sections.footprints([]) == sections.NOT_YET
+
+
+def test_adoptions_are_told_in_units_of_one_table_or_of_the_bucket() -> None:
+    rows = [adoption_row(1, 10.0), adoption_row(200, 400.0), adoption_row(200, 34000.0, "EC2", 30000.0)]
+    text = sections.adoptions(rows)
+    assert "| 200 | none | 0 ms | 400 | 40.0 x one table |" in text
+    assert "1.13 x the bucket's own time, FAIL" in text
+    assert scale.least_s(200) == 30.0 and scale.least_s(50) == 0.0
+    for plot in sections.plots({"scale": rows, "footprint": [footprint_row(0.9, 45.0)]}).values():
+        ElementTree.fromstring(plot)
+
+
+def test_what_got_worse_since_the_run_before_comes_first(tmp_path: Path) -> None:
+    path = tmp_path / "footprint.jsonl"
+    store = footprint.PART.store(path)
+    store.add(footprint_row(1.0, 60.0))
+    assert compare.lines(footprint.PART, path) == []
+    store.set_aside()
+    assert store.rows() == []
+    store.add(footprint_row(1.2, 40.0))
+    found = {line.name: (line.worse, line.better) for line in compare.lines(footprint.PART, path)}
+    assert found["Python 3.11: cpu_percent"] == (True, False)
+    assert found["Python 3.11: resident_mb"] == (False, True)
+    assert found["Python 3.11: start_ms"] == (False, False)
+    text = compare.markdown(compare.lines(footprint.PART, path)).splitlines()
+    assert text[2].startswith("| footprint | Python 3.11: cpu_percent | 1 | 1.2 | +20 % | **worse** |")
+
+
+def test_a_campaign_measures_what_is_missing_and_goes_on_after_a_failure(tmp_path: Path) -> None:
+    asked = []
+
+    def measure(key: dict[str, Any]) -> dict[str, Any]:
+        asked.append(key["run"])
+        if key["run"] == 1 and asked.count(1) == 1:
+            raise RuntimeError("the lab did not come up")
+        return {"value": 1.0}
+
+    part = campaign.Part("x", ("run",), lambda quick: [{"run": n} for n in range(3)], measure, lambda rows: {})
+    path = tmp_path / "x.jsonl"
+    assert campaign.run(part, quick=True, path=path)[1] == 1
+    store, failed = campaign.run(part, quick=True, path=path)
+    assert (failed, asked) == (0, [0, 1, 2, 1])
+    assert sorted(each["run"] for each in store.rows()) == [0, 1, 2]
+    campaign.run(part, quick=True, resume=False, path=path)
+    assert len(asked) == 7 and len(store.before.rows()) == 3
+
+
+def test_the_formula_of_silences_agrees_with_dice() -> None:
+    # fast: two heartbeats are due within 250 ms; from 150 ms on there is time for five pairs of probes
+    exact = alarms.silences_per_year("fast", "20 % loss")
+    assert exact is not None
+    interval, chance = 0.1, 0.2**2 * (1 - 0.8**2) ** 10
+    assert exact == pytest.approx(2 * alarms.YEAR_S / interval * chance)
+    assert alarms.silences_per_year("default", "5 % loss") < alarms.silences_per_year("default", "10 % loss")  # type: ignore[operator]
+    assert alarms.silences_per_year("fast", "jitter") is None
+
+
+def test_a_network_that_is_dead_half_of_the_time_is_an_alarm_and_a_good_one_is_none() -> None:
+    def dead(world: Any, rng: Any) -> None:
+        world.timeline.after(5.0, lambda: world.hosts["nat-0"].power("off"))
+
+    assert alarms.suffer("default", dead, "seed", 20.0)[0] >= 1
+    assert alarms.suffer("default", alarms.lossy(0.01), "seed", 60.0) == (0, 0)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables and plots of the parts beside the outages, made of recorded rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nat_failover.config import PROFILES
+
+from . import alarms, footprint, pythons, scale
+from .summary import median
+from .svg import Bar, bars
+from .table import milliseconds, table
+
+Row = dict[str, Any]
+NOT_YET = "*Not recorded yet.*\n"
+MARGIN_MS = 50  # of the blueprint's limit for a hard death
+
+
+def verdict(good: bool) -> str:
+    """In capitals: it is what the eye looks for."""
+    return "PASS" if good else "FAIL"
+
+
+def limits(rows: Sequence[Row]) -> str:
+    """A hard death against its limit: silent_after + one heartbeat + the API's latency + 50 ms."""
+    body = []
+    for profile, (interval, _burst, silent) in PROFILES.items():
+        for latency in sorted({row["api_ms"] for row in rows}):
+            found = [
+                row["outage_ms"]
+                for row in rows
+                if (row["contender"], row["case"], row["api_ms"]) == (profile, "kill", latency)
+            ]
+            if found:
+                limit, middle = silent + interval + latency + MARGIN_MS, median(found)
+                cells = [milliseconds(value) for value in (limit, middle, max(found))]
+                body.append([f"`{profile}`", f"{latency} ms", *cells, verdict(middle <= limit)])
+    return (
+        table(["profile", "API latency", "limit", "median", "max", "median within the limit"], body)
+        if body
+        else NOT_YET
+    )
+
+
+def footprints(rows: Sequence[Row]) -> str:
+    """By Python version; medians."""
+    head = [
+        "Python",
+        "boto3",
+        "CPU",
+        "resident",
+        "peak",
+        "private",
+        "wake-ups/s",
+        "threads",
+        "start",
+        "canary: CPU",
+        "resident",
+    ]
+    body = []
+    for version in pythons.VERSIONS:
+        members = [row for row in rows if row["python"] == version]
+        if members:
+            m = {name: median([row[name] for row in members]) for name, value in members[0].items() if _number(value)}
+            good = all(m[name] <= target for name, target in footprint.TARGETS.items())
+            body.append(
+                [version, members[-1]["boto3"], f"{m['cpu_percent']:.2f} %"]
+                + [f"{m[name]:.0f} MB" for name in ("resident_mb", "peak_mb", "private_mb")]
+                + [f"{m['wakeups_per_s']:.0f}", f"{m['threads']:.0f}", f"{m['start_ms']:.0f} ms"]
+                + [f"{m['canary_cpu_percent']:.2f} %", f"{m['canary_resident_mb']:.0f} MB", verdict(good)]
+            )
+    return table([*head, "within the limits"], body) if body else NOT_YET
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def adoptions(rows: Sequence[Row]) -> str:
+    """How long so many tables take from the verdict on; the ratio is to one table in the same surroundings."""
+    found = {key: members for key, members in scale.groups(list(rows)).items() if key[0] == "tables"}
+    body = []
+    for (_kind, count, limit, latency), members in found.items():
+        m = {
+            name: median([row[name] for row in members])
+            for name in ("adopt_ms", "writes", "reads", "refused", "least_ms")
+        }
+        one = found.get(("tables", 1, limit, latency))
+        if limit == "EC2" and m["least_ms"]:
+            told = f"{m['adopt_ms'] / m['least_ms']:.2f} x the bucket's own time, {verdict(m['adopt_ms'] <= 1.1 * m['least_ms'])}"
+        else:
+            told = f"{m['adopt_ms'] / median([row['adopt_ms'] for row in one]):.1f} x one table" if one else "–"
+        body.append(
+            [count, limit, f"{latency} ms", milliseconds(m["adopt_ms"]), told]
+            + [f"{m[name]:.0f}" for name in ("writes", "refused", "reads")]
+        )
+    head = ["tables", "throttling", "API latency", "adopted after (ms)", "", "writes tried", "refused", "reads"]
+    return table(head, body) if body else NOT_YET
+
+
+def clusters(rows: Sequence[Row]) -> str:
+    """What a larger cluster costs each of its nodes."""
+    body = []
+    for (kind, count, _limit, _latency), members in scale.groups(list(rows)).items():
+        if kind == "nodes":
+            m = {name: median([row[name] for row in members]) for name, value in members[0].items() if _number(value)}
+            body.append(
+                [count, milliseconds(m["detect_ms"]), milliseconds(m["detect_last_ms"]), f"{m['packets_per_s']:.0f}"]
+                + [f"{m['cpu_percent']:.2f} %", f"{m['resident_mb']:.0f} MB", f"{m['wakeups_per_s']:.0f}"]
+            )
+    head = ["nodes", "detected after (ms)", "by the last one", "packets/s", "CPU", "resident", "wake-ups/s"]
+    return table(head, body) if body else NOT_YET
+
+
+def false_takeovers(rows: Sequence[Row]) -> str:
+    """Per year, as simulated and by formula. None seen: the rate is below three in the time that was simulated (95 %)."""
+    body = []
+    for (profile, condition), members in alarms.groups(list(rows)).items():
+        hours, seen = sum(row["hours"] for row in members), sum(row["takeovers"] for row in members)
+        rate = f"{alarms.per_year(members):,.0f}" if seen else f"none seen (< {3 * alarms.YEAR_S / 3600 / hours:,.0f})"
+        formula = alarms.silences_per_year(profile, condition)
+        told = "–" if formula is None else f"{formula:,.1f}" if formula >= 0.1 else f"{formula:.0e}"
+        fences = sum(row["fences"] for row in members)
+        body.append([f"`{profile}`", condition, f"{hours:g}", seen, rate, told, fences])
+    head = [
+        "profile",
+        "condition",
+        "simulated hours",
+        "takeovers",
+        "per year",
+        "silences per year by formula",
+        "fences",
+    ]
+    return table(head, body) if body else NOT_YET
+
+
+def plots(rows: dict[str, Sequence[Row]]) -> dict[str, str]:
+    """File name -> SVG, of what is recorded."""
+    found: dict[str, str] = {}
+    sizes = scale.groups(list(rows["scale"]))
+    adopted = [
+        Bar(
+            f"{count} tables, {'throttled' if limit == 'EC2' else f'API {latency} ms'}",
+            median([r["adopt_ms"] for r in members]),
+        )
+        for (kind, count, limit, latency), members in sizes.items()
+        if kind == "tables"
+    ]
+    detected = [
+        Bar(f"{count} nodes", median([r["detect_last_ms"] for r in members]))
+        for (kind, count, _limit, _latency), members in sizes.items()
+        if kind == "nodes"
+    ]
+    if adopted:
+        found["images/adoption.svg"] = bars("From the verdict to the last route of a failed node", "ms", adopted)
+    if detected:
+        found["images/clusters.svg"] = bars("A node dies: until the last of the others knows", "ms", detected)
+    resident = [
+        Bar(f"Python {version}", median([r["resident_mb"] for r in rows["footprint"] if r["python"] == version]))
+        for version in pythons.VERSIONS
+        if any(r["python"] == version for r in rows["footprint"])
+    ]
+    if resident:
+        found["images/footprint.svg"] = bars("Resident memory of the service", "MB", resident)
+    return found
