@@ -32,6 +32,7 @@ from .model import (
 )
 
 HOUR = 3600.0
+MARKED = "marked"  # the stage before the first call that stops anything
 SETTLED = 10.0  # seconds after which EC2 surely shows the effect of a call
 
 
@@ -81,7 +82,9 @@ def remember(memory: Memory, steps: t.Sequence[FenceStep], now: float) -> Memory
         peer = peers[step.peer]
         if step.step == "mark":
             fences = (*fences, now)
-        stage = {"stop": "stop", "reboot": "started", "start": "started"}.get(step.step, peer.fence_stage)
+        stage = {"mark": MARKED, "stop": "stop", "reboot": "started", "start": "started"}.get(
+            step.step, peer.fence_stage
+        )
         if stage != peer.fence_stage:
             peers[step.peer] = replace(peer, fence_stage=stage, fence_at=now)
     return memory.updated(peers=peers, fences=fences)
@@ -100,6 +103,9 @@ def _under_way(case: Case) -> bool:
 
 
 def _observe(peer: PeerMemory, view: InstanceView, now: float) -> PeerMemory:
+    if peer.seen_healthy and peer.verdict != HEALTHY and view.state != "running":
+        # Whoever switched it off and on again: its boot is no silence to be punished, so it has to be seen healthy anew (L6).
+        peer = replace(peer, seen_healthy=False)
     if peer.verdict == HEALTHY and TAG_FENCE not in view.tags:
         return replace(peer, fence_stage="") if peer.fence_stage else peer
     if peer.fence_stage == "stop" and view.state in ("stopping", "stopped"):
@@ -117,7 +123,8 @@ def _step(case: Case) -> t.Tuple[str, str]:
         return "", ""
     if not fencer:
         forbidden = objection(case)
-        return ("", "") if forbidden or peer.fence_stage else ("mark", "about to fence it")
+        begun = peer.fence_stage not in ("", MARKED)
+        return ("", "") if forbidden or begun else ("mark", "about to fence it")
     other = memory.peers.get(fencer)
     if stage == "stop" and view.state == "stopped" and (other is None or other.verdict == FAILED):
         return "start", "%s stopped it and has failed itself" % fencer
@@ -139,7 +146,7 @@ def _go_on(case: Case) -> t.Tuple[str, str]:
     sure = stage != "stop" or now - max(peer.since, memory.awake_since) > SETTLED
     if peer.verdict == HEALTHY:
         return ("unmark", "it is healthy") if sure else ("", "")
-    if stage != "stop" or peer.fence_stage not in ("", "stop"):
+    if stage != "stop" or peer.fence_stage not in ("", MARKED, "stop"):
         return "", ""
     # The mark has been read back, so all is asked again: the peer may have shown a sign of life meanwhile.
     forbidden = objection(case)

@@ -197,7 +197,7 @@ class PeerMemory:
     took_mine_at: t.Optional[float] = None  # when one of my own claims was last seen moving to this peer
     seen_healthy: bool = False
     fence_stage: str = (
-        ""  # "" -> stop -> stopped -> started; back to "" once healthy (L3: at most one fence an incident)
+        ""  # "" -> marked -> stop -> stopped -> started; back to "" once healthy (L3: at most one fence an incident)
     )
     fence_at: float = 0.0  # when the present stage began
     born: float = 0.0  # when this peer, or the instance that took its place, was first known of

@@ -536,6 +536,29 @@ def test_a_fence_is_marked_read_back_stopped_started_and_forgotten():
     assert steps(case) == [] and case.memory.peers[PEER].fence_stage == ""
 
 
+def test_what_somebody_else_stops_after_the_mark_has_its_time_to_stop():
+    case = dead()
+    assert steps(case) == ["mark"]
+    case.tag(PEER, fence="nat-a:stop")
+    case.instances[PEER] = replace(case.instances[PEER], state="stopping")
+    assert steps(case) == [], "a stop is not forced before it has had its time"
+
+
+def test_a_node_that_boots_after_it_was_switched_off_is_not_fenced_for_the_time_it_was_off():
+    case = dead()
+    case.instances[PEER] = replace(case.instances[PEER], state="stopped")
+    assert steps(case) == []
+    case.instances[PEER] = replace(case.instances[PEER], state="running")
+    assert steps(case) == [], "EC2 says running long before a machine has booted"
+    case.heard[PEER] = Heard(NOW, NOW, FINE, "new")
+    assert steps(case) == [] and case.memory.peers[PEER].seen_healthy
+
+
+def test_a_mark_that_could_not_be_written_is_tried_again():
+    case = dead()
+    assert steps(case) == steps(case) == ["mark"]
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
