@@ -20,7 +20,9 @@ from .errors import LabError, Prerequisite
 from .fabric.cleanup import mounts_below, unmount_below
 from .fabric.names import CACHE
 
-SUITE = "bookworm"
+# Debian 12 or 13: LAB_SUITE=bookworm or trixie.
+SUITES = ("bookworm", "trixie")
+SUITE = os.environ.get("LAB_SUITE") or SUITES[0]
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-boto3", "sudo"),
     *("iptables", "iproute2", "iputils-ping", "conntrack", "procps", "curl"),
@@ -55,6 +57,8 @@ def path() -> Path:
 
 def ensure(progress: Progress) -> Path:
     """The image; made if it is not there. An interrupt leaves nothing that is taken for an image."""
+    if SUITE not in SUITES:
+        raise Prerequisite(f"LAB_SUITE is one of {', '.join(SUITES)}, not {SUITE!r}")
     image = path()
     if image.is_dir():
         return image

@@ -34,12 +34,13 @@ class Stage:
     side: bool = False
     lab: bool = False
     optional_folder: str = ""
+    on_demand: bool = False
     applies: Callable[[], bool] = lambda: True
 
     def wanted(self) -> bool:
-        """Whether it runs without being named: if its folder and its interpreters are here."""
+        """Whether it runs without being named: if it is not long for little, and its folder and its interpreters are here."""
         there = not self.optional_folder or (paths.ROOT / self.optional_folder).is_dir()
-        return there and self.applies()
+        return there and not self.on_demand and self.applies()
 
 
 def _pytest(*folders: str) -> Callable[[Job], Count]:
@@ -134,11 +135,21 @@ STAGES = (
     ),
     Stage(
         "molecule",
-        "molecule test -s default",
+        "molecule test of " + ", ".join(scenario.OFTEN),
         lambda job: scenario.run(job.log, job.limit),
-        least=4,
-        limit=1800,
+        least=15,
+        limit=1200,
         alone=True,
         lab=True,
+    ),
+    Stage(
+        "molecule-all",
+        "molecule test of every scenario, on Debian 12 and 13",
+        lambda job: scenario.run(job.log, job.limit, scenario.ALL, scenario.SUITES),
+        least=40,
+        limit=1200,
+        alone=True,
+        lab=True,
+        on_demand=True,
     ),
 )
