@@ -68,7 +68,7 @@ options:
 notes:
   - Without credentials these are found as boto3 does it, on an instance from its role.
   - The options are named as in P(amazon.aws.ec2_instance#module); C(module_defaults) of C(group/aws_ha.egress.aws) reach this module and all of
-    P(amazon.aws#collection).
+    the collection C(amazon.aws).
 """
 
 EXAMPLES = r"""
