@@ -179,6 +179,10 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
         lambda: [_patched(verdict, "UNMANAGED", FAILED)],
     ),
     "fences strangers": ("stops who was never seen healthy (L6)", lambda: [_without_objection("it was never seen")]),
+    "fences the replacement": (
+        "takes the instance that took a node's place for the one that was healthy (L6)",
+        lambda: [_patched(policy, "_notice_replaced", lambda memory, evidence: memory)],
+    ),
     "spends too much": ("fences without a budget (L2)", lambda: [_without_objection("the budget")]),
     "stops unmarked": ("stops a node before its mark is on it (L3)", lambda: [_unmarked()]),
     "acts in observe": ("writes in mode observe", lambda: [_patched(policy, "_forbidden", _eager)]),

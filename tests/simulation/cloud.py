@@ -32,6 +32,7 @@ class State(t.NamedTuple):
     routes: t.Mapping[Claim, t.Optional[str]]  # interface id, None = no such route
     instances: t.Mapping[str, str]  # node -> EC2 state
     tags: t.Mapping[str, t.Mapping[str, str]]
+    generations: t.Mapping[str, int]  # node -> how many instances it has been so far
 
 
 class Cloud:
@@ -45,8 +46,12 @@ class Cloud:
         self.names = tuple(names)
         self.power: t.Callable[[str, str], None] = lambda node, word: None
         self.state = State(
-            {claim: interface(claim.home) for claim in claims}, dict.fromkeys(names, "running"), {n: {} for n in names}
+            {claim: interface(claim.home) for claim in claims},
+            dict.fromkeys(names, "running"),
+            {n: {} for n in names},
+            dict.fromkeys(names, 1),
         )
+        self.launched_at = dict.fromkeys(names, float("-inf"))
         self._past: t.Deque[t.Tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
         self.latency = 0.02
         self.up = True
@@ -108,7 +113,7 @@ class Cloud:
                 began,
                 False,
                 None,
-                "i-%017x" % (index + 1),
+                "i-%08x%09x" % (state.generations[name], index + 1),
             )
             for index, name in enumerate(self.names)
         }
@@ -186,6 +191,24 @@ class Cloud:
         if self.state.instances[node] == "stopped":
             self._become(node, "pending")
             self._later(node, BOOT, "running")
+
+    def terminate(self, node: str) -> None:
+        """An instance ends for good, by nobody of the cluster."""
+        self._epochs[node] += 1
+        self._become(node, "terminated")
+        self.power(node, "off")
+
+    def launch(self, node: str) -> None:
+        """Another instance takes the place of one that has ended, without its tags; the network interface goes along."""
+        generations = {**self.state.generations, node: self.state.generations[node] + 1}
+        self.replace(generations=generations, tags={**self.state.tags, node: {}})
+        self.launched_at[node] = self.timeline.now
+        self._become(node, "pending")
+        self._later(node, BOOT, "running")
+
+    def instance_id(self, node: str) -> str:
+        """Of a node's present instance."""
+        return "i-%08x%09x" % (self.state.generations[node], self.names.index(node) + 1)
 
     def _become(self, node: str, state: str) -> None:
         self.replace(instances={**self.state.instances, node: state})

@@ -116,6 +116,18 @@ def lapse_and_edit(world: "World", rng: random.Random, seconds: float) -> None:
     world.timeline.after(rng.uniform(1.2, 2.6), lambda: _edit(world, claim, ELSEWHERE))
 
 
+def replaced(world: "World", rng: random.Random, seconds: float) -> None:
+    """An instance is terminated, and a new one takes its place some time later, as an autoscaling group does; not every one boots."""
+    name = _one(rng, world)
+    if world.cloud.state.instances[name] == "terminated":
+        return
+    boots = rng.random() < 0.6
+    world.timeline.tell("FAULT: %s is terminated%s" % (name, "" if boots else ", and its replacement will not boot"))
+    world.hosts[name].broken = not boots
+    world.cloud.terminate(name)
+    world.timeline.after(rng.uniform(0.5, 6.0), lambda: world.cloud.launch(name))
+
+
 def clock(world: "World", rng: random.Random, seconds: float) -> None:
     """Somebody sets a node's time of day, and nobody sets it right before the end."""
     name, error = _one(rng, world), rng.choice((-3600.0, -20.0, 20.0, 3600.0))

@@ -23,7 +23,7 @@ class Gatherer:
     def __init__(self, service: "Service") -> None:
         self.service, self.host, self.timeline = service, service.host, service.timeline
         self.config, self.cloud = service.config, service.cloud
-        self.me = SelfCheck()
+        self.me = SelfCheck(instance_id=self.cloud.instance_id(service.name))  # IMDS says so
         self.routes: t.Mapping[Claim, RouteView] = {}
         self.instances: t.Mapping[str, InstanceView] = {}
         self.read_began = float("-inf")
@@ -36,7 +36,7 @@ class Gatherer:
     def settle(self, read_at: float) -> None:
         """As if it had been up for long: own checks are good, EC2 was read at some time."""
         now = self.timeline.now
-        self.me = SelfCheck(True, "", now, True, read_at, True)
+        self.me = SelfCheck(True, "", now, True, read_at, True, instance_id=self.me.instance_id)
         self.routes, self.instances = self.cloud.read(self.config.claims, read_at)
         self.read_began = read_at
 
@@ -131,7 +131,7 @@ class Gatherer:
         }
         self.instances = {
             **self.instances,
-            **{n: v for n, v in instances.items() if n not in self.instances or v.read_at >= self.instances[n].read_at},
+            **{n: v for n, v in instances.items() if n not in self.instances or _newer(v, self.instances[n])},
         }
         same_routes = all(
             c in before[0] and (v.state, v.target) == (before[0][c].state, before[0][c].target)
@@ -155,3 +155,8 @@ class Gatherer:
         """What says the same as before matters only while something newer is asked for; the next tick sees the rest."""
         if changed or self.service.plan.refresh is not None:
             self.service.wake()
+
+
+def _newer(view: InstanceView, known: InstanceView) -> bool:
+    """A stale reading brings no instance back that was replaced (``discovery.Roster``); a later one has a greater id here."""
+    return view.read_at >= known.read_at and view.instance_id >= known.instance_id

@@ -115,7 +115,13 @@ class Hands:
             "start": ("StartInstances", started),
         }[step.step]
 
-        self._act(step.key, action, apply, lambda result: True)
+        def aimed() -> None:
+            if (
+                cloud.instance_id(peer) == step.instance_id
+            ):  # one that was replaced meanwhile is not hit by what was meant for its predecessor
+                apply()
+
+        self._act(step.key, action, aimed, lambda result: True)
 
     def _flare(self) -> None:
         self._flaring = self.service.plan.flare

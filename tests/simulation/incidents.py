@@ -9,7 +9,7 @@ import typing as t
 from nat_failover import pause
 from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
-from .faults import ELSEWHERE, FURTHER
+from .faults import ELSEWHERE, FURTHER, replaced
 from .laws import Violation
 from .service import EPOCH
 from .world import Traits, World
@@ -20,6 +20,7 @@ SETTLE = 16.0  # from the end of the faults until every claim must be with a nod
 REPAIR = (0.0, 30.0)  # so much later the operator starts what is still off, undoes edits and resumes
 DARK = 0.03  # of all incidents: the one in which flares cannot help, and which therefore lasts longer
 AGAIN = 0.03  # of all incidents: those in which a node dies twice
+REPLACED = 0.05  # of all incidents: those in which, besides, an instance is terminated and another one takes its place
 END = 60.0  # from there until all must be at home
 
 
@@ -53,9 +54,7 @@ def reboot(world: World, rng: random.Random, seconds: float) -> None:
     name = one(rng, world)
     world.timeline.tell("FAULT: %s reboots" % name)
     world.hosts[name].power("off")
-    world.timeline.later(
-        rng.uniform(1, 6), lambda: world.hosts[name].power("on") if not world.hosts[name].powered else None
-    )
+    world.timeline.later(rng.uniform(1, 6), lambda: switch_on(world, name) if not world.hosts[name].powered else None)
 
 
 def switch_on(world: World, name: str) -> None:
@@ -248,6 +247,9 @@ def play(seed: int) -> World:
         fault, at = rng.choice(FAULTS), rng.uniform(0.3, LONGEST * 0.7)
         seconds = rng.choice((rng.uniform(0.1, 2.0), rng.uniform(1.0, LONGEST - at)))
         world.timeline.later(at, lambda fault=fault, seconds=seconds: fault(world, rng, seconds))  # type: ignore[misc]
+    other = random.Random("replacement %d" % seed)  # apart, so that it leaves the rest of an incident as it is
+    if other.random() < REPLACED:
+        world.timeline.later(other.uniform(0.3, LONGEST * 0.7), lambda: replaced(world, other, 0.0))
     end = LONGEST
     if kind == "dark":
         end = 2 * LONGEST

@@ -220,6 +220,8 @@ class Laws:
             self.break_("L6", "%s stops %s, which is drained or under maintenance" % (caller, target))
         if self.alive_at[target] < self.hosts[caller].service.born - 1.0:
             self.break_("L6", "%s stops %s, which it cannot have seen healthy" % (caller, target))
+        if self.alive_at[target] < self.cloud.launched_at[target]:
+            self.break_("L6", "%s stops %s, a replacement that never came up" % (caller, target))
         # A route that moved in the same moment could not be known: EC2 has no compare-and-swap.
         routes = self.cloud.state.routes.items()
         pointing = [

@@ -62,6 +62,7 @@ class Service:
         self.heartbeats: t.Dict[str, float] = {}  # when each peer was heard last
         self.stamps: t.Dict[str, Stamp] = {}  # the newest packet accepted from each peer
         self.probed: t.Dict[str, float] = {}
+        self.machines: t.Dict[str, str] = {}  # peer -> the instance that what was heard is of
         self.awaited: t.Set[str] = set()  # peers with a probe out that has not been answered
         self.memory = Memory(awake_since=self.timeline.now)
         self.plan = Plan()
@@ -249,8 +250,20 @@ class Service:
         paused = pause.paused(gatherer.instances, EPOCH + now)
         return Evidence(now, me, self.heard, gatherer.routes, gatherer.instances, self.hands.busy(now), paused)
 
+    def _follow_replacements(self) -> None:
+        """What the predecessor of an instance said is not evidence of the new one."""
+        for name in self.peers:
+            view = self.gatherer.instances.get(name)
+            if view is None:
+                continue
+            if self.machines.setdefault(name, view.instance_id) != view.instance_id:
+                self.machines[name] = view.instance_id
+                self.heard[name] = Heard(boot_id=self.heard[name].boot_id)
+                self.heartbeats.pop(name, None)
+
     def decide(self) -> None:
         self._follow_own_tag()
+        self._follow_replacements()
         evidence, before = self.evidence(), self.memory
         if self.ticked is not None:
             before, self.ticked = replace(before, last_tick=self.ticked), None

@@ -46,7 +46,7 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
     rows = [
         {
             "name": "nat-%d" % n,
-            "instance_id": "i-%017x" % (n + 1),
+            "instance_id": "i-%08x%09x" % (1, n + 1),
             "route_tables": ["rtb-%017x" % (n * 100 + k + 1) for k in range(tables)],
         }
         for n in range(nodes)
