@@ -11,7 +11,7 @@ from devtool import environment, paths, process
 from devtool.count import Count
 
 # What every change has to pass; the others take minutes for little more.
-OFTEN = ("default", "failover")
+OFTEN = ("default", "alternative", "failover")
 ALL = (*OFTEN, "maintenance", "cluster3")
 SUITES = ("bookworm", "trixie")  # Debian 12 and 13
 # Steps without which a green run means little.

@@ -146,7 +146,7 @@ STAGES = (
         "molecule-all",
         "molecule test of every scenario, on Debian 12 and 13",
         lambda job: scenario.run(job.log, job.limit, scenario.ALL, scenario.SUITES),
-        least=40,
+        least=50,
         limit=1200,
         alone=True,
         lab=True,
