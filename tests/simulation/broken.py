@@ -98,6 +98,16 @@ def _trusting() -> t.Any:
     return _patched(verdict, "_doubt", trusting)
 
 
+def _once_healthy() -> t.Any:
+    """Who was seen healthy before it was off is still trusted: otherwise that alone would spare a replacement."""
+    real = fencing._observe
+
+    def trusting(peer: t.Any, *arguments: t.Any) -> t.Any:
+        return replace(real(peer, *arguments), seen_healthy=peer.seen_healthy)
+
+    return _patched(fencing, "_observe", trusting)
+
+
 def _at_once(config: Config, memory: Memory) -> float:
     return 0.0
 
@@ -181,7 +191,7 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "fences strangers": ("stops who was never seen healthy (L6)", lambda: [_without_objection("it was never seen")]),
     "fences the replacement": (
         "takes the instance that took a node's place for the one that was healthy (L6)",
-        lambda: [_patched(policy, "_notice_replaced", lambda memory, evidence: memory)],
+        lambda: [_patched(policy, "_notice_replaced", lambda memory, evidence: memory), _once_healthy()],
     ),
     "spends too much": ("fences without a budget (L2)", lambda: [_without_objection("the budget")]),
     "stops unmarked": ("stops a node before its mark is on it (L3)", lambda: [_unmarked()]),
