@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 
-from nat_failover.config import PROFILES
+from nat_failover.sections import PROFILES
 from nat_failover.verdict import LATE
 from tests.simulation.cloud import owner_of
 from tests.simulation.network import Bursts

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nat_failover.config import PROFILES
+from nat_failover.sections import PROFILES
 
 from . import alarms, footprint, pythons, scale
 from .summary import median

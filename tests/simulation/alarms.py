@@ -11,9 +11,9 @@ import bisect
 import typing as t
 
 from nat_failover import inquiry
-from nat_failover.config import Config
 from nat_failover.fencing import SETTLED
 from nat_failover.model import Heard, Memory
+from nat_failover.settings import Config
 from nat_failover.verdict import FLARE_VALID, LATE
 
 LONGEST = 1.0

@@ -9,8 +9,8 @@ from dataclasses import replace
 from unittest import mock
 
 from nat_failover import fencing, pause, policy, verdict
-from nat_failover.config import Config
 from nat_failover.model import FAILED, ROUTE_MISSING, Memory
+from nat_failover.settings import Config
 
 from .incidents import play
 from .laws import Violation

@@ -8,7 +8,7 @@ import random
 import typing as t
 
 from nat_failover import config as configuration
-from nat_failover.config import Config
+from nat_failover.settings import Config
 
 from .cloud import Cloud
 from .host import Host

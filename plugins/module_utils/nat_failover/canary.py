@@ -23,10 +23,10 @@ import threading
 import typing as t
 
 from . import system
-from .config import Canary, Config
 from .errors import NatFailoverError
 from .icmp import open_socket
 from .probes import ProbeImpossible, Prober
+from .settings import Canary, Config
 from .targets import ICMP, TCP, UDP, Target
 
 LINK = "nfcanary"  # the node's end; its name says in `ip link` whose it is

@@ -12,8 +12,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .config import Config
 from .model import TAG_CLUSTER, TAG_HOME, TAG_NODE, Claim, Evidence, InstanceView, Node
+from .settings import Config
 
 UP = ("pending", "running")
 ENDED = ("shutting-down", "terminated")

@@ -14,7 +14,6 @@ import typing as t
 from dataclasses import replace
 
 from . import locking
-from .config import Config
 from .model import (
     ACTIVE,
     FAILED,
@@ -30,6 +29,7 @@ from .model import (
     Memory,
     PeerMemory,
 )
+from .settings import Config
 
 HOUR = 3600.0
 MARKED = "marked"  # the stage before the first call that stops anything

@@ -10,10 +10,10 @@ import typing as t
 from dataclasses import dataclass
 
 from . import system
-from .config import MASQUERADE, Nat
 from .errors import NatFailoverError
 from .probes import ProbeImpossible, Prober, Reach
 from .repair import RULES, SYSCTLS
+from .settings import MASQUERADE, Nat
 from .targets import Target
 
 CONNTRACK_FULL = 0.98  # above this, new flows are dropped while old ones go on

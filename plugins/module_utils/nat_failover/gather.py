@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from . import discovery, forwarding, handover, imds
-from .config import Config
 from .ec2 import Ec2
 from .errors import Ec2Error, NatFailoverError
 from .model import Claim, InstanceView, RouteView, SelfCheck
 from .probes import Prober
 from .proof import Proof
+from .settings import Config
 
 LOG = logging.getLogger("nat-failover")
 MOST_READS = 3  # reads of EC2 under way at the same time

@@ -14,8 +14,8 @@ import typing as t
 from email.utils import parsedate_to_datetime
 
 from . import pause
-from .config import Handover
 from .model import ACTIVE, DRAINED, DRAINING
+from .settings import Handover
 
 SPOT, AUTOSCALING, REBALANCE, SCHEDULED, UNREADABLE = "spot", "autoscaling", "rebalance", "scheduled", "unreadable"
 # Where each kind is found below /latest/meta-data/ (EC2 User Guide, "Instance metadata categories").

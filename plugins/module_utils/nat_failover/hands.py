@@ -12,12 +12,12 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from . import inquiry
-from .config import Config
 from .ec2 import THROTTLED, UNCERTAIN, Ec2
 from .errors import AwsError, NatFailoverError
 from .gather import Gatherer
 from .model import LOCK_STEPS, ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
 from .pace import Pace, Rereads
+from .settings import Config
 from .testimony import Testimony
 
 LOG = logging.getLogger("nat-failover")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import typing as t
 
-from .config import Config
 from .model import (
     DRAINED,
     DRAINING,
@@ -24,6 +23,7 @@ from .model import (
     Memory,
     PeerMemory,
 )
+from .settings import Config
 from .verdict import LATE, doubted_at, silent_since
 
 FLARE_INTERVAL = 3.0

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .config import Config
 from .model import LOCK_KEY, Evidence, Lock, Memory
+from .settings import Config
 
 HARMFUL = ("mark", "stop", "reboot")  # the steps that begin a fence; what was begun is finished also without the lock
 FRESH = 0.25  # share of the lease after which the holder renews, and before which it may act

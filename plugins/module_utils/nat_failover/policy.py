@@ -15,7 +15,6 @@ import typing as t
 from dataclasses import replace
 
 from . import discovery, fencing, inquiry, pause, verdict
-from .config import Config
 from .model import (
     ACTIVE,
     DRAINED,
@@ -38,6 +37,7 @@ from .model import (
     Verdict,
     owners_of,
 )
+from .settings import Config
 
 GONE = ("stopping", "stopped", "shutting-down", "terminated")  # EC2 instance states
 

@@ -9,10 +9,10 @@ import typing as t
 from dataclasses import replace
 
 from . import discovery
-from .config import MASQUERADE, Config
 from .ec2 import Ec2
 from .errors import ConfigError, Ec2Error, NatFailoverError
 from .model import TAG_CLUSTER, TAG_NODE, InstanceView, Node
+from .settings import MASQUERADE, Config
 from .witness import Table
 
 

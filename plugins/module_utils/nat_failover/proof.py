@@ -15,8 +15,8 @@ import typing as t
 from concurrent.futures import Executor
 
 from . import canary, forwarding, limits, notices, system
-from .config import Config
 from .repair import Mender
+from .settings import Config
 
 LOOK_EVERY = 1.0  # seconds between looks at what costs nothing
 RULES_EVERY = 2.0  # ... and at the rules, where nobody tells of changes

@@ -103,3 +103,18 @@ class Reader:
             raise ConfigError(
                 self._path + key, self._raw[key], "is unknown", "known here: %s" % ", ".join(sorted(self._asked))
             )
+
+
+def refuse_duplicates(key: str, values: t.Sequence[t.Any], remedy: str) -> None:
+    """Raise ``ConfigError`` for the first value that is there a second time."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ConfigError(key, value, "appears twice", remedy)
+        seen.add(value)
+
+
+def refuse_empty(key: str, values: t.Sequence[t.Any], remedy: str) -> None:
+    """Raise ``ConfigError`` if there is no value."""
+    if not values:
+        raise ConfigError(key, [], "is empty", remedy)

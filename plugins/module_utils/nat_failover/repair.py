@@ -15,8 +15,8 @@ import typing as t
 from collections import deque
 
 from . import system
-from .config import Config
 from .errors import NatFailoverError
+from .settings import Config
 
 RULES, SYSCTLS = "rules", "sysctls"
 WITHIN = 3.0  # seconds for one repair

@@ -16,7 +16,6 @@ from dataclasses import replace
 from . import config as configuration
 from . import inquiry, pause, policy, status
 from .chronicle import Chronicle
-from .config import Config
 from .control import Control
 from .drain import Drain
 from .ec2 import Ec2
@@ -35,6 +34,7 @@ from .model import (
     Plan,
     SetRoute,
 )
+from .settings import Config
 from .system import sd_notify
 from .testimony import Testimony
 

@@ -13,8 +13,8 @@ import os
 import socket
 import typing as t
 
-from .config import MASQUERADE, PMTU, Nat
 from .errors import NatFailoverError
+from .settings import MASQUERADE, PMTU, Nat
 
 Runner = t.Callable[..., t.Tuple[int, str, str]]
 

@@ -14,9 +14,9 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from . import inquiry, witness
-from .config import Config
 from .errors import NatFailoverError, WitnessError
 from .model import FenceStep, Lock, WitnessView
+from .settings import Config
 
 LOG = logging.getLogger("nat-failover")
 MOST_READS = 2  # under way at the same time: one that hangs does not hold up the next

@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .config import Config
 from .model import (
     FAILED,
     HEALTHY,
@@ -25,6 +24,7 @@ from .model import (
     PeerMemory,
     Report,
 )
+from .settings import Config
 
 LATE = 1.5  # heartbeat intervals without a heartbeat that start a burst
 ONE_PROTOCOL = 2  # times silent_after without an answer to ICMP, when nothing but that has been heard anyway

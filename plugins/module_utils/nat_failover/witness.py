@@ -12,8 +12,8 @@ from __future__ import annotations
 import typing as t
 
 from . import aws
-from .config import Config
 from .errors import NatFailoverError, WitnessError
+from .settings import Config
 
 PARTITION, SORT = "cluster", "item"
 NODE, LOCK = "node/", "fence"

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from nat_failover import config as configuration
+from nat_failover import settings
 from nat_failover.errors import ConfigError
 from nat_failover.model import Claim
 from nat_failover.targets import Target
@@ -59,19 +60,17 @@ def test_defaults():
         ("0.0.0.0/0",),
         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
     )
-    assert config.heartbeat == configuration.Heartbeat(port=4710, interval=0.1, burst_interval=0.02, silent_after=0.6)
-    assert config.returns == configuration.Return(policy="auto", after=30, maximum=1800)
-    assert config.fence == configuration.Fence("stop_start", after=30, stagger=15, stop_timeout=120, max_per_hour=2)
-    assert config.self_check == configuration.SelfChecks(
+    assert config.heartbeat == settings.Heartbeat(port=4710, interval=0.1, burst_interval=0.02, silent_after=0.6)
+    assert config.returns == settings.Return(policy="auto", after=30, maximum=1800)
+    assert config.fence == settings.Fence("stop_start", after=30, stagger=15, stop_timeout=120, max_per_hour=2)
+    assert config.self_check == settings.SelfChecks(
         tuple(Target("tcp", host, 443) for host in ("1.1.1.1", "8.8.8.8", "9.9.9.9")),
         minimum=1,
         timeout=0.4,
         interval=2,
     )
-    assert config.handover == configuration.Handover(
-        poll=2, rebalance="report", scheduled_lead=300, on_stop="keep", wait=15
-    )
-    assert config.ec2 == configuration.Ec2Settings(endpoint_url=None, connect_timeout=1, read_timeout=2, poll=5)
+    assert config.handover == settings.Handover(poll=2, rebalance="report", scheduled_lead=300, on_stop="keep", wait=15)
+    assert config.ec2 == settings.Ec2Settings(endpoint_url=None, connect_timeout=1, read_timeout=2, poll=5)
     assert (config.unseen_after, config.unmanaged_after) == (10, 60)
     assert (config.runtime_directory, config.state_directory) == ("/run/nat-failover", "/var/lib/nat-failover")
     assert [node.address for node in config.nodes] == [None, None]
@@ -108,7 +107,7 @@ def test_destinations_are_canonical():
 @pytest.mark.parametrize(("given", "mode"), [({}, "masquerade"), ({"ipv6": "forward"}, "forward")])
 def test_ipv6_sources(given, mode):
     config = configuration.parse(having(sources=DUAL, **given))
-    assert config.nat == configuration.Nat(("10.0.0.0/16", "2001:db8:0:100::/56", "fd00:1::/48"), "ens5", mode)
+    assert config.nat == settings.Nat(("10.0.0.0/16", "2001:db8:0:100::/56", "fd00:1::/48"), "ens5", mode)
     assert config.nat.has_ipv6 and not configuration.parse(LEAST).nat.has_ipv6
 
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 
 from nat_failover import forwarding
-from nat_failover.config import Nat
 from nat_failover.forwarding import Facts, InternetCheck, Ipv6Facts, from_here, judge_facts, mendable
 from nat_failover.probes import Prober
 from nat_failover.repair import RULES, SYSCTLS
+from nat_failover.settings import Nat
 from nat_failover.targets import parse
 
 FINE = Facts("1", "", "ens5", ("ens5",), "", 0.1, False)

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nat_failover import canary, forwarding, limits, notices, proof, system
-from nat_failover import config as configuration
-from nat_failover.config import Nat
+from nat_failover import canary, forwarding, limits, notices, proof, settings, system
 from nat_failover.proof import Proof
 from nat_failover.repair import MOST
+from nat_failover.settings import Nat
 from nat_failover.targets import TCP, Target
+from nat_failover.targets import parse as parse_targets
 
 
 class World:
@@ -173,8 +173,8 @@ def test_a_canary_without_answers_is_a_failing_fact_until_it_has_one(world):
 
 
 def test_each_family_must_be_answered_where_both_are_asked(world):
-    targets = configuration.parse_targets("canary.targets_ipv6", ["[2001:db8::1]:443"])
-    world.config.canary.ipv6 = configuration.Ipv6Canary("2001:db8::ff", targets, 1)
+    targets = parse_targets("canary.targets_ipv6", ["[2001:db8::1]:443"])
+    world.config.canary.ipv6 = settings.Ipv6Canary("2001:db8::ff", targets, 1)
     world.answers6 = "[2001:db8::1]:443: no answer"
     world.run(
         (None, lambda: world.proof.fact == "a client's IPv6 packets get no answer: [2001:db8::1]:443: no answer"),

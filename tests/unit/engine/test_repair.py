@@ -9,8 +9,8 @@ import types
 import pytest
 
 from nat_failover import repair, system
-from nat_failover.config import Nat
 from nat_failover.repair import MOST, RULES, SYSCTLS, WINDOW, Mender
+from nat_failover.settings import Nat
 
 CONFIG = types.SimpleNamespace(nat=Nat(("10.0.0.0/16",), "ens5.7"))
 DUAL = types.SimpleNamespace(nat=Nat(("10.0.0.0/16", "2001:db8::/56"), "ens5.7"))

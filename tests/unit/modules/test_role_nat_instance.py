@@ -72,9 +72,9 @@ def test_sections_take_what_the_engine_takes():
 @pytest.mark.parametrize("sources", [("10.0.0.0/16",), ("10.0.0.0/16", "2001:db8::/56")])
 def test_the_file_sets_at_boot_what_the_root_helper_mends(sources):
     """The same keys and values in the same order: with IPv6 the order matters (docs/forwarding.md)."""
-    from nat_failover import config, system
+    from nat_failover import settings, system
 
-    nat = config.Nat(sources, "ens5.7")
+    nat = settings.Nat(sources, "ens5.7")
     tracked = {key: value for key, value in system.sysctls(nat).items() if "conntrack" in key}
     text = jinja2.Template((ROLE / "templates/90-nat-failover.conf.j2").read_text(encoding="utf-8")).render(
         __nat_instance_interface=nat.interface,
