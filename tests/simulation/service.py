@@ -200,7 +200,8 @@ class Service:
 
     def echoed(self, sender: str) -> None:
         """An ICMP echo came back."""
-        self.heard[sender] = replace(self.heard[sender], icmp_at=self.timeline.now, unanswered=0)
+        old = self.heard[sender]
+        self.heard[sender] = Heard(old.heartbeat_at, self.timeline.now, old.report, old.boot_id, 0)
         if sender in self.awaited:
             self.awaited.discard(sender)
             if self.memory.peers[sender].verdict != UNMANAGED:
@@ -225,19 +226,18 @@ class Service:
 
     def _tick(self) -> None:
         """Decide, if a clock of the policy has run out or a heartbeat is late; otherwise the decision would be the one before."""
-        now = self.timeline.now
-        if now < self.alarm and self._late() > now:
+        now, late = self.timeline.now, self._late()
+        if now < self.alarm and late > now:
             self.ticked = now
-            self._sleep()
+            self._sleep(late)
         else:
             self.decide()
 
     def _late(self) -> float:
         return inquiry.next_late(self.config, self.memory, self.heartbeats)[0]
 
-    def _sleep(self) -> None:
+    def _sleep(self, late: float) -> None:
         """Until something may be due, and a little longer: the engine's ticks are where they are."""
-        late = self._late()
         if late < self.alarm:
             due = late + self.rng.uniform(0.0, 0.2 * TICK)
         else:
@@ -284,7 +284,7 @@ class Service:
             )
         else:
             self.alarm = evidence.now
-        self._sleep()
+        self._sleep(self._late())
         if self.state == DRAINING and not any(
             view.target == interface(self.name) for view in self.gatherer.routes.values()
         ):

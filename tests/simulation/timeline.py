@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import heapq
 import typing as t
+from bisect import insort
 
 Entry = t.Tuple[float, int, t.Callable[[], None]]
 NEVER = float("inf")
@@ -19,7 +20,7 @@ class Timeline:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._queue: t.List[Entry] = []
+        self._queue: t.List[Entry] = []  # the next one last, so times and numbers are negative: PyPy's heapq is slow
         self._course: t.List[Entry] = []
         self._forward = 0.0  # seconds by which the course has been brought forward so far
         self._made = 0
@@ -27,11 +28,11 @@ class Timeline:
 
     def at(self, when: float, do: t.Callable[[], None]) -> None:
         self._made += 1
-        heapq.heappush(self._queue, (when if when > self.now else self.now, self._made, do))
+        insort(self._queue, (-(when if when > self.now else self.now), -self._made, do))
 
     def after(self, seconds: float, do: t.Callable[[], None]) -> None:
         self._made += 1
-        heapq.heappush(self._queue, (self.now + seconds, self._made, do))
+        insort(self._queue, (-(self.now + seconds), -self._made, do))
 
     def later(self, seconds: float, do: t.Callable[[], None]) -> None:
         """Part of the incident's course."""
@@ -41,16 +42,16 @@ class Timeline:
     def run(self, until: float) -> None:
         queue, course = self._queue, self._course
         while True:
-            next_step = queue[0][0] if queue else NEVER
+            next_step = -queue[-1][0] if queue else NEVER
             next_turn = course[0][0] - self._forward if course else NEVER
-            if min(next_step, next_turn) > until:
+            if next_step > until and next_turn > until:
                 break
             if next_turn < next_step:
                 self.now = max(next_turn, self.now)
                 heapq.heappop(course)[2]()
             else:
-                self.now, _made, do = heapq.heappop(queue)
-                do()
+                self.now = next_step
+                queue.pop()[2]()
         self.now = until
 
     def hurry(self, grain: float) -> None:

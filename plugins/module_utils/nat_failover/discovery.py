@@ -71,10 +71,11 @@ def _pick(node: Node, candidates: t.Sequence[InstanceView], roster: Roster) -> t
 def claims(config: Config, homes: t.Mapping[str, str]) -> t.Tuple[Claim, ...]:
     """The claims of the configuration, then those on tables that a tag gives to a node. ``homes``: route table -> node, by its tag."""
     configured = {table for node in config.nodes for table in node.route_tables}
+    owners = _homes(config)
     tagged = (
         Claim(table, destination, homes[table])
         for table in sorted(homes)
-        if table not in configured and homes[table] in _homes(config)
+        if table not in configured and homes[table] in owners
         for destination in config.destinations
     )
     return (*config.claims, *tagged)
@@ -87,6 +88,7 @@ def _homes(config: Config) -> t.Set[str]:
 def misplaced(config: Config, homes: t.Mapping[str, str]) -> t.Dict[str, str]:
     """Tags on route tables that contradict the configuration, by table: to be reported. The configuration counts."""
     configured = {table: node.name for node in config.nodes for table in node.route_tables}
+    owners = _homes(config)
     found = {}
     for table, name in sorted(homes.items()):
         if configured.get(table, name) != name:
@@ -94,10 +96,10 @@ def misplaced(config: Config, homes: t.Mapping[str, str]) -> t.Dict[str, str]:
                 "route table %s has two homes: %s by the configuration, which counts, and %s by its tag %s; correct one of them"
                 % (table, configured[table], name, TAG_HOME)
             )
-        elif name not in _homes(config):
+        elif name not in owners:
             found["%s of %s" % (TAG_HOME, table)] = (
                 "the tag %s=%s of route table %s names no node that may own it; write one of: %s"
-                % (TAG_HOME, name, table, ", ".join(sorted(_homes(config))))
+                % (TAG_HOME, name, table, ", ".join(sorted(owners)))
             )
     return found
 
@@ -123,6 +125,8 @@ def no_home(config: Config) -> str:
 
 def rivals(instances: t.Mapping[str, InstanceView]) -> t.Dict[str, str]:
     """Instances that run under the name of another one, by node: to be reported."""
+    if not any(view.rivals for view in instances.values()):
+        return {}
     return {
         "%s of %s" % (TAG_NODE, name): "%s is %s, and %s runs with the same tags; terminate it, or correct its tag %s"
         % (name, view.instance_id, ", ".join(view.rivals), TAG_NODE)

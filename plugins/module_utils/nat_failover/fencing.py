@@ -18,13 +18,13 @@ from .model import (
     ACTIVE,
     FAILED,
     HEALTHY,
+    NOTHING_HEARD,
     TAG_DRAINED,
     TAG_FENCE,
     TAG_MAINTENANCE,
     WITNESS,
     Evidence,
     FenceStep,
-    Heard,
     InstanceView,
     Memory,
     PeerMemory,
@@ -52,7 +52,8 @@ def plan(
     config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str]
 ) -> t.Tuple[Memory, t.Tuple[FenceStep, ...]]:
     """The next step of each fence, if any. Fences that are over are forgotten."""
-    memory = memory.updated(fences=tuple(at for at in memory.fences if evidence.now - at < HOUR))
+    if memory.fences:
+        memory = memory.updated(fences=tuple(at for at in memory.fences if evidence.now - at < HOUR))
     memory = locking.watch(memory, evidence)
     if config.fence.policy == "none" or config.mode == "route" or evidence.me.state == WITNESS:
         return memory, ()
@@ -63,6 +64,8 @@ def plan(
         if view is None or not view.instance_id:
             continue
         peers[name] = peer = _observe(peer, view, evidence.now)
+        if config.witness.table is None and peer.verdict != FAILED and TAG_FENCE not in view.tags:
+            continue  # nobody is fencing it, nobody wants to, and there is no lock to look after
         case = Case(config, memory, evidence, owners, name, peer, view)
         wanted, reason = _step(case)
         step, about_lock = locking.guard(config, memory, evidence, name, wanted, _under_way(case))
@@ -76,6 +79,8 @@ def plan(
 
 def remember(memory: Memory, steps: t.Sequence[FenceStep], now: float) -> Memory:
     """Record what is being done, so that it is done once an incident."""
+    if not steps:
+        return memory
     peers = dict(memory.peers)
     fences = memory.fences
     for step in steps:
@@ -167,7 +172,7 @@ def _objections(case: Case) -> t.Tuple[t.Tuple[bool, str], ...]:
     """All objections to a fence: (does it hold?, in words)."""
     config, memory, evidence, owners, name, peer, view = case
     now, me = evidence.now, evidence.instances.get(config.self_name)
-    said = evidence.heard.get(name, Heard()).report
+    said = evidence.heard.get(name, NOTHING_HEARD).report
     # L6: what the peer itself or an operator has announced; what EC2 says it does already
     announced = said is not None and said.state != ACTIVE
     tagged = TAG_MAINTENANCE in view.tags or TAG_DRAINED in view.tags

@@ -12,6 +12,7 @@ from .model import (
     DRAINING,
     FAILED,
     HEALTHY,
+    NOTHING_HEARD,
     PARTITIONED,
     SICK,
     SILENT,
@@ -19,7 +20,6 @@ from .model import (
     UNMANAGED,
     WITNESS,
     Evidence,
-    Heard,
     Memory,
     PeerMemory,
 )
@@ -33,13 +33,12 @@ SUSPICIOUS = (SUSPECTED, SILENT, FAILED, PARTITIONED, UNMANAGED)
 
 def next_late(config: Config, memory: Memory, heartbeats: t.Mapping[str, float]) -> t.Tuple[float, str]:
     """When the next heartbeat will be late, if it does not come, and whose; never, as far as all peers are suspected already."""
-    expected = [
-        (at, name)
-        for name, at in heartbeats.items()
-        if name in memory.peers and memory.peers[name].suspected_at is None
-    ]
-    at, name = min(expected, default=(float("inf"), ""))
-    return at + LATE * config.heartbeat.interval, name
+    first = (float("inf"), "")
+    for name, at in heartbeats.items():
+        peer = memory.peers.get(name)
+        if peer is not None and peer.suspected_at is None and (at, name) < first:
+            first = (at, name)
+    return first[0] + LATE * config.heartbeat.interval, first[1]
 
 
 def probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, float]:
@@ -57,7 +56,7 @@ def probes(config: Config, memory: Memory, evidence: Evidence) -> t.Dict[str, fl
 
 def _answers_icmp(config: Config, evidence: Evidence, name: str) -> bool:
     """Has a suspect, which is asked at least at the heartbeat's pace, just answered?"""
-    icmp_at = evidence.heard.get(name, Heard()).icmp_at
+    icmp_at = evidence.heard.get(name, NOTHING_HEARD).icmp_at
     return icmp_at is not None and evidence.now - icmp_at <= LATE * config.heartbeat.interval
 
 
@@ -65,8 +64,10 @@ def _suspects(memory: Memory, evidence: Evidence) -> t.List[t.Tuple[str, float]]
     """(peer, since when) of those whose machines may still run: who is stopped or terminated has nothing to show, and stops nobody."""
     found = []
     for name, peer in memory.peers.items():
+        if peer.suspected_at is None:
+            continue
         view = evidence.instances.get(name)
-        if peer.suspected_at is not None and (view is None or view.state not in ("stopped", "terminated")):
+        if view is None or view.state not in ("stopped", "terminated"):
             found.append((name, peer.suspected_at))
     return found
 
@@ -96,7 +97,7 @@ def must_flare(config: Config, memory: Memory, evidence: Evidence) -> bool:
 
 def _leaves(peer: PeerMemory, evidence: Evidence, name: str) -> bool:
     """Is somebody about to need this peer's claims?"""
-    report = evidence.heard.get(name, Heard()).report
+    report = evidence.heard.get(name, NOTHING_HEARD).report
     drains = report is not None and report.state in (DRAINING, DRAINED)
     return peer.suspected_at is not None or peer.verdict == SICK or drains
 
@@ -107,7 +108,7 @@ def must_refresh(config: Config, memory: Memory, evidence: Evidence) -> t.Option
         (
             doubted_at(peer)
             if peer.suspected_at is None or _answers_icmp(config, evidence, name)
-            else silent_since(peer, evidence.heard.get(name, Heard()))
+            else silent_since(peer, evidence.heard.get(name, NOTHING_HEARD))
             for name, peer in memory.peers.items()
             if _leaves(peer, evidence, name)
         ),

@@ -97,9 +97,9 @@ class InstanceView:
     ipv6_addresses: t.Tuple[str, ...] = ()
 
 
-def owners_of(instances: t.Mapping[str, InstanceView]) -> t.Dict[str, str]:
-    """Whose network interface is it: interface id -> node."""
-    return {view.interface_id: name for name, view in instances.items() if view.interface_id}
+def owners_of(instances: t.Mapping[str, InstanceView], witnesses: t.Container[str] = ()) -> t.Dict[str, str]:
+    """Whose network interface is it: interface id -> node. Witnesses own nothing."""
+    return {view.interface_id: name for name, view in instances.items() if view.interface_id and name not in witnesses}
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,9 @@ class Heard:
     report: t.Optional[Report] = None
     boot_id: str = ""
     unanswered: int = 0  # probes (UDP and ICMP together) sent since anything was heard
+
+
+NOTHING_HEARD = Heard()
 
 
 @dataclass(frozen=True)
@@ -225,9 +228,11 @@ class Memory:
 
     def updated(self, **changes: t.Any) -> "Memory":
         """A copy with changes; itself when nothing changes, which is the case nearly always and costs less."""
-        return (
-            self if all(getattr(self, name) == value for name, value in changes.items()) else replace(self, **changes)
-        )
+        for name, value in changes.items():
+            old = getattr(self, name)
+            if old is not value and old != value:  # whole mappings are compared only when they are not the same object
+                return replace(self, **changes)
+        return self
 
 
 @dataclass(frozen=True)

@@ -67,4 +67,4 @@ def unreadable(instances: t.Mapping[str, InstanceView]) -> t.Dict[str, str]:
 
 
 def _tags(instances: t.Mapping[str, InstanceView]) -> t.List[t.Tuple[str, str]]:
-    return [(name, view.tags[TAG_PAUSE]) for name, view in sorted(instances.items()) if TAG_PAUSE in view.tags]
+    return sorted((name, view.tags[TAG_PAUSE]) for name, view in instances.items() if TAG_PAUSE in view.tags)

@@ -21,6 +21,7 @@ from .model import (
     DRAINING,
     FAILED,
     HEALTHY,
+    NOTHING_HEARD,
     ROUTE_ACTIVE,
     ROUTE_NO_TABLE,
     SICK,
@@ -29,7 +30,7 @@ from .model import (
     Claim,
     Evidence,
     FenceStep,
-    Heard,
+    InstanceView,
     Memory,
     Plan,
     RouteView,
@@ -45,7 +46,7 @@ GONE = ("stopping", "stopped", "shutting-down", "terminated")  # EC2 instance st
 def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory, Plan]:
     """One tick. Evidence is judged first, then claims, then fences; the gates come last and see everything."""
     memory = _notice_replaced(_wake(config, memory, evidence), evidence)
-    owners = owners_of({name: view for name, view in evidence.instances.items() if name not in config.witnesses})
+    owners = owners_of(evidence.instances, config.witnesses)
     memory = _notice_taken(config, memory, evidence, owners)
     memory = memory.updated(
         peers={node.name: verdict.judge(config, memory, evidence, node.name) for node in config.peers}
@@ -91,6 +92,8 @@ def _wake(config: Config, memory: Memory, evidence: Evidence) -> Memory:
 
 def _notice_replaced(memory: Memory, evidence: Evidence) -> Memory:
     """Another instance is a node now: a new peer, never seen healthy (L6). Routes may still point to its predecessor's interface."""
+    if all(_known(memory, name, view) for name, view in evidence.instances.items()):
+        return memory
     machines, former, peers = dict(memory.machines), dict(memory.former), dict(memory.peers)
     for name, view in evidence.instances.items():
         if not view.instance_id:
@@ -108,17 +111,19 @@ def _notice_replaced(memory: Memory, evidence: Evidence) -> Memory:
     return memory.updated(machines=machines, former=former, peers=peers)
 
 
+def _known(memory: Memory, name: str, view: InstanceView) -> bool:
+    """Is it the machine that this node was before, with the interface that it had?"""
+    return not view.instance_id or memory.machines.get(name) == (view.instance_id, view.interface_id)
+
+
 def _notice_taken(config: Config, memory: Memory, evidence: Evidence, owners: t.Mapping[str, str]) -> Memory:
     """A peer that has just taken my claim is alive, whatever I hear (L3)."""
-    mine, takers = set(), set()
-    for claim, view in evidence.routes.items():
-        if claim.home != config.self_name:
-            continue
-        owner = owners.get(view.target or "")
-        if owner == config.self_name:
-            mine.add(claim)
-        elif claim in memory.mine and owner is not None:
-            takers.add(owner)
+    me, routes = config.self_name, evidence.routes
+    mine = {claim for claim, view in routes.items() if claim.home == me and owners.get(view.target or "") == me}
+    if mine == memory.mine:
+        return memory
+    lost = [claim for claim in memory.mine if claim not in mine and claim in routes]
+    takers = {owners.get(routes[claim].target or "") for claim in lost} - {None}
     peers = {
         name: replace(peer, took_mine_at=evidence.now) if name in takers else peer
         for name, peer in memory.peers.items()
@@ -196,7 +201,7 @@ def _read_first(
 def _loss(config: Config, memory: Memory, evidence: Evidence, name: str) -> str:
     """Why this peer's claims need an heir, or nothing."""
     peer = memory.peers[name]
-    report = evidence.heard.get(name, Heard()).report
+    report = evidence.heard.get(name, NOTHING_HEARD).report
     if evidence.now - memory.awake_since < config.heartbeat.silent_after:
         return ""  # I slept until just now: what I knew of the peer is as old as my sleep was long (L10)
     if peer.verdict == FAILED:
@@ -216,7 +221,7 @@ def _eligible(config: Config, memory: Memory, evidence: Evidence, fit: bool) -> 
     """The nodes that may own claims: proven forwarding, not drained."""
     names = [config.self_name] if fit and evidence.me.state == ACTIVE else []
     for name, peer in memory.peers.items():
-        report = evidence.heard.get(name, Heard()).report
+        report = evidence.heard.get(name, NOTHING_HEARD).report
         well = peer.verdict == HEALTHY and report is not None and report.state == ACTIVE
         if well and name not in config.witnesses:
             names.append(name)
@@ -227,7 +232,7 @@ def _reluctant(config: Config, evidence: Evidence, memory: Memory, fit: bool) ->
     """The heirs of last resort: they drain only because EC2 has announced something, and still forward (L1: an outage now is worse than one later)."""
     names = [config.self_name] if fit and evidence.me.notice else []
     for name, peer in memory.peers.items():
-        report = evidence.heard.get(name, Heard()).report
+        report = evidence.heard.get(name, NOTHING_HEARD).report
         if peer.verdict == HEALTHY and report is not None and report.reluctant:
             names.append(name)
     return sorted(names)
@@ -255,8 +260,10 @@ def _plan_claims(
     drift: t.Dict[str, str] = {}
     for claim, view in evidence.routes.items():
         owner = owners.get(view.target or "")
-        if owner == config.self_name and view.state == ROUTE_ACTIVE:
-            continue
+        if view.state == ROUTE_ACTIVE and (
+            owner == config.self_name or owner == claim.home and not losses.get(owner, "")
+        ):
+            continue  # nearly always: it is mine already, or with its home, which needs no heir
         if view.state == ROUTE_NO_TABLE:
             drift[str(claim)] = (
                 "route table %s does not exist in EC2; create it, or take it out of the configuration"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from .model import (
     FAILED,
     HEALTHY,
+    NOTHING_HEARD,
     PARTITIONED,
     SICK,
     SILENT,
@@ -33,8 +34,8 @@ FLARE_VALID = 10.0  # seconds: a flare is rewritten every FLARE_INTERVAL and rea
 
 
 def judge(config: Config, memory: Memory, evidence: Evidence, name: str) -> PeerMemory:
-    peer = memory.peers.get(name, PeerMemory(since=evidence.now, born=evidence.now))
-    heard = evidence.heard.get(name, Heard())
+    peer = memory.peers.get(name) or PeerMemory(since=evidence.now, born=evidence.now)
+    heard = evidence.heard.get(name, NOTHING_HEARD)
     peer = _suspect(config, memory, evidence, peer, heard, name)
     kind = _kind(config, memory, evidence, peer, heard, name)
     if kind == peer.verdict:
@@ -52,8 +53,10 @@ def _suspect(
         late = evidence.now - max(memory.awake_since, peer.born) > config.unseen_after / 2
     else:
         late = evidence.now - max(heard.heartbeat_at, memory.awake_since) > LATE * config.heartbeat.interval
+    if not late and peer.suspected_at is None:
+        return peer
     if not late:
-        cleared = replace(
+        return replace(
             peer,
             suspected_at=None,
             proven_at=None,
@@ -62,7 +65,6 @@ def _suspect(
             item_baseline=None,
             item_at=None,
         )
-        return cleared if peer.suspected_at is not None else peer
     if peer.suspected_at is None:
         peer = replace(peer, suspected_at=evidence.now)
     since = silent_since(peer, heard)
@@ -89,7 +91,7 @@ def _look_for_signs(evidence: Evidence, peer: PeerMemory, name: str) -> PeerMemo
 def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, heard: Heard, name: str) -> str:
     """The verdict table, first match wins."""
     silent_after = config.heartbeat.silent_after
-    udp, icmp = (silence(memory, evidence, at) for at in (heard.heartbeat_at, heard.icmp_at))
+    udp, icmp = silence(memory, evidence, heard.heartbeat_at), silence(memory, evidence, heard.icmp_at)
     if heard.heartbeat_at is None and evidence.now - max(memory.awake_since, peer.born) < config.unseen_after:
         return UNKNOWN
     if heard.heartbeat_at is not None and udp < silent_after:
@@ -115,7 +117,7 @@ def _works(config: Config, report: t.Optional[Report], name: str) -> bool:
 
 def silence(memory: Memory, evidence: Evidence, heard_at: t.Optional[float]) -> float:
     """Seconds for which silence can be held against a peer."""
-    return evidence.now - max(memory.awake_since, heard_at if heard_at is not None else memory.awake_since)
+    return evidence.now - (memory.awake_since if heard_at is None else max(memory.awake_since, heard_at))
 
 
 def alive_elsewhere(config: Config, evidence: Evidence, peer: PeerMemory, name: str) -> str:
@@ -170,7 +172,7 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
         if seen.verdict != FAILED or evidence.now - seen.since < FLARE_VALID
     ]
     # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off.
-    late = [silence(memory, evidence, _latest(evidence.heard.get(other, Heard()))) for other in expected]
+    late = [silence(memory, evidence, _latest(evidence.heard.get(other, NOTHING_HEARD))) for other in expected]
     at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval
     if at_once and evidence.now - since < config.fence.after:
         return "I hear none of the other nodes"
