@@ -37,6 +37,7 @@ def spans(config: Config) -> t.List[float]:
         config.fence.after + config.fence.stagger * config.rank(config.self_name),
         config.fence.stop_timeout,
         config.returns.maximum,
+        config.witness.lease,
     }
     doubled = (config.returns.after * 2**flaps for flaps in range(20))  # policy.return_after
     return sorted(lengths | {length for length in doubled if length < config.returns.maximum})

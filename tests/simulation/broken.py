@@ -8,11 +8,11 @@ import typing as t
 from dataclasses import replace
 from unittest import mock
 
-from nat_failover import fencing, pause, policy, verdict
+from nat_failover import fencing, locking, pause, policy, verdict
 from nat_failover.model import FAILED, ROUTE_MISSING, Memory
 from nat_failover.settings import Config
 
-from .incidents import play
+from .incidents import WITNESSED, play
 from .laws import Violation
 from .service import Service
 
@@ -108,6 +108,30 @@ def _once_healthy() -> t.Any:
     return _patched(fencing, "_observe", trusting)
 
 
+def _without_lock(config: Config, memory: Memory, evidence: t.Any, name: str, step: str, *more: t.Any) -> t.Any:
+    return step, ""
+
+
+def _steps_left_out(*unwanted: str) -> t.Any:
+    """Steps about the lock that are forgotten."""
+    real = locking.guard
+
+    def forgetting(*arguments: t.Any) -> t.Tuple[str, str]:
+        step, reason = real(*arguments)
+        return ("", "") if step in unwanted else (step, reason)
+
+    return _patched(locking, "guard", forgetting)
+
+
+def _blind_to_items() -> t.Any:
+    real = verdict._look_for_signs
+
+    def blind(evidence: t.Any, peer: t.Any, name: str) -> t.Any:
+        return real(replace(evidence, witness=None), peer, name)
+
+    return _patched(verdict, "_look_for_signs", blind)
+
+
 def _at_once(config: Config, memory: Memory) -> float:
     return 0.0
 
@@ -170,6 +194,21 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
         "fences as soon as a peer has failed (L3)",
         lambda: [_without_objection("silent and without", "its flare was not")],
     ),
+    "no lock": (
+        "fences without the lock of the witness table (L3)",
+        lambda: [_patched(locking, "guard", _without_lock)],
+    ),
+    "breaks the lock": (
+        "takes the lock of one who renews it (L3)",
+        lambda: [_patched(locking, "_may_take", lambda *arguments: True)],
+    ),
+    "lets the lock lapse": ("does not renew its lock (L3)", lambda: [_patched(locking, "FRESH", 1e9)]),
+    "keeps the lock": ("does not give the lock back", lambda: [_steps_left_out("unlock")]),
+    "blind to items": ("ignores what a silent peer writes into the witness table (L3)", lambda: [_blind_to_items()]),
+    "fences a witness": (
+        "stops a node that only watches (L6)",
+        lambda: [_without_objection("it is a witness", "it said it is")],
+    ),
     "fence before route": (
         "stops a node while a route points to it (L2)",
         lambda: [_without_objection("a route still")],
@@ -214,6 +253,17 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
 }
 
 
+# Those that only incidents with a witness table or a witness show.
+OF_WITNESSES = (
+    "no lock",
+    "breaks the lock",
+    "lets the lock lapse",
+    "keeps the lock",
+    "blind to items",
+    "fences a witness",
+)
+
+
 def hunt(name: str, most: int, first: int = 0) -> t.Tuple[t.Optional[int], str]:
     """Play incidents with a broken policy until one breaks a law: (incidents played or None, the violation's first line)."""
     with contextlib.ExitStack() as stack:
@@ -221,7 +271,7 @@ def hunt(name: str, most: int, first: int = 0) -> t.Tuple[t.Optional[int], str]:
             stack.enter_context(patch)
         for number in range(most):
             try:
-                play(first + number)
+                play(first + number + (WITNESSED if name in OF_WITNESSES else 0))
             except Violation as violation:
                 return number + 1, str(violation).splitlines()[0]
     return None, ""

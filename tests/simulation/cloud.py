@@ -18,12 +18,12 @@ from nat_failover.model import (
     RouteView,
 )
 
+from .api import Api
 from .timeline import Timeline
 
 HARMLESS = {TAG_FLARE}  # tags that nobody acts on when all is well
 KEPT = 40  # past states for stale reads
-TIMEOUT = 1.5  # seconds: the clients' connect and read timeout
-BOOT, STOP = 2.0, 1.0  # seconds that starting and stopping take
+BOOT, STOP = 2.0, 1.0  # seconds that starting and stopping take, as a rule
 
 
 class State(t.NamedTuple):
@@ -35,14 +35,13 @@ class State(t.NamedTuple):
     generations: t.Mapping[str, int]  # node -> how many instances it has been so far
 
 
-class Cloud:
+class Cloud(Api):
     """One VPC. ``power(node, word)`` is called when an instance really goes ``off`` or ``on``."""
 
     def __init__(
         self, timeline: Timeline, rng: random.Random, claims: t.Sequence[Claim], names: t.Sequence[str]
     ) -> None:
-        self.timeline = timeline
-        self.rng = rng
+        super().__init__(timeline, rng)
         self.names = tuple(names)
         self.power: t.Callable[[str, str], None] = lambda node, word: None
         self.state = State(
@@ -53,50 +52,14 @@ class Cloud:
         )
         self.launched_at = dict.fromkeys(names, float("-inf"))
         self._past: t.Deque[t.Tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
-        self.latency = 0.02
-        self.up = True
-        self.stale = 0.0  # seconds that reads may lag behind
-        self.lost_answers = 0.0  # probability that a call is applied and its answer lost
-        self.throttled = 0.0  # probability of RequestLimitExceeded
-        self.denied: t.Set[t.Tuple[str, str]] = set()  # (node, action)
-        self.failing: t.Set[str] = set()  # route tables that cannot be written
-        self.ambush: t.Optional[t.Callable[[Claim], None]] = None  # an operator who waits for the next write of a route
         self.watch: t.Callable[[str, str, str], None] = lambda caller, action, subject: None  # told of each write
         self._epochs: t.Dict[str, int] = dict.fromkeys(names, 0)
+        self.stop_takes = STOP
 
-    # --- calls -----------------------------------------------------------------------------------------------------------------
-
-    def call(
-        self,
-        caller: str,
-        action: str,
-        reach: t.Callable[[], bool],
-        apply: t.Callable[[], t.Any],
-        done: t.Callable[[t.Any], None],
-        failed: t.Callable[[str], None],
-        subject: str = "",
-    ) -> None:
-        """One API call (on a route table, if there is a ``subject``): applied half-way through its latency, unless something is in its way."""
-        rng, latency = self.rng, self.latency * self.rng.uniform(0.5, 2.0)
-        if not self.up or not reach():
-            self.timeline.after(TIMEOUT, lambda: failed("Timeout"))
-        elif (caller, action) in self.denied:
-            self.timeline.after(latency, lambda: failed("UnauthorizedOperation"))
-        elif subject in self.failing:
-            self.timeline.after(latency, lambda: failed("InternalError"))
-        elif rng.random() < self.throttled:
-            self.timeline.after(latency, lambda: failed("RequestLimitExceeded"))
-        else:
-            lost = rng.random() < self.lost_answers
-
-            def applied() -> None:
-                result = apply()
-                if lost or not self.up or not reach():
-                    self.timeline.after(TIMEOUT, lambda: failed("Timeout"))
-                else:
-                    self.timeline.after(latency / 2, lambda: done(result))
-
-            self.timeline.after(latency / 2, applied)
+    def heal(self) -> None:
+        super().heal()
+        self.stale = 0.0  # seconds that reads may lag behind
+        self.ambush: t.Optional[t.Callable[[Claim], None]] = None  # an operator who waits for the next write of a route
 
     def read(
         self, claims: t.Iterable[Claim], began: float
@@ -122,7 +85,7 @@ class Cloud:
     @property
     def fine(self) -> bool:
         """Nothing hinders calls now, and no instance changes its state."""
-        hindered = self.failing or self.stale or self.lost_answers or self.throttled or not self.up
+        hindered = self.failing or self.stale or self.hindered
         return not hindered and all(state == "running" for state in self.state.instances.values())
 
     def shows(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> bool:
@@ -178,7 +141,7 @@ class Cloud:
             self.watch(caller, "StopInstances", node)
             self._become(node, "stopping")
             self.power(node, "off")
-            self._later(node, STOP, "stopped")
+            self._later(node, self.stop_takes, "stopped")
 
     def reboot(self, caller: str, node: str) -> None:
         if self.state.instances[node] == "running":

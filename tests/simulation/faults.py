@@ -18,7 +18,7 @@ ELSEWHERE = "eni-elsewhere"
 
 
 def _one(rng: random.Random, world: "World") -> str:
-    return rng.choice(sorted(world.hosts))
+    return rng.choice(sorted(name for name, host in world.hosts.items() if not host.witness))
 
 
 def _edit(world: "World", claim: Claim, target: t.Optional[str]) -> None:

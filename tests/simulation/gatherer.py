@@ -23,7 +23,8 @@ class Gatherer:
     def __init__(self, service: "Service") -> None:
         self.service, self.host, self.timeline = service, service.host, service.timeline
         self.config, self.cloud = service.config, service.cloud
-        self.me = SelfCheck(instance_id=self.cloud.instance_id(service.name))  # IMDS says so
+        fact = "" if self.host.witness else NOT_CHECKED
+        self.me = SelfCheck(fact=fact, instance_id=self.cloud.instance_id(service.name))  # IMDS says so
         self.routes: t.Mapping[Claim, RouteView] = {}
         self.instances: t.Mapping[str, InstanceView] = {}
         self.read_began = float("-inf")
@@ -36,7 +37,7 @@ class Gatherer:
     def settle(self, read_at: float) -> None:
         """As if it had been up for long: own checks are good, EC2 was read at some time."""
         now = self.timeline.now
-        self.me = SelfCheck(True, "", now, True, read_at, True, instance_id=self.me.instance_id)
+        self.me = SelfCheck(not self.host.witness, "", now, True, read_at, True, instance_id=self.me.instance_id)
         self.routes, self.instances = self.cloud.read(self.config.claims, read_at)
         self.read_began = read_at
 
@@ -64,7 +65,7 @@ class Gatherer:
     # --- this node ---------------------------------------------------------------------------------------------------------------
 
     def _facts(self) -> float:
-        fact = "" if self.host.nat else "ip_forward=0"
+        fact = "" if self.host.nat or self.host.witness else "ip_forward=0"
         if fact != self.me.fact:
             self.me = replace(self.me, forwarding=not fact, fact=fact)
             self.service.wake()

@@ -7,7 +7,7 @@ import typing as t
 
 from nat_failover import inquiry
 from nat_failover.hands import BACKOFF_FIRST, BACKOFF_MOST
-from nat_failover.model import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, FenceStep, Plan, RouteView, SetRoute
+from nat_failover.model import LOCK_STEPS, ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, FenceStep, Plan, RouteView, SetRoute
 
 if t.TYPE_CHECKING:
     from .service import Service
@@ -45,16 +45,9 @@ class Hands:
         if plan.flare and not self._flaring:
             self._flare()
 
-    def _act(
-        self,
-        key: Key,
-        action: str,
-        apply: t.Callable[[], t.Any],
-        done: t.Callable[[t.Any], bool],
-        subject: str = "",
-    ) -> None:
+    def _begin(self, key: Key) -> t.Callable[[bool], None]:
+        """Something is under way; call the result when it has ended."""
         self._in_flight.add(key)
-        began, gatherer = self.timeline.now, self.service.gatherer
 
         def ended(ok: bool) -> None:
             self._in_flight.discard(key)
@@ -65,6 +58,18 @@ class Hands:
             else:
                 self._not_before[key] = self.timeline.now + ceiling * self.service.rng.uniform(0.5, 1.0)
             self.service.wake()
+
+        return ended
+
+    def _act(
+        self,
+        key: Key,
+        action: str,
+        apply: t.Callable[[], t.Any],
+        done: t.Callable[[t.Any], bool],
+        subject: str = "",
+    ) -> None:
+        ended, began, gatherer = self._begin(key), self.timeline.now, self.service.gatherer
 
         def answered(result: t.Any) -> None:
             gatherer.note_ec2(True, began, True)
@@ -93,6 +98,9 @@ class Hands:
 
     def _fence(self, step: FenceStep) -> None:
         self.timeline.tell("%s: %s" % (self.name, step.reason))
+        if step.step in LOCK_STEPS:
+            self.service.testimony.carry_out(step, self._begin(step.key))
+            return
         cloud, me, peer = self.cloud, self.name, step.peer
 
         def mark(stage: t.Optional[str]) -> t.Callable[[], None]:

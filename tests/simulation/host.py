@@ -12,6 +12,7 @@ from .alarms import spans
 from .cloud import Cloud
 from .network import Network, Stamp
 from .service import Service
+from .table import Table
 from .timeline import Timeline
 
 BOOT_SERVICE = 0.5  # seconds from power-on to the service's start
@@ -21,10 +22,11 @@ RESTART = 1.0  # seconds until systemd starts a service again
 class Host:
     """A machine (``powered, frozen, nat, uplink``) and the service on it (``service``: the present one, or the last that lived)."""
 
-    def __init__(self, config: Config, timeline: Timeline, network: Network, cloud: Cloud) -> None:
-        self.config, self.timeline, self.network, self.cloud = config, timeline, network, cloud
+    def __init__(self, config: Config, timeline: Timeline, network: Network, cloud: Cloud, table: Table) -> None:
+        self.config, self.timeline, self.network, self.cloud, self.table = config, timeline, network, cloud, table
         self.name = config.self_name
         self.spans = spans(config)
+        self.witness = config.me.witness  # it only watches, and does not NAT
         self.powered = self.nat = self.uplink = True
         self.frozen = self.paused = False  # the whole machine; only the service
         self.broken = False  # the machine does not boot any more
@@ -41,7 +43,12 @@ class Host:
     @property
     def forwards(self) -> bool:
         """Do a client's packets really get out here?"""
-        return self.powered and not self.frozen and self.nat and self.uplink
+        return self.powered and not self.frozen and self.nat and self.uplink and not self.witness
+
+    @property
+    def well(self) -> bool:
+        """Does it do what it is there for?"""
+        return self.running and (self.forwards or self.witness and self.uplink)
 
     @property
     def running(self) -> bool:

@@ -9,10 +9,11 @@ import typing as t
 from nat_failover import pause
 from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
+from .cloud import STOP
 from .faults import ELSEWHERE, FURTHER, replaced
 from .laws import Violation
 from .service import EPOCH
-from .world import Traits, World
+from .world import WITNESS, Traits, World
 
 Fault = t.Callable[[World, random.Random, float], None]
 LONGEST = 14.0  # seconds that the faults last together
@@ -22,6 +23,9 @@ DARK = 0.03  # of all incidents: the one in which flares cannot help, and which 
 AGAIN = 0.03  # of all incidents: those in which a node dies twice
 REPLACED = 0.05  # of all incidents: those in which, besides, an instance is terminated and another one takes its place
 END = 60.0  # from there until all must be at home
+TWINS = 0.1  # of all incidents with witnesses: two of four nodes die together
+DARKER = 0.1  # of them: as with DARK
+WITNESSED = 10**9  # seeds from here on are of incidents with a witness table or a node that only watches
 
 
 def one(rng: random.Random, world: World) -> str:
@@ -137,6 +141,14 @@ def dark_partition(world: World, rng: random.Random, seconds: float) -> None:
     world.cloud.denied |= {(name, "Flare") for name in world.hosts}
 
 
+def twin_deaths(world: World, rng: random.Random, seconds: float) -> None:
+    """Two machines die together, and EC2 takes its time to stop one: what the lock is for."""
+    world.cloud.stop_takes = 15.0
+    for name in rng.sample(sorted(set(world.hosts) - {WITNESS}), 2):
+        world.timeline.tell("FAULT: %s dies" % name)
+        world.hosts[name].power("off")
+
+
 def no_icmp(world: World, rng: random.Random, seconds: float) -> None:
     """A security group without ICMP."""
     world.timeline.tell("FAULT: no ICMP for %.1f s" % seconds)
@@ -167,6 +179,27 @@ def api(world: World, rng: random.Random, seconds: float) -> None:
     world.timeline.later(seconds, lambda: setattr(world.cloud, name, normal))
 
 
+def dynamodb(world: World, rng: random.Random, seconds: float) -> None:
+    """DynamoDB is down, slow, throttled, answers get lost, or a node may not use the table."""
+    name, value, normal = rng.choice(
+        (
+            ("up", False, True),
+            ("latency", 0.6, 0.02),
+            ("throttled", 0.6, 0.0),
+            ("lost_answers", 0.5, 0.0),
+            ("denied", 1, 0),
+        )
+    )
+    if name == "denied":
+        who = one(rng, world)
+        world.timeline.tell("FAULT: %s may not use the witness table" % who)
+        world.table.denied |= {(who, action) for action in ("Query", "PutItem", "DeleteItem")}
+        return
+    world.timeline.tell("FAULT: DynamoDB %s=%s for %.1f s" % (name, value, seconds))
+    setattr(world.table, name, value)
+    world.timeline.later(seconds, lambda: setattr(world.table, name, normal))
+
+
 def denied(world: World, rng: random.Random, seconds: float) -> None:
     """A node's role lacks a permission until the end of the faults."""
     what = (one(rng, world), rng.choice(("CreateTags", "Flare", "ReplaceRoute", "StopInstances", "Describe")))
@@ -195,7 +228,10 @@ def pausing(world: World, rng: random.Random, seconds: float) -> None:
     name, until = one(rng, world), world.timeline.now + seconds
     world.timeline.tell("OPERATOR: pauses the cluster for %.1f s" % seconds)
     world.cloud.set_tag("operator", name, TAG_PAUSE, pause.value(EPOCH + until))
-    world.laws.paused_until = max(world.laws.paused_until, until - 1.0)  # the tag has whole seconds
+    world.laws.pauses[name] = (
+        until - 1.0
+    )  # the tag has whole seconds; a second pause of the same node replaces the first
+    world.laws.paused_until = max(world.laws.pauses.values())
 
 
 def planned_work(world: World, rng: random.Random, seconds: float) -> None:
@@ -220,7 +256,8 @@ def ruin(world: World, rng: random.Random, seconds: float) -> None:
 def edit(world: World, rng: random.Random, seconds: float) -> None:
     """An operator points a route at a peer, at something else, or deletes it."""
     claim = rng.choice(sorted(world.cloud.state.routes))
-    world.cloud.edit(claim, rng.choice((ELSEWHERE, None, "eni-" + one(rng, world))))
+    target = rng.choice(sorted(set(world.hosts) - {WITNESS}))
+    world.cloud.edit(claim, rng.choice((ELSEWHERE, None, "eni-" + target)))
 
 
 FAULTS: t.Tuple[Fault, ...] = (
@@ -233,16 +270,40 @@ FAULTS: t.Tuple[Fault, ...] = (
 # --- one incident ----------------------------------------------------------------------------------------------------------------
 
 
+def _trouble_with_the_table(world: World, rng: random.Random, twins: bool) -> None:
+    world.cloud.stop_takes = rng.choice((STOP, STOP, 15.0))
+    if twins:
+        world.timeline.later(rng.uniform(0.3, 2.0), lambda: twin_deaths(world, rng, LONGEST))
+    elif rng.random() < 0.5:
+        at, seconds = rng.uniform(0.3, LONGEST * 0.7), rng.uniform(1.0, LONGEST)
+        world.timeline.later(at, lambda: dynamodb(world, rng, seconds))
+
+
 def play(seed: int) -> World:
     """Run one incident; raises ``Violation`` with its story."""
     rng = random.Random("incident %d" % seed)
     nodes, kind = _size(rng), _kind(rng)
-    world = World(seed, nodes, _tables(rng, nodes), _traits(rng, kind))
-    traits = world.traits
+    tables, traits = _tables(rng, nodes), _traits(rng, kind)
+    extra = random.Random("witness %d" % seed)  # on its own, so that other incidents stay as they are
+    twins = seed >= WITNESSED and extra.random() < TWINS
+    if seed >= WITNESSED:
+        nodes = 4 if twins else nodes
+        table = twins or extra.random() < 0.7
+        kind = "dark" if not twins and extra.random() < DARKER else kind
+        traits = traits._replace(
+            mode="full",
+            fence="stop_start",
+            return_after=12 if kind == "dark" else traits.return_after,
+            witness=not table or extra.random() < 0.3,
+            table=table,
+        )
+    world = World(seed, nodes, tables, traits)
     world.timeline.tell(
         "seed %d: %d nodes, %d claims, mode %s, fence %s"
         % (seed, nodes, len(world.cloud.state.routes), traits.mode, traits.fence)
     )
+    if traits.table:
+        _trouble_with_the_table(world, extra, twins)
     for _number in range(rng.choice((1, 1, 2, 2, 3))):
         fault, at = rng.choice(FAULTS), rng.uniform(0.3, LONGEST * 0.7)
         seconds = rng.choice((rng.uniform(0.1, 2.0), rng.uniform(1.0, LONGEST - at)))

@@ -19,6 +19,7 @@ from nat_failover.model import (
 from .cloud import Cloud, interface, owner_of
 from .host import Host
 from .network import Network
+from .table import Held, Table
 from .timeline import Timeline
 
 SEEN = 1.3  # seconds until a node knows its own broken NAT: one round of facts, and a tick
@@ -28,6 +29,7 @@ LOOK = 0.25  # seconds between looks at the truth
 MOMENT = 1.5  # seconds between two readings of EC2 under suspicion, with their latency
 WRITES_OF_POWER = ("ReplaceRoute", "StopInstances", "RebootInstances", "StartInstances")
 WRITES = 12  # per claim and incident
+BACKOFF = 10.0  # seconds that a failed write may be put off
 
 
 class Violation(Exception):
@@ -37,9 +39,14 @@ class Violation(Exception):
 class Laws:
     """Watches one world; raises ``Violation`` at the moment it happens."""
 
-    def __init__(self, timeline: Timeline, network: Network, cloud: Cloud, hosts: t.Mapping[str, Host]) -> None:
-        self.timeline, self.network, self.cloud, self.hosts = timeline, network, cloud, hosts
+    def __init__(
+        self, timeline: Timeline, network: Network, cloud: Cloud, table: Table, hosts: t.Mapping[str, Host]
+    ) -> None:
+        self.timeline, self.network, self.cloud, self.table, self.hosts = timeline, network, cloud, table, hosts
         self.config = config = next(iter(hosts.values())).config
+        self.locked = config.witness.table is not None  # a fence needs the lock
+        self.lease = config.witness.lease
+        self.unable_at = dict.fromkeys(hosts, -3600.0)  # last look at which it could not have renewed the lock
         self.fence_after, self.return_after = config.fence.after, config.returns.after
         past = -3600.0
         self.bad_at = dict.fromkeys(
@@ -53,6 +60,7 @@ class Laws:
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
         self.cut_off_since: t.Dict[str, float] = {}  # since when a node hears none of the others
         self.paused_until = past
+        self.pauses: t.Dict[str, float] = {}  # until when, by the node that carries the tag
         self.paused_at: t.Optional[float] = None  # since when the pause is to be known
         self.stops: t.List[t.Tuple[float, str, str]] = []
         self.spent: t.Dict[t.Tuple[str, int], int] = {}  # fences by each life of each service
@@ -61,6 +69,7 @@ class Laws:
         for host in hosts.values():
             host.decided = self.decided
         cloud.watch = self.called
+        table.watch = self.changed
 
     def break_(self, law: str, text: str) -> t.NoReturn:
         raise Violation("%s: %s" % (law, text))
@@ -75,14 +84,13 @@ class Laws:
             self.bad_for[name] = 0.0 if host.forwards else self.bad_for[name] + LOOK
             if self.bad_for[name] > KNOWN:
                 self.bad_at[name] = now
-            hindered = cloud.stale or cloud.throttled or cloud.lost_answers or not cloud.up
-            if (
-                not host.running
-                or not host.reaches_ec2()
-                or hindered
-                or cloud.denied & {(name, "CreateTags"), (name, "Flare")}
-            ):
+            acts = host.running and host.reaches_ec2()
+            flares = not (cloud.stale or cloud.hindered or cloud.denied & {(name, "CreateTags"), (name, "Flare")})
+            shows = self.locked and not (self.table.hindered or (name, "PutItem") in self.table.denied)
+            if not acts or not (flares or shows and host.service.gatherer.instances):
                 self.mute_at[name] = now
+            if not (acts and shows and host.forwards) or cloud.hindered or self.paused_at is not None:
+                self.unable_at[name] = now
             if not host.running or not host.forwards or host.service.state != ACTIVE or disturbed:
                 self.unfit_at[name] = now
             if host.running:
@@ -111,6 +119,8 @@ class Laws:
         if not plan.routes and not plan.fence:
             return
         now, name = evidence.now, host.name
+        if host.witness:
+            self.break_("L1", "%s acts although it is a witness" % name)
         if now - host.nat_off_at > SEEN:
             self.break_("L1", "%s acts although its NAT has been broken for a while" % name)
         if not (evidence.me.forwarding and evidence.me.internet and evidence.me.ec2):
@@ -201,11 +211,19 @@ class Laws:
         now = self.timeline.now
         if caller == target:
             self.break_("L3", "%s stops itself" % caller)
+        if self.hosts[target].witness:
+            self.break_("L6", "%s stops %s, which is a witness" % (caller, target))
+        if self.locked and (self.table.held or ())[:2] != (caller, target):
+            self.break_("L3", "%s stops %s without the lock, which is %s" % (caller, target, self.table.held))
         for at, by, stopped in self.stops:
             if (by, stopped) == (target, caller) and now - at < 60.0:
                 self.break_("L3", "%s and %s stop each other" % (caller, target))
             if stopped == target and self.alive_at[target] <= at:
                 self.break_("L3", "%s is stopped a second time without having lived" % target)
+        for _at, by, stopped in self.stops if self.locked else ():
+            lapsed = now - self.unable_at[by] <= self.lease + BACKOFF
+            if self.cloud.state.instances[stopped] in ("stopping", "stopped") and not lapsed:
+                self.break_("L3", "%s stops %s while %s, stopped by %s, is still down" % (caller, target, stopped, by))
         if now - self.mute_at[target] > self.fence_after:
             self.break_("L3", "%s stops %s, which lived and reached EC2 all the time" % (caller, target))
         if not self.cloud.state.tags[target].get(TAG_FENCE, "").startswith(caller + ":"):
@@ -230,6 +248,20 @@ class Laws:
         if pointing and not self.cloud.stale:
             self.break_("L2", "%s stops %s while %s still points to it" % (caller, target, ", ".join(pointing)))
 
+    def changed(self, caller: str, action: str, before: t.Optional[Held], after: t.Optional[Held]) -> None:
+        """The lock is about to be written."""
+        now = self.timeline.now
+        if before is None or before[0] == (after[0] if after else caller):
+            return
+        if action == "unlock" or now - self.table.written_at < self.lease:
+            self.break_(
+                "L3",
+                "%s takes the lock of %s, which was renewed %.1f s ago"
+                % (caller, before[0], now - self.table.written_at),
+            )
+        if now - self.unable_at[before[0]] > self.lease + BACKOFF:
+            self.break_("L3", "%s let its lock lapse although it could have renewed it" % before[0])
+
     # --- the end -------------------------------------------------------------------------------------------------------------------
 
     def egress(self) -> None:
@@ -248,6 +280,8 @@ class Laws:
                 self.break_("home", "%s was left %s" % (name, state))
             if TAG_FENCE in self.cloud.state.tags[name]:
                 self.break_("home", "%s still carries the mark of a fence" % name)
+        if self.table.held is not None:
+            self.break_("home", "%s still holds the fence lock for %s" % self.table.held[:2])
         for claim, target in self.cloud.state.routes.items():
             if owner_of(target) != claim.home:
                 self.break_("home", "%s is with %s" % (claim, target))

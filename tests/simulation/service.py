@@ -18,6 +18,7 @@ from nat_failover.model import (
     SUSPECTED,
     TAG_DRAINED,
     UNMANAGED,
+    WITNESS,
     Evidence,
     Heard,
     Memory,
@@ -31,6 +32,7 @@ from .cloud import HARMLESS, interface
 from .gatherer import Gatherer
 from .hands import Hands
 from .network import Stamp
+from .testimony import Testimony
 
 if t.TYPE_CHECKING:
     from .host import Host
@@ -57,7 +59,7 @@ class Service:
         self.peers = tuple(node.name for node in host.config.peers)
         self.alive = True
         self.born = self.timeline.now
-        self.state, self.state_set_at = ACTIVE, float("-inf")
+        self.state, self.state_set_at = WITNESS if host.witness else ACTIVE, float("-inf")
         self.heard: t.Dict[str, Heard] = {name: Heard(boot_id=str(host.boots)) for name in self.peers}
         self.heartbeats: t.Dict[str, float] = {}  # when each peer was heard last
         self.stamps: t.Dict[str, Stamp] = {}  # the newest packet accepted from each peer
@@ -76,16 +78,20 @@ class Service:
         self._report: t.Tuple[t.Any, ...] = ()
         self.gatherer = Gatherer(self)
         self.hands = Hands(self)
+        self.testimony = Testimony(self)
         if settled:
             self._settle()
         self.gatherer.start(settled)
+        self.testimony.start(settled)
         for every, step in ((self.config.heartbeat.interval, self._beat), (PING_EVERY, self._ping)):
             self.loop(self.rng.uniform(0.0, every if settled else 0.1), step)
         self._tick_after(self.rng.uniform(0.0, TICK))
 
     def _settle(self) -> None:
         now, ages = self.timeline.now, self.rng.uniform(0.0, self.config.ec2.poll)
-        self.heard = {name: Heard(now, now, Report(ACTIVE, True), "0") for name in self.peers}
+        said = {name: Report(ACTIVE, True) for name in self.peers}
+        said.update({name: Report(WITNESS, False) for name in self.config.witnesses})
+        self.heard = {name: Heard(now, now, said[name], "0") for name in self.peers}
         self.heartbeats = dict.fromkeys(self.peers, now)
         self.gatherer.settle(now - ages)
         self.memory = Memory(awake_since=now - 3600, last_tick=now, fit_since=now - 3600)
@@ -154,7 +160,7 @@ class Service:
             name: SUSPECTED if peer.suspected_at is not None and peer.verdict == HEALTHY else peer.verdict
             for name, peer in peers.items()
         }
-        report = Report(self.state, not fact, fact, views)
+        report = Report(self.state, not fact and self.state != WITNESS, fact, views)
         if known and known[3] == report:
             report = known[3]
         self._report = (me, peers, self.state, report)
@@ -248,7 +254,16 @@ class Service:
         now, gatherer = self.timeline.now, self.gatherer
         me = gatherer.me if gatherer.me.state == self.state else replace(gatherer.me, state=self.state)
         paused = pause.paused(gatherer.instances, EPOCH + now)
-        return Evidence(now, me, self.heard, gatherer.routes, gatherer.instances, self.hands.busy(now), paused)
+        return Evidence(
+            now,
+            me,
+            self.heard,
+            gatherer.routes,
+            gatherer.instances,
+            self.hands.busy(now),
+            paused,
+            witness=self.testimony.view,
+        )
 
     def _follow_replacements(self) -> None:
         """What the predecessor of an instance said is not evidence of the new one."""
@@ -273,6 +288,7 @@ class Service:
         if self.plan.probe and not self._probing:
             self._probe()
         self.gatherer.demand(self.plan.refresh, self.plan.watch)
+        self.testimony.demand(self.plan.watch, self.plan.flare)
         self.hands.carry_out(self.plan)
         steady = self.memory.peers is before.peers and not self.plan.routes and not self.plan.fence
         self.quiet = steady and self._nothing_to_do(evidence)
@@ -296,13 +312,15 @@ class Service:
         return (
             not (plan.routes or plan.fence or plan.probe or plan.withheld or plan.flare or plan.drift or evidence.busy)
             and plan.refresh is None
-            and (not plan.forbidden or self.config.mode == "observe")
+            and (not plan.forbidden or self.config.mode == "observe" or self.state == WITNESS)
             and len(evidence.routes) == len(self.config.claims)
             and len(evidence.instances) == len(self.config.nodes)
             and not memory.flaps
-            and self.state == ACTIVE
+            and self.state in (ACTIVE, WITNESS)
             and all(peer.verdict == HEALTHY and not peer.fence_stage for peer in memory.peers.values())
-            and all(heard.report is not None and heard.report.state == ACTIVE for heard in self.heard.values())
+            and all(
+                heard.report is not None and heard.report.state in (ACTIVE, WITNESS) for heard in self.heard.values()
+            )
             and all(view.target == interface(claim.home) for claim, view in evidence.routes.items())
             and all(view.tags.keys() <= HARMLESS for view in evidence.instances.values())
         )

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from .broken import BROKEN
-from .incidents import play, story
+from .incidents import WITNESSED, play, story
 
 ROOT = Path(__file__).parents[2]
+OF_WITNESSES = 500  # with a witness table or a node that only watches
 INCIDENTS = 6000
 ENOUGH = 2500  # incidents within which each broken policy must be caught
 TOLD = (7, 19, 42, 1410)  # seeds whose stories are compared
@@ -35,6 +36,12 @@ def simulate(*arguments: object, python: str = sys.executable, **environ: str) -
 def test_no_incident_breaks_a_law():
     result, words = simulate("--incidents", INCIDENTS)
     assert result["incidents"] == INCIDENTS and result["violations"] == 0, words
+
+
+@pytest.mark.timeout(600)
+def test_no_incident_with_witnesses_breaks_a_law():
+    result, words = simulate("--incidents", OF_WITNESSES, "--first", WITNESSED)
+    assert result["incidents"] == OF_WITNESSES and result["violations"] == 0, words
 
 
 def test_an_incident_replays_exactly():

@@ -14,6 +14,7 @@ from .cloud import Cloud
 from .host import Host
 from .laws import Laws
 from .network import Network
+from .table import Table
 from .timeline import Timeline
 
 # Shorter than the defaults by a common factor, so that an incident takes less virtual time; config.py accepts them, so the laws hold for them.
@@ -23,6 +24,7 @@ TIMES: t.Dict[str, t.Any] = {
     "unseen_after_s": 5,
     "unmanaged_after_s": 10,
 }
+WITNESS = "nat-w"
 STEP = 0.25  # seconds between looks at the whole
 
 
@@ -35,6 +37,8 @@ class Traits(t.NamedTuple):
     return_after: int = 3
     destinations: t.Tuple[str, ...] = ("0.0.0.0/0",)
     profile: str = "default"
+    witness: bool = False  # there is one more node, which only watches
+    table: bool = False  # there is a witness table
 
 
 USUAL = Traits()
@@ -43,7 +47,7 @@ USUAL = Traits()
 @functools.lru_cache(maxsize=None)
 def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Config:
     """The validated configuration of one node of a cluster."""
-    rows = [
+    rows: t.List[t.Dict[str, t.Any]] = [
         {
             "name": "nat-%d" % n,
             "instance_id": "i-%08x%09x" % (1, n + 1),
@@ -51,6 +55,7 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
         }
         for n in range(nodes)
     ]
+    rows += [{"name": WITNESS, "instance_id": "i-%017x" % (nodes + 1), "witness": True}] * traits.witness
     raw = {
         "cluster": "sim",
         "self": name,
@@ -63,6 +68,7 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
         "destinations": list(traits.destinations),
         "sources": ["10.0.0.0/16", "2001:db8:1::/56"],
         "return": {"after_s": traits.return_after, "max_s": 24},
+        "witness": {"dynamodb_table": "sim", "lock_lease_s": 10} if traits.table else {},
         **TIMES,
         "fence": {**TIMES["fence"], "policy": traits.fence, "max_per_hour": traits.budget},
     }
@@ -77,16 +83,18 @@ class World:
         self.traits = traits
         self.timeline = Timeline()
         self.network = Network(self.rng, self.timeline)
-        configs = [config_of(nodes, tables, "nat-%d" % n, traits) for n in range(nodes)]
+        names = ["nat-%d" % n for n in range(nodes)] + [WITNESS] * traits.witness
+        configs = [config_of(nodes, tables, name, traits) for name in names]
         self.cloud = Cloud(self.timeline, self.rng, configs[0].claims, [node.name for node in configs[0].nodes])
+        self.table = Table(self.timeline, self.rng)
         self.hosts = self.network.hosts
         for config in configs:
-            self.hosts[config.self_name] = Host(config, self.timeline, self.network, self.cloud)
+            self.hosts[config.self_name] = Host(config, self.timeline, self.network, self.cloud, self.table)
         for host in self.hosts.values():
             host.start_service(settled=True)
         self.planned: t.Set[str] = set()  # nodes that an operator works on until the end of the incident
         self.cloud.power = lambda node, word: self.hosts[node].power(word)
-        self.laws = Laws(self.timeline, self.network, self.cloud, self.hosts)
+        self.laws = Laws(self.timeline, self.network, self.cloud, self.table, self.hosts)
 
         self.healed = False
 
@@ -94,11 +102,8 @@ class World:
         """All faults end; what only an operator mends is left to ``restore``."""
         self.healed = True
         self.network.heal()
-        cloud = self.cloud
-        cloud.up, cloud.stale, cloud.lost_answers, cloud.throttled, cloud.latency = True, 0.0, 0.0, 0.0, 0.02
-        cloud.denied.clear()
-        cloud.failing.clear()
-        cloud.ambush = None
+        self.cloud.heal()
+        self.table.heal()
         for host in self.hosts.values():
             host.uplink = True
             if host.powered:
@@ -128,7 +133,9 @@ class World:
         return (
             self.network.fine
             and self.cloud.fine
-            and all(host.running and host.forwards for host in self.hosts.values())
+            and not self.table.hindered
+            and self.table.held is None
+            and all(host.well for host in self.hosts.values())
             and all(
                 host.service.quiet and self.cloud.shows(host.service.gatherer.routes, host.service.gatherer.instances)
                 for host in self.hosts.values()

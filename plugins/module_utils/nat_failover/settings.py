@@ -174,8 +174,9 @@ class Config:
         return frozenset(node.name for node in self.nodes if node.witness)
 
     def rank(self, name: str) -> int:
-        """Position of a NAT node in the deterministic order that breaks ties; 0 acts first."""
-        return sorted(node.name for node in self.nodes if not node.witness).index(name)
+        """Position of a node in the deterministic order that breaks ties; 0 acts first, witnesses come last."""
+        ranked = sorted(node.name for node in self.nodes if not node.witness)
+        return ranked.index(name) if name in ranked else len(ranked)
 
 
 def is_ipv6(network: str) -> bool:
