@@ -11,10 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab.api.testing import RunningApi
 
 ROOT = Path(__file__).resolve().parents[3]
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A run of a playbook with tens of AWS modules takes a minute, and on a busy machine several."""
+    for item in items:
+        if "integration/playbooks" in item.nodeid:
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class Playbooks:
         """One of Ansible's commands, in the folder."""
         words = [str(ANSIBLE.with_name(argv[0])), "-i", str(inventory or self.folder / "none.yml"), *argv[1:]]
         return subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=280
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=600
         )
 
     def run(self, name: str, *flags: str, inventory: Path | None = None, **extra: Any) -> Outcome:
