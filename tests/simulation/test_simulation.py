@@ -9,10 +9,14 @@ import shutil
 import subprocess
 import sys
 import typing as t
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from nat_failover.model import Heard, Memory, PeerMemory
+
+from .alarms import times
 from .broken import BROKEN
 from .incidents import WITNESSED, play, story
 
@@ -59,6 +63,20 @@ def test_every_python_tells_the_same_story(python, hash_seed):
     for seed in TOLD:
         _result, words = simulate("--replay", seed, python=python, PYTHONHASHSEED=hash_seed)
         assert words.rstrip() == story(play(seed))
+
+
+def test_no_clock_of_the_policy_is_forgotten():
+    """A decision is skipped only as long as nothing that the policy remembers becomes some span old."""
+    peer = PeerMemory(**{name: float(number) for number, name in enumerate(_moments(PeerMemory), 100)})
+    memory = Memory(peers={"nat-1": peer}, **{name: float(n) for n, name in enumerate(_moments(Memory), 200)})
+    known = times(memory, {"nat-1": Heard(1.0, 2.0)})
+    assert {1.0, 2.0} <= set(known)
+    for each, name in [(peer, name) for name in _moments(PeerMemory)] + [(memory, name) for name in _moments(Memory)]:
+        assert getattr(each, name) in known or name == "last_tick", name
+
+
+def _moments(kind):
+    return [field.name for field in fields(kind) if field.type in ("float", "t.Optional[float]")]
 
 
 @pytest.fixture(scope="module")
