@@ -67,7 +67,7 @@ class Bar:
 
 def bars(title: str, unit: str, found: Sequence[Bar]) -> str:
     """Horizontal bars from zero, with their figures."""
-    most = max((bar.value for bar in found), default=0.0) or 1.0
+    most = max((row.value for row in found), default=0.0) or 1.0
     scale = (WIDTH - LEFT - RIGHT - 90) / most
     bottom = TOP + LANE * len(found)
     parts = [
@@ -76,10 +76,10 @@ def bars(title: str, unit: str, found: Sequence[Bar]) -> str:
         f'<rect width="{WIDTH}" height="{bottom + 16}" fill="#ffffff"/>',
         _text(16, 24, title, size=15),
     ]
-    for number, bar in enumerate(found):
+    for number, row in enumerate(found):
         y = TOP + LANE * number - 16
-        end = LEFT + bar.value * scale
-        parts.append(_text(LEFT - 10, y + 17, bar.label, anchor="end"))
+        end = LEFT + row.value * scale
+        parts.append(_text(LEFT - 10, y + 17, row.label, anchor="end"))
         parts.append(_box(LEFT, end, y, FINE))
-        parts.append(_text(end + 8, y + 17, f"{bar.value:,.0f} {unit}"))
+        parts.append(_text(end + 8, y + 17, f"{row.value:,.0f} {unit}"))
     return "\n".join([*parts, "</svg>", ""])

@@ -11,7 +11,7 @@ from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
 from .cloud import STOP
 from .faults import ELSEWHERE, FURTHER, replaced
-from .laws import Violation
+from .laws import TAGGED, Violation
 from .service import EPOCH
 from .world import WITNESS, Traits, World
 
@@ -21,6 +21,7 @@ SETTLE = 16.0  # from the end of the faults until every claim must be with a nod
 REPAIR = (0.0, 30.0)  # so much later the operator starts what is still off, undoes edits and resumes
 DARK = 0.03  # of all incidents: the one in which flares cannot help, and which therefore lasts longer
 AGAIN = 0.03  # of all incidents: those in which a node dies twice
+PAUSED = 0.02  # of all incidents: those in which a node dies while all know that an operator has paused the cluster
 REPLACED = 0.05  # of all incidents: those in which, besides, an instance is terminated and another one takes its place
 END = 60.0  # from there until all must be at home
 TWINS = 0.1  # of all incidents with witnesses: two of four nodes die together
@@ -228,10 +229,8 @@ def pausing(world: World, rng: random.Random, seconds: float) -> None:
     name, until = one(rng, world), world.timeline.now + seconds
     world.timeline.tell("OPERATOR: pauses the cluster for %.1f s" % seconds)
     world.cloud.set_tag("operator", name, TAG_PAUSE, pause.value(EPOCH + until))
-    world.laws.pauses[name] = (
-        until - 1.0
-    )  # the tag has whole seconds; a second pause of the same node replaces the first
-    world.laws.paused_until = max(world.laws.pauses.values())
+    # The tag has whole seconds; a second pause of the same node replaces the first.
+    world.laws.pauses[name] = until - 1.0
 
 
 def planned_work(world: World, rng: random.Random, seconds: float) -> None:
@@ -315,6 +314,10 @@ def play(seed: int) -> World:
     if kind == "dark":
         end = 2 * LONGEST
         world.timeline.later(1.0, lambda: dark_partition(world, rng, LONGEST))
+    elif kind == "paused":
+        # Not by `later`: the time until everybody knows of the pause must pass, although nothing goes on meanwhile.
+        world.timeline.after(1.0, lambda: pausing(world, rng, TAGGED + 5))
+        world.timeline.after(TAGGED + 2.5, lambda: crash(world, rng, 0.0))
     elif kind == "again":
         end = 3 * LONGEST
         name = one(rng, world)
@@ -328,9 +331,13 @@ def play(seed: int) -> World:
 
 
 def _kind(rng: random.Random) -> str:
-    """Two kinds of incidents last longer than the others."""
+    """A few kinds of incidents have a course of their own."""
     drawn = rng.random()
-    return "dark" if drawn < DARK else "again" if drawn < DARK + AGAIN else ""
+    for kind, share in (("dark", DARK), ("again", AGAIN), ("paused", PAUSED)):
+        if drawn < share:
+            return kind
+        drawn -= share
+    return ""
 
 
 def _size(rng: random.Random) -> int:
@@ -395,6 +402,7 @@ def restore(world: World) -> None:
         for tag in (TAG_MAINTENANCE, TAG_DRAINED, TAG_PAUSE):
             if tag in world.cloud.state.tags[name]:
                 world.cloud.set_tag("operator", name, tag, None)
+        world.laws.pauses.pop(name, None)
         world.hosts[name].resume()
 
 

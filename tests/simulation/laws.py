@@ -59,7 +59,6 @@ class Laws:
         self.deaf_at = dict.fromkeys(hosts, past)  # last look at which its kernel did not NAT, or not answer everybody
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
         self.cut_off_since: t.Dict[str, float] = {}  # since when a node hears none of the others
-        self.paused_until = past
         self.pauses: t.Dict[str, float] = {}  # until when, by the node that carries the tag
         self.paused_at: t.Optional[float] = None  # since when the pause is to be known
         self.stops: t.List[t.Tuple[float, str, str]] = []
@@ -70,6 +69,10 @@ class Laws:
             host.decided = self.decided
         cloud.watch = self.called
         table.watch = self.changed
+
+    @property
+    def paused_until(self) -> float:
+        return max(self.pauses.values(), default=-3600.0)
 
     def break_(self, law: str, text: str) -> t.NoReturn:
         raise Violation("%s: %s" % (law, text))
