@@ -226,11 +226,12 @@ def maintenance(world: World, rng: random.Random, seconds: float) -> None:
 
 def pausing(world: World, rng: random.Random, seconds: float) -> None:
     """An operator pauses the whole cluster, which ends by itself."""
-    name, until = one(rng, world), world.timeline.now + seconds
+    until = world.timeline.now + seconds
     world.timeline.tell("OPERATOR: pauses the cluster for %.1f s" % seconds)
-    world.cloud.set_tag("operator", name, TAG_PAUSE, pause.value(EPOCH + until))
-    # The tag has whole seconds; a second pause of the same node replaces the first.
-    world.laws.pauses[name] = until - 1.0
+    for name in sorted(world.hosts):
+        world.cloud.set_tag("operator", name, TAG_PAUSE, pause.value(EPOCH + until))
+        # The tag has whole seconds; a second pause replaces the first.
+        world.laws.pauses[name] = until - 1.0
 
 
 def planned_work(world: World, rng: random.Random, seconds: float) -> None:

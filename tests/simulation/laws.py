@@ -98,7 +98,9 @@ class Laws:
                 self.unfit_at[name] = now
             if host.running:
                 self.alive_at[name] = now
-            if not host.forwards or disturbed or network.no_icmp or host.service.gatherer.me.fact:
+            # An answer that takes nearly as long as silence may last is one that does not come.
+            slow = 2 * (network.delay + network.jitter) > self.config.heartbeat.silent_after / 2
+            if not host.forwards or disturbed or network.no_icmp or slow or host.service.gatherer.me.fact:
                 self.deaf_at[name] = now
             spared = cloud.state.tags[name].keys() & {TAG_DRAINED, TAG_MAINTENANCE}
             if spared:

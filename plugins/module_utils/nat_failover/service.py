@@ -314,8 +314,18 @@ class Service:
         value = pause.value(time.time() + length)
         await self.hands.tag(self.config.self_name, TAG_PAUSE, value)
         self.record("paused", "until %s, asked for by the operator" % value, logging.WARNING)
+        for name, view in self.gatherer.instances.items():  # on all: an instance that ends takes its tags along
+            if name != self.config.self_name and view.instance_id:
+                await self._pause_also(name, value)
         self.gatherer.read_soon()
         return {"changed": True, "state": "paused until %s" % value}
+
+    async def _pause_also(self, name: str, value: str) -> None:
+        """A further place for the pause: who cannot be tagged sees it on the others."""
+        try:
+            await self.hands.tag(name, TAG_PAUSE, value)
+        except NatFailoverError as error:
+            self.record("failed", "pause on %s: %s" % (name, error), logging.WARNING)
 
     async def unpause(self) -> t.Dict[str, t.Any]:
         """End the pause, on whichever node its tag is."""

@@ -174,7 +174,7 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
     # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off.
     late = [silence(memory, evidence, _latest(evidence.heard.get(other, NOTHING_HEARD))) for other in expected]
     at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval
-    if at_once and evidence.now - since < config.fence.after:
+    if at_once and min(late) < config.fence.after:  # counted from whom I heard last, not from this peer's silence
         return "I hear none of the other nodes"
     return ""
 

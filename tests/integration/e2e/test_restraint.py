@@ -55,6 +55,7 @@ def test_a_node_without_internet_does_nothing(cluster: Cluster) -> None:
 def test_a_paused_cluster_writes_nothing_and_goes_on_afterwards(cluster: Cluster) -> None:
     lab = cluster.lab
     assert cluster.run("nat-b", "pause", "--for", "1h").returncode == 0
+    assert len(cluster.writes("CreateTags")) >= 2, "on both: an instance that ends takes its tags along"
     cluster.wait("nat-a knows", lambda: "is paused" in cluster.status("nat-a")["forbidden"])
     before = len([call for call in lab.calls() if not call.action.startswith("Describe")])
     lab.fault("kill", "nat-a")

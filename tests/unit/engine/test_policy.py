@@ -259,6 +259,15 @@ def test_among_three_who_hears_nobody_waits():
     assert {v.kind for v in plan.verdicts} == {"silent"} and plan.routes == ()
 
 
+def test_who_is_cut_off_from_all_while_one_was_silent_for_long_waits_too():
+    """Isolation counts from whom I heard last, not from the silence of each."""
+    case = Case((ME, PEER, THIRD))
+    case.silent(THIRD, seconds=60, verdict="partitioned")
+    case.silent(PEER)
+    plan = case.decide()
+    assert {v.kind for v in plan.verdicts} == {"silent"} and plan.routes == ()
+
+
 def test_among_three_the_second_death_is_believed():
     case = Case((ME, PEER, THIRD))
     case.silent(THIRD, seconds=60, verdict="failed")
