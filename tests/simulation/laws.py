@@ -56,6 +56,7 @@ class Laws:
         self.mute_at = dict.fromkeys(hosts, past)  # last look at which it could not have shown a flare
         self.unfit_at = dict.fromkeys(hosts, past)  # last look at which a peer had any reason to doubt it
         self.alive_at = dict.fromkeys(hosts, 0.0)  # last look at which its service ran
+        self.blind_at = dict.fromkeys(hosts, past)  # last look at which it could not read EC2
         self.deaf_at = dict.fromkeys(hosts, past)  # last look at which its kernel did not NAT, or not answer everybody
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
         self.cut_off_since: t.Dict[str, float] = {}  # since when a node hears none of the others
@@ -92,6 +93,8 @@ class Laws:
             shows = self.locked and not (self.table.hindered or (name, "PutItem") in self.table.denied)
             if not acts or not (flares or shows and host.service.gatherer.instances):
                 self.mute_at[name] = now
+            if not acts or cloud.stale or cloud.hindered or (name, "Describe") in cloud.denied:
+                self.blind_at[name] = now
             if not (acts and shows and host.forwards) or cloud.hindered or self.paused_at is not None:
                 self.unable_at[name] = now
             if not host.running or not host.forwards or host.service.state != ACTIVE or disturbed:
@@ -169,7 +172,8 @@ class Laws:
 
     def called(self, caller: str, action: str, subject: str) -> None:
         """A write was applied by EC2."""
-        known = self.paused_at is not None and self.timeline.now - self.paused_at > TAGGED
+        reading = self.timeline.now - self.blind_at.get(caller, 0.0)
+        known = self.paused_at is not None and min(reading, self.timeline.now - self.paused_at) > TAGGED
         if known and caller != "operator" and self.timeline.now < self.paused_until:
             self.break_("pause", "%s calls %s on %s while the cluster is paused" % (caller, action, subject))
         if caller in self.hosts and self.config.mode == "observe" and action in WRITES_OF_POWER:

@@ -182,13 +182,14 @@ class Cluster:
         raise AssertionError(f"not within {seconds} s: {what}\n{self.log.read_text()[-6000:]}")
 
     def settle(self) -> None:
-        """All nodes see each other healthy, and every claim is at home. Nobody claims the table of a witness's zone."""
+        """All nodes see each other healthy, EC2 answers them, and every claim is at home. Nobody claims the table of a witness's zone."""
         nodes = [zone.node for zone in self.lab.ids.zones.values()]
         pairs = [(one, two) for one in nodes for two in nodes if one != two]
         self.wait("all healthy", lambda: all(self.verdict(*pair) == "healthy" for pair in pairs), 20)
         self.wait("all at home", lambda: all(self.owners(zone) == {f"nat-{zone}"} for zone in self.lab.ids.zones), 20)
         fit = [node for node in nodes if node not in self.witnesses]
         self.wait("all fit", lambda: all(self.status(node)["self"]["forwarding"] for node in fit))
+        self.wait("EC2 answers all", lambda: all(self.status(node)["self"]["ec2"] for node in nodes))
 
     def owners(self, zone: str) -> set[str | None]:
         """Who has the claims of a zone's table."""
