@@ -23,7 +23,7 @@ from .table import Held, Table
 from .timeline import Timeline
 
 SEEN = 1.3  # seconds until a node knows its own broken NAT: one round of facts, and a tick
-KNOWN = 2.0  # seconds until it knows that its uplink is gone: three internet checks
+KNOWN = 4.0  # seconds until it knows that its uplink is gone, if nobody is suspected: the pause between two internet checks, and three that fail
 TAGGED = 7.0  # seconds until a node knows an operator's tag
 LOOK = 0.25  # seconds between looks at the truth
 MOMENT = 1.5  # seconds between two readings of EC2 under suspicion, with their latency
@@ -123,7 +123,8 @@ class Laws:
     # --- decisions ---------------------------------------------------------------------------------------------------------------
 
     def decided(self, host: Host, evidence: Evidence, plan: Plan) -> None:
-        """What a node wants to do, against the truth."""
+        """What a node wants to do, against the truth. Who decides lives, however short that is."""
+        self.alive_at[host.name] = evidence.now
         if not plan.routes and not plan.fence:
             return
         now, name = evidence.now, host.name
