@@ -58,9 +58,9 @@ def test_rotate_key_without_a_missed_heartbeat(fleet: Fleet) -> None:
 
 
 def test_maintenance_stops_at_the_first_node_that_does_badly_and_goes_on_from_there(fleet: Fleet) -> None:
-    writes = fleet.writes()
+    writes, boots = fleet.writes(), fleet.lab.host("nat-a").boots
     assert fleet.run("maintenance", "--check", nat_maintenance_reboot=True).changed > 0
-    assert fleet.writes() == writes and fleet.lab.host("nat-a").boots == 1
+    assert fleet.writes() == writes and fleet.lab.host("nat-a").boots == boots
     tasks = fleet.playbooks.folder / "tasks.yml"
     asked = {"nat_maintenance_tasks": str(tasks), "nat_maintenance_wait_s": 30}
     tasks.write_text("- name: Go wrong\n  ansible.builtin.command: /bin/false\n", encoding="ascii")
