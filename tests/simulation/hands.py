@@ -129,7 +129,23 @@ class Hands:
             ):  # one that was replaced meanwhile is not hit by what was meant for its predecessor
                 apply()
 
-        self._act(step.key, action, aimed, lambda result: True)
+        if step.step == "mark":
+            self._once_read(step, lambda: self._act(step.key, action, aimed, lambda result: True))
+        else:
+            self._act(step.key, action, aimed, lambda result: True)
+
+    def _once_read(self, step: FenceStep, go_on: t.Callable[[], None]) -> None:
+        """A mark rests on a reading of its own: has nobody else begun to fence it?"""
+        asked, ended, gatherer = self.timeline.now, self._begin(step.key), self.service.gatherer
+
+        def read() -> None:
+            view = gatherer.instances[step.peer]
+            if view.read_at >= asked and TAG_FENCE not in view.tags:
+                go_on()
+            else:
+                ended(False)
+
+        gatherer.read(read)
 
     def _flare(self) -> None:
         self._flaring = self.service.plan.flare

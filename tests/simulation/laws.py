@@ -144,8 +144,8 @@ class Laws:
             fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
             if action.kind == "adopt" and fine:
                 self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))
-            unmanaged = owner in self.hosts and not self.hosts[owner].running and now - self.deaf_at[owner] > 3.0
-            if action.kind == "adopt" and unmanaged and self.hosts[owner].service.state == ACTIVE:
+            unmanaged = owner in self.hosts and self._unmanaged(self.hosts[owner]) and now - self.deaf_at[owner] > 3.0
+            if action.kind == "adopt" and unmanaged:
                 self.break_(
                     "L5", "%s takes %s from %s, whose kernel forwards and answers" % (name, action.claim, owner)
                 )
@@ -163,6 +163,11 @@ class Laws:
         """Cut off for a while, but not for long yet."""
         since = self.cut_off_since.get(name)
         return since is not None and MOMENT < self.timeline.now - since < self.fence_after and self._cut_off(name)
+
+    def _unmanaged(self, host: Host) -> bool:
+        """Its service does not run, and what it said last was good."""
+        service = host.service
+        return not host.running and host.forwards and service.state == ACTIVE and not service.gatherer.me.fact
 
     def _fine(self, host: Host) -> bool:
         """Also by what it says and has said a moment ago."""
@@ -226,7 +231,9 @@ class Laws:
         if self.locked and (self.table.held or ())[:2] != (caller, target):
             self.break_("L3", "%s stops %s without the lock, which is %s" % (caller, target, self.table.held))
         for at, by, stopped in self.stops:
-            if (by, stopped) == (target, caller) and now - at < 60.0:
+            # Who has been dead for as long as a fence needs is not one of two that fight.
+            fought = now - self.alive_at[target] < self.fence_after
+            if (by, stopped) == (target, caller) and now - at < 60.0 and fought:
                 self.break_("L3", "%s and %s stop each other" % (caller, target))
             if stopped == target and self.alive_at[target] <= at:
                 self.break_("L3", "%s is stopped a second time without having lived" % target)

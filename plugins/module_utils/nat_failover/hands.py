@@ -184,6 +184,8 @@ class Hands:
         self.record("fence", step.reason, level, peer=step.peer, step=step.step)
         instance, me = step.instance_id, self.config.self_name
         if step.step == "mark":
+            if not await self._unmarked(step):
+                return False
             await self._call(self.ec2.set_tag, instance, TAG_FENCE, "%s:stop" % me)
         elif step.step == "unmark":
             await self._call(self.ec2.delete_tag, instance, TAG_FENCE)
@@ -198,6 +200,16 @@ class Hands:
         # The next step must rest on what EC2 says now, not on what it said before this one.
         await self.gatherer.read_since(self.clock())
         return True
+
+    async def _unmarked(self, step: FenceStep) -> bool:
+        """Has nobody begun to fence it since the reading that the plan rests on? EC2 has no compare-and-swap; this is the next best (L3)."""
+        asked = self.clock()
+        await self.gatherer.read_since(asked)
+        view = self.gatherer.instances[step.peer]
+        if view.read_at >= asked and TAG_FENCE not in view.tags:
+            return True
+        self.record("fence", "%s is not marked: %s" % (step.peer, view.tags.get(TAG_FENCE) or "EC2 was not read"))
+        return False
 
     # --- own tags ------------------------------------------------------------------------------------------------------------------
 
