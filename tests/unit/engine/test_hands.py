@@ -7,6 +7,7 @@ import asyncio
 import types
 
 import pytest
+
 from nat_failover.hands import Hands
 from nat_failover.model import TAG_FENCE, FenceStep, InstanceView
 
