@@ -92,10 +92,18 @@ _create_route = RouteBackend.create_route
 
 
 def _create_route_to_list(
-    self: Any, table: str, ipv4: str | None, ipv6: str | None = None, prefix_list: str | None = None, **options: Any
+    self: Any,
+    route_table_id: str,
+    destination_cidr_block: str | None,
+    destination_ipv6_cidr_block: str | None = None,
+    destination_prefix_list_id: str | None = None,
+    **options: Any,
 ) -> Any:
-    """moto forgets the prefix list of a route to an interface, and keeps the route under no destination."""
-    route = _create_route(self, table, ipv4, ipv6, prefix_list, **options)
+    """moto forgets the prefix list of a route to an interface, and keeps the route under no destination. Its names, since it passes them by name."""
+    prefix_list = destination_prefix_list_id
+    route = _create_route(
+        self, route_table_id, destination_cidr_block, destination_ipv6_cidr_block, prefix_list, **options
+    )
     if prefix_list and route.destination_prefix_list is None:
         del route.route_table._routes[route.id]
         route.id = generate_route_id(route.route_table.id, None, None, prefix_list)

@@ -72,6 +72,20 @@ def test_creating_an_ipv6_route_that_exists(ec2, a, b, refusal):
     assert route(ec2, a.route_table, "::/0")["NetworkInterfaceId"] == a.interface_id
 
 
+def test_a_gateway_endpoint_puts_a_route_to_its_prefix_list_into_the_tables(ec2, a):
+    """AWS PrivateLink guide, "Gateway endpoints": a route is added for each route table that is named."""
+    [vpc] = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.0.0.0/16"]}])["Vpcs"]
+    made = ec2.create_vpc_endpoint(
+        VpcId=vpc["VpcId"],
+        ServiceName="com.amazonaws.eu-west-1.s3",
+        VpcEndpointType="Gateway",
+        RouteTableIds=[a.route_table],
+    )["VpcEndpoint"]["VpcEndpointId"]
+    [table] = ec2.describe_route_tables(RouteTableIds=[a.route_table])["RouteTables"]
+    assert [each["GatewayId"] for each in table["Routes"] if "DestinationPrefixListId" in each] == [made]
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[made])
+
+
 def test_a_prefix_list_as_destination(ec2, a, b, refusal):
     # Plain moto forgets the list of a route to an interface. The code of an unknown one: terraform-provider-aws, internal/service/ec2/errors.go.
     made = ec2.create_managed_prefix_list(
