@@ -9,7 +9,7 @@ from dataclasses import replace
 from unittest import mock
 
 from nat_failover import fencing, locking, pause, policy, verdict
-from nat_failover.model import FAILED, ROUTE_MISSING, Memory
+from nat_failover.model import DRAINED, DRAINING, FAILED, ROUTE_MISSING, Memory
 from nat_failover.settings import Config
 
 from .incidents import WITNESSED, play
@@ -132,6 +132,17 @@ def _blind_to_items() -> t.Any:
     return _patched(verdict, "_look_for_signs", blind)
 
 
+def _leaves_drainers() -> t.Any:
+    """Waits until a node that drains has failed."""
+    real = policy._loss
+
+    def waiting(*arguments: t.Any) -> str:
+        loss = real(*arguments)
+        return "" if loss in (DRAINING, DRAINED) else loss
+
+    return _patched(policy, "_loss", waiting)
+
+
 def _at_once(config: Config, memory: Memory) -> float:
     return 0.0
 
@@ -216,6 +227,18 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "fences the drained": (
         "stops nodes that are drained or under maintenance (L6)",
         lambda: [_without_objection("it is tagged", "it said it is")],
+    ),
+    "punishes the planned reboot": (
+        "stops a node that had said that it was about to go (L6)",
+        lambda: [_without_objection("it said it is")],
+    ),
+    "waits for the death": (
+        "takes nothing from a node that drains, so that it goes down with its routes",
+        lambda: [_leaves_drainers()],
+    ),
+    "gone with a notice": (
+        "takes over nothing while EC2 has announced something, although nobody else can (L1)",
+        lambda: [_patched(policy, "_reluctant", lambda *arguments: [])],
     ),
     "fences again": ("fences a dead node over and over (L3)", lambda: [_no_memory_of_fences()]),
     "never starts": ("stops a node and does not start it", lambda: [_forgetful_start()]),

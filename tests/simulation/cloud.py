@@ -12,6 +12,7 @@ from nat_failover.model import (
     ROUTE_BLACKHOLE,
     ROUTE_MISSING,
     TAG_DRAINED,
+    TAG_FENCE,
     TAG_FLARE,
     Claim,
     InstanceView,
@@ -52,6 +53,8 @@ class Cloud(Api):
         )
         self.launched_at = dict.fromkeys(names, float("-inf"))
         self._past: t.Deque[t.Tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
+        self.asked_to_stop: t.Set[str] = set()  # by anybody, to whatever effect
+        self.interrupted: t.Set[str] = set()  # spot instances that EC2 has stopped
         self.watch: t.Callable[[str, str, str], None] = lambda caller, action, subject: None  # told of each write
         self._epochs: t.Dict[str, int] = dict.fromkeys(names, 0)
         self.stop_takes = STOP
@@ -137,11 +140,23 @@ class Cloud(Api):
         self.replace(tags={**self.state.tags, node: tags if value is None else {**tags, key: value}})
 
     def stop(self, caller: str, node: str) -> None:
+        self.asked_to_stop.add(node)
         if self.state.instances[node] == "running":  # otherwise it changes nothing
             self.watch(caller, "StopInstances", node)
-            self._become(node, "stopping")
-            self.power(node, "off")
-            self._later(node, self.stop_takes, "stopped")
+            self._stop(node)
+
+    def interrupt(self, node: str) -> None:
+        """EC2 takes a spot instance."""
+        if self.state.instances[node] == "running":
+            self.interrupted.add(node)
+            if TAG_FENCE in self.state.tags[node]:
+                self.asked_to_stop.add(node)  # in the moment before: the mark cannot tell who was faster
+            self._stop(node)
+
+    def _stop(self, node: str) -> None:
+        self._become(node, "stopping")
+        self.power(node, "off")
+        self._later(node, self.stop_takes, "stopped")
 
     def reboot(self, caller: str, node: str) -> None:
         if self.state.instances[node] == "running":
@@ -166,6 +181,8 @@ class Cloud(Api):
         generations = {**self.state.generations, node: self.state.generations[node] + 1}
         self.replace(generations=generations, tags={**self.state.tags, node: {}})
         self.launched_at[node] = self.timeline.now
+        self.asked_to_stop.discard(node)
+        self.interrupted.discard(node)
         self._become(node, "pending")
         self._later(node, BOOT, "running")
 

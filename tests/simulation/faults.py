@@ -123,7 +123,7 @@ def replaced(world: "World", rng: random.Random, seconds: float) -> None:
         return
     boots = rng.random() < 0.6
     world.timeline.tell("FAULT: %s is terminated%s" % (name, "" if boots else ", and its replacement will not boot"))
-    world.hosts[name].broken = not boots
+    world.hosts[name].broken, world.hosts[name].notice = not boots, ""
     world.cloud.terminate(name)
     world.timeline.after(rng.uniform(0.5, 6.0), lambda: world.cloud.launch(name))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover.model import ACTIVE, DRAINED, DRAINING, TAG_DRAINED, Evidence, Plan, Report
+from nat_failover.model import TAG_DRAINED, Evidence, Plan, Report
 from nat_failover.settings import Config
 
 from .alarms import spans
@@ -34,7 +34,9 @@ class Host:
         self.clock_error = (
             0.0  # seconds by which its time of day is wrong; the policy gets monotonic time, so that it must not matter
         )
-        self.announced_at = float("-inf")  # when it was last drained or resumed
+        self.notice = ""  # what EC2 has announced for it
+        self.announced_at = float("-inf")  # when what it says of its state changed last
+        self.left_at = float("inf")  # when it shut down in an orderly way, until its service starts again
         self.boots = 0
         self.stalled: t.List[t.Callable[[], None]] = []
         self.decided: t.Callable[["Host", Evidence, Plan], None] = lambda host, evidence, plan: None
@@ -61,6 +63,7 @@ class Host:
 
     def start_service(self, settled: bool = False) -> None:
         self.boots += 1
+        self.left_at = float("inf")
         self.service = Service(self, settled)
 
     def power(self, word: str) -> None:
@@ -108,19 +111,33 @@ class Host:
 
     def drain(self) -> None:
         """`nat-failover drain`: the state at once, the tag behind it."""
-        if self.running and self.service.state == ACTIVE:
-            self._announce(DRAINING, "operator")
+        if self.running and not self.witness and not self.service.drain.operator:
+            self._announce("operator")
 
     def resume(self) -> None:
         """`nat-failover resume`."""
-        if self.running and self.service.state in (DRAINING, DRAINED):
-            self._announce(ACTIVE, None)
+        if self.running and self.service.drain.operator:
+            self._announce("")
 
-    def _announce(self, state: str, tag: t.Optional[str]) -> None:
-        self.announced_at = self.timeline.now
-        self.service.state, self.service.state_set_at = state, self.timeline.now + 1.0
+    def _announce(self, why: str) -> None:
+        self.service.drain.operator, self.service.drain.tagged_at = why, self.timeline.now + 1.0
         self.service.quiet = False
         self.service.wake()
         self.service.call(
-            "CreateTags" if tag else "DeleteTags", lambda: self.cloud.set_tag(self.name, self.name, TAG_DRAINED, tag)
+            "CreateTags" if why else "DeleteTags",
+            lambda: self.cloud.set_tag(self.name, self.name, TAG_DRAINED, why or None),
         )
+
+    def shut_down(self, then: t.Callable[[], None]) -> None:
+        """`systemctl reboot` or `poweroff`: the service hands over first, if it runs. ``then``: the machine is off."""
+
+        def off() -> None:
+            self.left_at = self.timeline.now
+            self.power("off")
+            then()
+
+        if self.running:
+            self.service.drain.leave(off)
+        elif self.powered and not self.frozen:
+            self.power("off")
+            then()

@@ -10,6 +10,7 @@ from nat_failover import pause
 from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
 from .cloud import STOP
+from .departures import DEPARTURES, switch_on
 from .faults import ELSEWHERE, FURTHER, replaced
 from .laws import TAGGED, Violation
 from .service import EPOCH
@@ -23,6 +24,7 @@ DARK = 0.03  # of all incidents: the one in which flares cannot help, and which 
 AGAIN = 0.03  # of all incidents: those in which a node dies twice
 PAUSED = 0.02  # of all incidents: those in which a node dies while all know that an operator has paused the cluster
 REPLACED = 0.05  # of all incidents: those in which, besides, an instance is terminated and another one takes its place
+DEPARTING = 0.1  # of all incidents: those in which, besides, a node knows that it is about to go
 END = 60.0  # from there until all must be at home
 TWINS = 0.1  # of all incidents with witnesses: two of four nodes die together
 DARKER = 0.1  # of them: as with DARK
@@ -60,12 +62,6 @@ def reboot(world: World, rng: random.Random, seconds: float) -> None:
     world.timeline.tell("FAULT: %s reboots" % name)
     world.hosts[name].power("off")
     world.timeline.later(rng.uniform(1, 6), lambda: switch_on(world, name) if not world.hosts[name].powered else None)
-
-
-def switch_on(world: World, name: str) -> None:
-    """Power for a machine, unless EC2 has it stopped meanwhile."""
-    if not world.hosts[name].powered and world.cloud.state.instances[name] == "running":
-        world.hosts[name].power("on")
 
 
 def freeze(world: World, rng: random.Random, seconds: float) -> None:
@@ -311,6 +307,10 @@ def play(seed: int) -> World:
     other = random.Random("replacement %d" % seed)  # apart, so that it leaves the rest of an incident as it is
     if other.random() < REPLACED:
         world.timeline.later(other.uniform(0.3, LONGEST * 0.7), lambda: replaced(world, other, 0.0))
+    goer = random.Random("departure %d" % seed)
+    if goer.random() < DEPARTING:
+        departs, lasting = goer.choice(DEPARTURES), goer.uniform(0.1, LONGEST / 2)
+        world.timeline.later(goer.uniform(0.3, LONGEST * 0.7), lambda: departs(world, goer, lasting))
     end = LONGEST
     if kind == "dark":
         end = 2 * LONGEST
@@ -379,7 +379,9 @@ def _run(world: World, end: float) -> None:
         return
     world.planned.clear()
     for name, host in world.hosts.items():
-        host.broken = False
+        host.broken, host.notice = False, ""
+        if name in world.cloud.interrupted:
+            world.cloud.start("operator", name)
         if not host.powered:
             world.timeline.tell("OPERATOR: starts %s" % name)
             switch_on(world, name)

@@ -27,6 +27,7 @@ KNOWN = 4.0  # seconds until it knows that its uplink is gone, if nobody is susp
 TAGGED = 7.0  # seconds until a node knows an operator's tag
 LOOK = 0.25  # seconds between looks at the truth
 MOMENT = 1.5  # seconds between two readings of EC2 under suspicion, with their latency
+WARM = 7.0  # seconds after which everybody has heard everybody, and knows what EC2 says
 WRITES_OF_POWER = ("ReplaceRoute", "StopInstances", "RebootInstances", "StartInstances")
 WRITES = 12  # per claim and incident
 BACKOFF = 10.0  # seconds that a failed write may be put off
@@ -57,9 +58,11 @@ class Laws:
         self.unfit_at = dict.fromkeys(hosts, past)  # last look at which a peer had any reason to doubt it
         self.alive_at = dict.fromkeys(hosts, 0.0)  # last look at which its service ran
         self.blind_at = dict.fromkeys(hosts, past)  # last look at which it could not read EC2
+        self.away_at = dict.fromkeys(hosts, past)  # last look at which its service did not run
         self.deaf_at = dict.fromkeys(hosts, past)  # last look at which its kernel did not NAT, or not answer everybody
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
         self.cut_off_since: t.Dict[str, float] = {}  # since when a node hears none of the others
+        self.hampered_at = past  # last look at which anything could delay a hand-over
         self.pauses: t.Dict[str, float] = {}  # until when, by the node that carries the tag
         self.paused_at: t.Optional[float] = None  # since when the pause is to be known
         self.stops: t.List[t.Tuple[float, str, str]] = []
@@ -101,6 +104,8 @@ class Laws:
                 self.unfit_at[name] = now
             if host.running:
                 self.alive_at[name] = now
+            else:
+                self.away_at[name] = now
             # An answer that takes nearly as long as silence may last is one that does not come.
             slow = 2 * (network.delay + network.jitter) > self.config.heartbeat.silent_after / 2
             if not host.forwards or disturbed or network.no_icmp or slow or host.service.gatherer.me.fact:
@@ -114,6 +119,9 @@ class Laws:
             self.paused_at = None
         elif self.paused_at is None:
             self.paused_at = now
+        slow = cloud.latency > 0.1 or cloud.denied or cloud.failing
+        if network.loss or network.bursts or slow or self.paused_at is not None:
+            self.hampered_at = now
         for name in self.hosts:
             if self._cut_off(name):
                 self.cut_off_since.setdefault(name, now)
@@ -188,6 +196,24 @@ class Laws:
             self._written(caller, next(claim for claim in self.cloud.state.routes if str(claim) == subject))
         if action in ("StopInstances", "RebootInstances"):
             self._fenced(caller, action, subject)
+        if action == "StartInstances" and caller in self.hosts and subject not in self.cloud.asked_to_stop:
+            self.break_("L6", "%s starts %s, which no node has stopped" % (caller, subject))
+
+    def left(self, name: str) -> None:
+        """A machine has shut down: were its routes taken before, if anybody could take them?"""
+        now, hosts = self.timeline.now, self.hosts
+        if hosts[name].left_at != now or self.config.mode == "observe":
+            return  # its service was not there to say anything; or nobody may take anything
+        fit = [
+            other
+            for other, host in hosts.items()
+            if other != name and now - max(self.unfit_at[other], self.mute_at[other], host.service.born) > WARM
+        ]
+        known = now - max(self.hampered_at, self.mute_at[name], hosts[name].service.born) > WARM
+        for claim, target in self.cloud.state.routes.items():
+            stands = target == interface(name) and now - self.written_at.get(claim, -TAGGED) > TAGGED
+            if stands and fit and known:
+                self.break_("handover", "%s goes down with %s, and %s was there" % (name, claim, fit[0]))
 
     def _written(self, caller: str, claim: Claim) -> None:
         """A route is about to change."""
@@ -255,6 +281,9 @@ class Laws:
             self.break_("L6", "%s stops %s, which is drained or under maintenance" % (caller, target))
         if self.alive_at[target] < self.hosts[caller].service.born - 1.0:
             self.break_("L6", "%s stops %s, which it cannot have seen healthy" % (caller, target))
+        said = self.hosts[caller].service.heard[target].report
+        if said is not None and said.state != ACTIVE and now - self.hosts[target].left_at > MOMENT:
+            self.break_("L6", "%s stops %s, which had told it that it was about to go" % (caller, target))
         if self.alive_at[target] < self.cloud.launched_at[target]:
             self.break_("L6", "%s stops %s, a replacement that never came up" % (caller, target))
         # A route that moved in the same moment could not be known: EC2 has no compare-and-swap.

@@ -12,11 +12,8 @@ from dataclasses import replace
 from nat_failover import inquiry, pause, policy
 from nat_failover.model import (
     ACTIVE,
-    DRAINED,
-    DRAINING,
     HEALTHY,
     SUSPECTED,
-    TAG_DRAINED,
     UNMANAGED,
     WITNESS,
     Evidence,
@@ -29,6 +26,7 @@ from nat_failover.verdict import LEAST_UNANSWERED
 
 from .alarms import next_alarm
 from .cloud import HARMLESS, interface
+from .drain import Drain
 from .gatherer import Gatherer
 from .hands import Hands
 from .network import Stamp
@@ -58,8 +56,9 @@ class Service:
         self.name = host.name
         self.peers = tuple(node.name for node in host.config.peers)
         self.alive = True
-        self.born = self.timeline.now
-        self.state, self.state_set_at = WITNESS if host.witness else ACTIVE, float("-inf")
+        self.born = self.timeline.now - (3600.0 if settled else 0.0)
+        # What it announces; what EC2 has announced, if nothing else makes it drain.
+        self.state, self.reluctant = (WITNESS if host.witness else ACTIVE), ""
         self.heard: t.Dict[str, Heard] = {name: Heard(boot_id=str(host.boots)) for name in self.peers}
         self.heartbeats: t.Dict[str, float] = {}  # when each peer was heard last
         self.stamps: t.Dict[str, Stamp] = {}  # the newest packet accepted from each peer
@@ -79,10 +78,12 @@ class Service:
         self.gatherer = Gatherer(self)
         self.hands = Hands(self)
         self.testimony = Testimony(self)
+        self.drain = Drain(self)
         if settled:
             self._settle()
         self.gatherer.start(settled)
         self.testimony.start(settled)
+        self.drain.start()
         for every, step in ((self.config.heartbeat.interval, self._beat), (PING_EVERY, self._ping)):
             self.loop(self.rng.uniform(0.0, every if settled else 0.1), step)
         self._tick_after(self.rng.uniform(0.0, TICK))
@@ -152,18 +153,18 @@ class Service:
     def report(self) -> Report:
         """What it says about itself; the same object while nothing changed."""
         me, peers = self.gatherer.me, self.memory.peers
-        known = self._report
-        if known and known[0] is me and known[1] is peers and known[2] == self.state:
+        known, said = self._report, (self.state, self.reluctant)
+        if known and known[0] is me and known[1] is peers and known[2] == said:
             return t.cast(Report, known[3])
         fact = me.fact or ("" if me.internet else "the internet is not reachable")
         views = {
             name: SUSPECTED if peer.suspected_at is not None and peer.verdict == HEALTHY else peer.verdict
             for name, peer in peers.items()
         }
-        report = Report(self.state, not fact and self.state != WITNESS, fact, views)
+        report = Report(self.state, not fact and self.state != WITNESS, fact or self.reluctant, views)
         if known and known[3] == report:
             report = known[3]
-        self._report = (me, peers, self.state, report)
+        self._report = (me, peers, said, report)
         return report
 
     def _beat(self) -> float:
@@ -252,7 +253,9 @@ class Service:
 
     def evidence(self) -> Evidence:
         now, gatherer = self.timeline.now, self.gatherer
-        me = gatherer.me if gatherer.me.state == self.state else replace(gatherer.me, state=self.state)
+        me = gatherer.me
+        if (me.state, me.notice) != (self.state, self.reluctant):
+            me = replace(me, state=self.state, notice=self.reluctant)
         paused = pause.paused(gatherer.instances, EPOCH + now)
         return Evidence(
             now,
@@ -277,7 +280,7 @@ class Service:
                 self.heartbeats.pop(name, None)
 
     def decide(self) -> None:
-        self._follow_own_tag()
+        self.drain.follow()
         self._follow_replacements()
         evidence, before = self.evidence(), self.memory
         if self.ticked is not None:
@@ -301,10 +304,6 @@ class Service:
         else:
             self.alarm = evidence.now
         self._sleep(self._late())
-        if self.state == DRAINING and not any(
-            view.target == interface(self.name) for view in self.gatherer.routes.values()
-        ):
-            self.state = DRAINED
 
     def _nothing_to_do(self, evidence: Evidence) -> bool:
         """All is well, and every claim at home: until something new comes in, each further decision would be the same."""
@@ -344,13 +343,3 @@ class Service:
                 self.probed[name] = now
                 self._ask(name, probe=True)
         self.soon(min(wanted.values()), self._probe)
-
-    def _follow_own_tag(self) -> None:
-        view = self.gatherer.instances.get(self.name)
-        if view is None or view.read_at <= self.state_set_at:
-            return
-        tagged = TAG_DRAINED in view.tags
-        if tagged and self.state == ACTIVE:
-            self.state = DRAINING
-        elif not tagged and self.state in (DRAINING, DRAINED):
-            self.state = ACTIVE

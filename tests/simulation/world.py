@@ -135,7 +135,7 @@ class World:
             and self.cloud.fine
             and not self.table.hindered
             and self.table.held is None
-            and all(host.well for host in self.hosts.values())
+            and all(host.well and not host.notice for host in self.hosts.values())
             and all(
                 host.service.quiet and self.cloud.shows(host.service.gatherer.routes, host.service.gatherer.instances)
                 for host in self.hosts.values()

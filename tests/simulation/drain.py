@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state that a node announces, and who may ask for a drain, as in the engine's ``drain.py``: the operator, EC2, and the end of the machine."""
+
+from __future__ import annotations
+
+import typing as t
+
+from nat_failover import handover
+from nat_failover.model import ACTIVE, DRAINED, HEALTHY, STOPPING, TAG_DRAINED, WITNESS
+
+from .cloud import interface
+
+if t.TYPE_CHECKING:
+    from .service import Service
+
+NOTICES_EVERY = 2.0  # seconds between readings of the metadata service
+LOOK_EVERY = 0.1
+LEAVE_WITHIN = 5.0  # seconds that a shutdown waits for the peers
+
+
+class Drain:
+    """What a ``Service`` announces (its ``state`` and ``reluctant``), and why."""
+
+    def __init__(self, service: "Service") -> None:
+        self.service = service
+        self.operator = self.ending = self.notice = ""  # why it drains, by whom asks for it
+        self.tagged_at = float("-inf")  # my own change of the tag counts until it is read back
+
+    def start(self) -> None:
+        self.service.loop(LOOK_EVERY, self._look_ahead)
+
+    def _look_ahead(self) -> float:
+        if self.notice != self.service.host.notice:
+            self.notice = self.service.host.notice
+            self.service.wake()
+        return NOTICES_EVERY
+
+    def follow(self) -> None:
+        """Derive the state anew from tag, notice and routes."""
+        service = self.service
+        if service.state == WITNESS:
+            return  # it has nothing to hand over
+        view = service.gatherer.instances.get(service.name)
+        if view is not None and view.read_at > self.tagged_at:
+            self.operator = "operator" if TAG_DRAINED in view.tags else ""
+        why = self.operator or self.ending or self.notice
+        if not why and service.state == ACTIVE:
+            return
+        service.reluctant = "" if self.operator or self.ending else self.notice
+        state = handover.state(why, self._owned())
+        if state != service.state:
+            service.timeline.tell("%s: %s %s" % (service.name, state, why))
+            service.state, service.host.announced_at = state, service.timeline.now
+
+    def _owned(self) -> t.Optional[int]:
+        """How many routes point to this node, as far as it knows."""
+        gatherer = self.service.gatherer
+        if not gatherer.routes or self.service.name not in gatherer.instances:
+            return None
+        return sum(view.target == interface(self.service.name) for view in gatherer.routes.values())
+
+    def leave(self, then: t.Callable[[], None]) -> None:
+        """The machine shuts down: hand over, within a time, and unless nobody could take over."""
+        service, began = self.service, self.service.timeline.now
+        self.ending = "this machine shuts down"
+        service.decide()
+
+        def look() -> None:
+            gatherer = service.gatherer
+            fresh = all(view.read_at >= began for view in gatherer.routes.values()) or not gatherer.me.ec2
+            if service.state == DRAINED and fresh or service.timeline.now > began + LEAVE_WITHIN:
+                self._good_bye()
+                then()
+            else:
+                gatherer.read()
+                service.soon(LOOK_EVERY, look)
+
+        if self._owned() and not self._heirs():
+            self._good_bye()
+            then()
+        else:
+            look()
+
+    def _heirs(self) -> t.List[str]:
+        service = self.service
+        if service.evidence().paused:
+            return []
+        healthy = [name for name, peer in service.memory.peers.items() if peer.verdict == HEALTHY]
+        reports = {name: service.heard[name].report for name in healthy}
+        return [name for name, report in reports.items() if report is not None and report.state == ACTIVE]
+
+    def _good_bye(self) -> None:
+        """The last word, and the end of the service."""
+        service = self.service
+        service.state = STOPPING
+        for name in service.peers:
+            for _repeat in range(3):
+                service.network.send(service.name, name, service.report())
+        service.alive = False
