@@ -11,6 +11,7 @@ from nat_failover.model import (
     TAG_DRAINED,
     TAG_FENCE,
     TAG_MAINTENANCE,
+    TAG_PAUSE,
     Claim,
     Evidence,
     Plan,
@@ -76,7 +77,8 @@ class Laws:
 
     @property
     def paused_until(self) -> float:
-        return max(self.pauses.values(), default=-3600.0)
+        tags = self.cloud.state.tags
+        return max((until for name, until in self.pauses.items() if TAG_PAUSE in tags[name]), default=-3600.0)
 
     def break_(self, law: str, text: str) -> t.NoReturn:
         raise Violation("%s: %s" % (law, text))
@@ -86,7 +88,9 @@ class Laws:
     def look(self) -> None:
         """Called every ``LOOK`` seconds."""
         now, cloud, network = self.timeline.now, self.cloud, self.network
-        disturbed = network.disturbed()
+        # An answer that takes nearly as long as silence may last is one that does not come.
+        slow = 2 * (network.delay + network.jitter) > self.config.heartbeat.silent_after / 2
+        disturbed = network.disturbed() or slow
         for name, host in self.hosts.items():
             self.bad_for[name] = 0.0 if host.forwards else self.bad_for[name] + LOOK
             if self.bad_for[name] > KNOWN:
@@ -106,9 +110,7 @@ class Laws:
                 self.alive_at[name] = now
             else:
                 self.away_at[name] = now
-            # An answer that takes nearly as long as silence may last is one that does not come.
-            slow = 2 * (network.delay + network.jitter) > self.config.heartbeat.silent_after / 2
-            if not host.forwards or disturbed or network.no_icmp or slow or host.service.gatherer.me.fact:
+            if not host.forwards or disturbed or network.no_icmp or host.service.gatherer.me.fact:
                 self.deaf_at[name] = now
             spared = cloud.state.tags[name].keys() & {TAG_DRAINED, TAG_MAINTENANCE}
             if spared:
@@ -150,7 +152,8 @@ class Laws:
                     "%s returns %s %.1f s after it could not forward" % (name, action.claim, now - self.bad_at[name]),
                 )
             fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
-            if action.kind == "adopt" and fine:
+            # Who has just lost its own uplink reaches no EC2 either: what it wants comes to nothing.
+            if action.kind == "adopt" and fine and host.uplink:
                 self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))
             unmanaged = owner in self.hosts and self._unmanaged(self.hosts[owner]) and now - self.deaf_at[owner] > 3.0
             if action.kind == "adopt" and unmanaged:
@@ -163,14 +166,27 @@ class Laws:
                 self.break_("L8", "%s fights over %s, which somebody pointed elsewhere" % (name, action.claim))
 
     def _cut_off(self, name: str) -> bool:
-        """Is it cut off from two living nodes or more?"""
+        """Does it hear none of two living nodes or more?"""
         others = [other for other, host in self.hosts.items() if other != name and host.running and host.uplink]
-        return len(others) > 1 and all({(name, other), (other, name)} & self.network.cut for other in others)
+        return len(others) > 1 and all((other, name) in self.network.cut for other in others)
 
     def _isolated(self, name: str) -> bool:
         """Cut off for a while, but not for long yet."""
         since = self.cut_off_since.get(name)
-        return since is not None and MOMENT < self.timeline.now - since < self.fence_after and self._cut_off(name)
+        return (
+            since is not None
+            and MOMENT < self.timeline.now - since < self.fence_after - 2 * LOOK
+            and self._cut_off(name)
+        )
+
+    def _able(self, host: Host) -> bool:
+        """May claims be with it? Not if an operator has drained it, nor if it has only just begun to find out whether it is alone."""
+        alone = self.config.unseen_after + self.fence_after + MOMENT
+        settled = self.timeline.now - host.service.born > alone
+        willing = host.service.state == ACTIVE or bool(
+            host.service.reluctant
+        )  # a mere notice makes it the last heir, not none
+        return host.forwards and host.running and willing and settled
 
     def _unmanaged(self, host: Host) -> bool:
         """Its service does not run, and what it said last was good."""
@@ -277,7 +293,8 @@ class Laws:
         now = self.timeline.now
         if now - self.deaf_at[target] > self.fence_after:
             self.break_("L5", "%s stops %s, whose kernel forwarded and answered all the time" % (caller, target))
-        if now - self.spared_since.get(target, now) > TAGGED:
+        tagged = self.cloud.state.tags[target].keys() & {TAG_DRAINED, TAG_MAINTENANCE}
+        if tagged and now - self.spared_since.get(target, now) > TAGGED:
             self.break_("L6", "%s stops %s, which is drained or under maintenance" % (caller, target))
         if self.alive_at[target] < self.hosts[caller].service.born - 1.0:
             self.break_("L6", "%s stops %s, which it cannot have seen healthy" % (caller, target))
@@ -287,9 +304,9 @@ class Laws:
         if self.alive_at[target] < self.cloud.launched_at[target]:
             self.break_("L6", "%s stops %s, a replacement that never came up" % (caller, target))
         # A route that moved in the same moment could not be known: EC2 has no compare-and-swap.
-        routes = self.cloud.state.routes.items()
+        routes, moment = self.cloud.state.routes.items(), MOMENT + 4 * self.cloud.latency
         pointing = [
-            str(c) for c, at in routes if at == interface(target) and now - self.written_at.get(c, 0.0) > MOMENT
+            str(c) for c, at in routes if at == interface(target) and now - self.written_at.get(c, 0.0) > moment
         ]
         if pointing and not self.cloud.stale:
             self.break_("L2", "%s stops %s while %s still points to it" % (caller, target, ", ".join(pointing)))
@@ -312,7 +329,7 @@ class Laws:
 
     def egress(self) -> None:
         """Some time after the faults stopped: every claim is with a node that forwards, if there is one."""
-        if not any(host.forwards and host.running for host in self.hosts.values()):
+        if not any(self._able(host) for host in self.hosts.values()):
             return
         for claim, target in self.cloud.state.routes.items():
             owner = self.hosts.get(owner_of(target))

@@ -30,6 +30,7 @@ from .settings import Config
 LATE = 1.5  # heartbeat intervals without a heartbeat that start a burst
 ONE_PROTOCOL = 2  # times silent_after without an answer to ICMP, when nothing but that has been heard anyway
 LEAST_UNANSWERED = 8  # probes (UDP and ICMP) that must have gone unanswered before silence means anything
+NEVER_JUDGED = PeerMemory()
 FLARE_VALID = 10.0  # seconds: a flare is rewritten every FLARE_INTERVAL and read every second while suspicion lasts
 
 
@@ -166,11 +167,9 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
         return "my own internet access is proven only just now"
     # All peers gone at the same time: rather I am. A dead one cannot flare, so after a long silence without flares it is they after all.
     # Who failed long before does not count; who failed a moment before may be part of the same misfortune, which is mine.
-    expected = [
-        other
-        for other, seen in memory.peers.items()
-        if seen.verdict != FAILED or evidence.now - seen.since < FLARE_VALID
-    ]
+    # One that has just been replaced is not known yet, but it is one that I should hear.
+    known = [(node.name, memory.peers.get(node.name, NEVER_JUDGED)) for node in config.peers]
+    expected = [other for other, seen in known if seen.verdict != FAILED or evidence.now - seen.since < FLARE_VALID]
     # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off.
     late = [silence(memory, evidence, _latest(evidence.heard.get(other, NOTHING_HEARD))) for other in expected]
     at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval

@@ -268,6 +268,15 @@ def test_who_is_cut_off_from_all_while_one_was_silent_for_long_waits_too():
     assert {v.kind for v in plan.verdicts} == {"silent"} and plan.routes == ()
 
 
+def test_one_that_was_replaced_in_this_moment_is_still_one_that_i_should_hear():
+    case = Case((ME, PEER, THIRD))
+    case.silent(PEER)
+    case.silent(THIRD)
+    peers = {name: peer for name, peer in case.memory.peers.items() if name != THIRD}
+    case.memory = replace(case.memory, peers=peers)
+    assert case.verdict() == "silent"
+
+
 def test_among_three_the_second_death_is_believed():
     case = Case((ME, PEER, THIRD))
     case.silent(THIRD, seconds=60, verdict="failed")
