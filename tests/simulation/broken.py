@@ -37,6 +37,11 @@ def _always_fit(*arguments: t.Any) -> t.Tuple[bool, str]:
     return True, ""
 
 
+def _believing() -> Patches:
+    """Never takes itself for the suspect."""
+    return [_patched(verdict, "_doubt", _eager), _patched(verdict, "isolated", lambda *arguments: False)]
+
+
 def _eager(config: Config, *arguments: t.Any) -> str:
     return ""
 
@@ -183,11 +188,11 @@ def _wall_clock() -> t.Any:
 BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "unproven": (
         "acts without having proven its own forwarding (L1, L4)",
-        lambda: [_patched(policy, "_fitness", _always_fit), _patched(verdict, "_doubt", _eager)],
+        lambda: [_patched(policy, "_fitness", _always_fit), *_believing()],
     ),
     "own silence": (
         "takes its own silence for the death of the others (L4)",
-        lambda: [_patched(verdict, "_doubt", _eager)],
+        _believing,
     ),
     "hasty": (
         "one late heartbeat decides (hysteresis)",

@@ -54,7 +54,7 @@ class Cloud(Api):
         self.launched_at = dict.fromkeys(names, float("-inf"))
         self._past: t.Deque[t.Tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
         self.asked_to_stop: t.Set[str] = set()  # by anybody, to whatever effect
-        self.interrupted: t.Set[str] = set()  # spot instances that EC2 has stopped
+        self.interrupted: t.Dict[str, float] = {}  # spot instances that EC2 has stopped, and when
         self.watch: t.Callable[[str, str, str], None] = lambda caller, action, subject: None  # told of each write
         self._epochs: t.Dict[str, int] = dict.fromkeys(names, 0)
         self.stop_takes = STOP
@@ -148,7 +148,7 @@ class Cloud(Api):
     def interrupt(self, node: str) -> None:
         """EC2 takes a spot instance."""
         if self.state.instances[node] == "running":
-            self.interrupted.add(node)
+            self.interrupted[node] = self.timeline.now
             if TAG_FENCE in self.state.tags[node]:
                 self.asked_to_stop.add(node)  # in the moment before: the mark cannot tell who was faster
             self._stop(node)
@@ -182,7 +182,7 @@ class Cloud(Api):
         self.replace(generations=generations, tags={**self.state.tags, node: {}})
         self.launched_at[node] = self.timeline.now
         self.asked_to_stop.discard(node)
-        self.interrupted.discard(node)
+        self.interrupted.pop(node, None)
         self._become(node, "pending")
         self._later(node, BOOT, "running")
 

@@ -135,12 +135,12 @@ class Hands:
             self._act(step.key, action, aimed, lambda result: True)
 
     def _once_read(self, step: FenceStep, go_on: t.Callable[[], None]) -> None:
-        """A mark rests on a reading of its own: has nobody else begun to fence it?"""
+        """A mark rests on a reading of its own: has nobody else begun to fence it, and does it run?"""
         asked, ended, gatherer = self.timeline.now, self._begin(step.key), self.service.gatherer
 
         def read() -> None:
             view = gatherer.instances[step.peer]
-            if view.read_at >= asked and TAG_FENCE not in view.tags:
+            if view.read_at >= asked and view.state == "running" and TAG_FENCE not in view.tags:
                 go_on()
             else:
                 ended(False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +27,7 @@ from .settings import Config
 LOG = logging.getLogger("nat-failover")
 MOST_READS = 3  # reads of EC2 under way at the same time
 WHO_EVERY = 2.0  # seconds between looks at whether this machine is still the node
+AGAIN = 1.0  # seconds after which a read that has failed is repeated, at the most; with jitter
 LOST_AFTER = 3  # failed internet checks in a row before this node calls itself cut off
 
 
@@ -213,6 +215,8 @@ class Gatherer:
         if checked != self._source_dest_check():
             self.proof.look_soon()
         self.note_ec2(not problems, began, str(problems[0]) if problems else "")
+        if problems:  # a moment without the API must not last until the next poll: so long this node could take nothing
+            loop.call_later(min(self.config.ec2.poll, AGAIN) * random.uniform(0.5, 1.0), self.read_soon)
         self.news()
 
     def _follow_homes(self, homes: t.Optional[t.Mapping[str, str]]) -> None:

@@ -202,13 +202,15 @@ class Hands:
         return True
 
     async def _unmarked(self, step: FenceStep) -> bool:
-        """Has nobody begun to fence it since the reading that the plan rests on? EC2 has no compare-and-swap; this is the next best (L3)."""
+        """Does nobody fence it, and does it run, by a reading of its own? EC2 has no compare-and-swap; this is the next best (L3, L6)."""
         asked = self.clock()
         await self.gatherer.read_since(asked)
         view = self.gatherer.instances[step.peer]
-        if view.read_at >= asked and TAG_FENCE not in view.tags:
+        fresh = view.read_at >= asked
+        if fresh and view.state == "running" and TAG_FENCE not in view.tags:
             return True
-        self.record("fence", "%s is not marked: %s" % (step.peer, view.tags.get(TAG_FENCE) or "EC2 was not read"))
+        why = view.tags.get(TAG_FENCE) or "EC2 says %s" % view.state if fresh else "EC2 was not read"
+        self.record("fence", "%s is not marked: %s" % (step.peer, why))
         return False
 
     # --- own tags ------------------------------------------------------------------------------------------------------------------

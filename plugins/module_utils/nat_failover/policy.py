@@ -205,7 +205,8 @@ def _loss(config: Config, memory: Memory, evidence: Evidence, name: str) -> str:
     if evidence.now - memory.awake_since < config.heartbeat.silent_after:
         return ""  # I slept until just now: what I knew of the peer is as old as my sleep was long (L10)
     if peer.verdict == FAILED:
-        return "failed"
+        # What is known of it is as old as my isolation: it may be back, and have taken its claims (L4).
+        return "" if verdict.isolated(config, memory, evidence) else "failed"
     if peer.verdict == SICK:
         return "does not forward"
     if peer.verdict == HEALTHY and report is not None and report.state in (DRAINING, DRAINED):

@@ -165,17 +165,21 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
     # If I was cut off until just now, the peer must have its chance to be heard again.
     if peer.proven_at is None or evidence.now - peer.proven_at < 2 * config.heartbeat.interval:
         return "my own internet access is proven only just now"
-    # All peers gone at the same time: rather I am. A dead one cannot flare, so after a long silence without flares it is they after all.
+    return "I hear none of the other nodes" if peer.verdict != FAILED and isolated(config, memory, evidence) else ""
+
+
+def isolated(config: Config, memory: Memory, evidence: Evidence) -> bool:
+    """Are all peers gone at the same time? Rather I am (L4). A dead one cannot flare, so after a long silence without flares it is they after all."""
     # Who failed long before does not count; who failed a moment before may be part of the same misfortune, which is mine.
     # One that has just been replaced is not known yet, but it is one that I should hear.
     known = [(node.name, memory.peers.get(node.name, NEVER_JUDGED)) for node in config.peers]
     expected = [other for other, seen in known if seen.verdict != FAILED or evidence.now - seen.since < FLARE_VALID]
+    if len(expected) < 2:
+        return False
     # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off.
-    late = [silence(memory, evidence, _latest(evidence.heard.get(other, NOTHING_HEARD))) for other in expected]
-    at_once = len(expected) > 1 and peer.verdict != FAILED and min(late) > LATE * config.heartbeat.interval
-    if at_once and min(late) < config.fence.after:  # counted from whom I heard last, not from this peer's silence
-        return "I hear none of the other nodes"
-    return ""
+    least = min(silence(memory, evidence, _latest(evidence.heard.get(other, NOTHING_HEARD))) for other in expected)
+    # Counted from whom I heard last, not from the silence of each.
+    return LATE * config.heartbeat.interval < least < config.fence.after
 
 
 def _latest(heard: Heard) -> t.Optional[float]:

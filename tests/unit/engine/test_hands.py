@@ -15,14 +15,14 @@ from nat_failover.model import TAG_FENCE, FenceStep, InstanceView
 class Gatherer:
     """EC2 answers at each reading what it is told to."""
 
-    def __init__(self, tags, answers=True):
-        self.now, self.answers, self.tags = 100.0, answers, tags
+    def __init__(self, tags, answers=True, state="running"):
+        self.now, self.answers, self.tags, self.state = 100.0, answers, tags, state
         self.instances = {"nat-b": InstanceView("running", "eni-b", "10.0.1.10", {}, 99.0)}
 
     async def read_since(self, moment):
         self.now += 0.1
         if self.answers:
-            self.instances = {"nat-b": InstanceView("running", "eni-b", "10.0.1.10", self.tags, self.now)}
+            self.instances = {"nat-b": InstanceView(self.state, "eni-b", "10.0.1.10", self.tags, self.now)}
 
     def note_ec2(self, *arguments):
         pass
@@ -54,7 +54,11 @@ def test_a_node_that_nobody_fences_is_marked():
 
 @pytest.mark.parametrize(
     ("gatherer", "said"),
-    [(Gatherer({TAG_FENCE: "nat-c:started"}), "nat-c:started"), (Gatherer({}, answers=False), "EC2 was not read")],
+    [
+        (Gatherer({TAG_FENCE: "nat-c:started"}), "nat-c:started"),
+        (Gatherer({}, state="stopping"), "EC2 says stopping"),
+        (Gatherer({}, answers=False), "EC2 was not read"),
+    ],
 )
 def test_one_that_somebody_else_has_begun_to_fence_is_not(gatherer, said):
     """The plan rests on a reading that may be a second old; two nodes may want the same in that time (L3)."""

@@ -268,6 +268,14 @@ def test_who_is_cut_off_from_all_while_one_was_silent_for_long_waits_too():
     assert {v.kind for v in plan.verdicts} == {"silent"} and plan.routes == ()
 
 
+def test_who_is_cut_off_from_all_adopts_nothing_from_one_that_failed_just_before():
+    """It may be back, and have taken its claims home, and I would not know."""
+    case = Case((ME, PEER, THIRD))
+    case.silent(THIRD, seconds=5, verdict="failed", since=NOW - 4)
+    case.silent(PEER, seconds=3, verdict="partitioned")
+    assert case.decide().routes == ()
+
+
 def test_one_that_was_replaced_in_this_moment_is_still_one_that_i_should_hear():
     case = Case((ME, PEER, THIRD))
     case.silent(PEER)
