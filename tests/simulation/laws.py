@@ -173,7 +173,8 @@ class Laws:
 
     def _hears(self, name: str) -> t.List[str]:
         """From whom its links would bring packets, whether there is anybody or not."""
-        return [other for other in self.hosts if other != name and (other, name) not in self.network.cut]
+        there = self.hosts if self.hosts[name].uplink else ()
+        return [other for other in there if other != name and (other, name) not in self.network.cut]
 
     def _isolated(self, name: str) -> bool:
         """Cut off for a while, but not for long yet."""
