@@ -6,6 +6,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
+from nat_failover.ec2 import THROTTLED
 from nat_failover.gather import AGAIN
 from nat_failover.model import Claim, InstanceView, RouteView, SelfCheck
 
@@ -120,6 +121,8 @@ class Gatherer:
         def failed(code: str) -> None:
             self.reads -= 1
             then()
+            if code in THROTTLED:
+                return
             self.note_ec2(False, began, True)
             if not self.watch:
                 self._read_after(min(self.config.ec2.poll, AGAIN) * self.service.rng.uniform(0.5, 1.0))

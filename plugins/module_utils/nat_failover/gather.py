@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from . import discovery, forwarding, handover, imds
-from .ec2 import Ec2
+from .ec2 import THROTTLED, Ec2
 from .errors import Ec2Error, NatFailoverError
 from .model import Claim, InstanceView, RouteView, SelfCheck
 from .probes import Prober
@@ -159,6 +159,9 @@ class Gatherer:
             self.me = replace(self.me, ec2=True, ec2_at=max(began, self.me.ec2_at or began))
         elif self.me.ec2_at is None or began >= self.me.ec2_at:
             self.me = replace(self.me, ec2=False)
+        self._tell(problem)
+
+    def _tell(self, problem: str) -> None:
         if bool(problem) != bool(self.problem):  # one line for an outage, not one for each kind of error in it
             self.on_event("ec2", problem or "the API answers", logging.WARNING if problem else logging.INFO)
         self.problem = problem
@@ -198,10 +201,10 @@ class Gatherer:
         found = await asyncio.gather(
             *(loop.run_in_executor(self._pool, *call) for call in calls), return_exceptions=True
         )
-        problems = [result for result in found if isinstance(result, BaseException)]
-        for problem in problems:
-            if not isinstance(problem, Ec2Error):
-                raise problem
+        problems = [result for result in found if isinstance(result, Ec2Error)]
+        for result in found:
+            if isinstance(result, BaseException) and not isinstance(result, Ec2Error):
+                raise result
         routes = (
             {claim: replace(view, read_at=began) for claim, view in found[0].items()}
             if isinstance(found[0], dict)
@@ -214,9 +217,14 @@ class Gatherer:
         self._merge(routes, instances)
         if checked != self._source_dest_check():
             self.proof.look_soon()
-        self.note_ec2(not problems, began, str(problems[0]) if problems else "")
-        if problems:  # a moment without the API must not last until the next poll: so long this node could take nothing
-            loop.call_later(min(self.config.ec2.poll, AGAIN) * random.uniform(0.5, 1.0), self.read_soon)
+        if problems and all(problem.code in THROTTLED for problem in problems):
+            # An answer, too, although not a reading: EC2 is there and knows me. To ask sooner would spend what a takeover needs.
+            self._tell(str(problems[0]))
+        else:
+            self.note_ec2(not problems, began, str(problems[0]) if problems else "")
+            if problems and self._watch is None:
+                # A moment without the API must not last until the next poll: so long this node could take nothing.
+                loop.call_later(min(self.config.ec2.poll, AGAIN) * random.uniform(0.5, 1.0), self.read_soon)
         self.news()
 
     def _follow_homes(self, homes: t.Optional[t.Mapping[str, str]]) -> None:

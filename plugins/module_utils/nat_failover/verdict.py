@@ -162,10 +162,19 @@ def _doubt(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory,
         return unproven
     if heard.unanswered < LEAST_UNANSWERED:
         return "only %d of my probes have left this node" % heard.unanswered
-    # If I was cut off until just now, the peer must have its chance to be heard again.
-    if peer.proven_at is None or evidence.now - peer.proven_at < 2 * config.heartbeat.interval:
+    if peer.proven_at is None or evidence.now - peer.proven_at < _hearing_again(config, peer.proven_at - since):
         return "my own internet access is proven only just now"
     return "I hear none of the other nodes" if peer.verdict != FAILED and isolated(config, memory, evidence) else ""
+
+
+def _hearing_again(config: Config, late: float) -> float:
+    """Seconds that a peer has to be heard again after my own access was proven, ``late`` seconds into its silence.
+
+    The check at the start of a suspicion comes at once. Proof that comes later ends a time in which I may have been cut off; of what I
+    should have heard then nothing counts against the peer, whose kernel alone may be left to answer, through loss (L5).
+    """
+    silent_after = config.heartbeat.silent_after
+    return 2 * config.heartbeat.interval if late <= silent_after else ONE_PROTOCOL * silent_after
 
 
 def isolated(config: Config, memory: Memory, evidence: Evidence) -> bool:

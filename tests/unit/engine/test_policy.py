@@ -158,6 +158,14 @@ def test_an_access_that_is_proven_only_just_now_gives_the_peer_a_chance():
     assert case.verdict() == "silent"
 
 
+def test_an_access_that_is_proven_late_gives_the_peer_the_time_that_silence_takes():
+    case = Case()
+    case.silent(seconds=5.0, proven_at=NOW - 0.5)
+    assert case.verdict() == "silent", "I may have been cut off for more than four seconds"
+    case.silent(seconds=5.0, proven_at=NOW - 1.3)
+    assert case.verdict() == "failed"
+
+
 def test_probes_that_did_not_leave_prove_nothing():
     case = Case()
     case.silent(seconds=3.0, unanswered=2)
