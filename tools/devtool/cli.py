@@ -17,7 +17,7 @@ HELP = """usage: ./dev COMMAND [...]
   lint       the linters alone
   bench      measure; one line of JSON on stdout (root)
   simulate   long simulations of the decisions; one line of JSON on stdout
-  docs       make the pages that are generated (docs/variables.md) anew
+  docs       make the pages that are generated (docs/variables.md) anew; --check only compares
   lock       renew requirements.txt from requirements.in
   setup      install what the above need, and do nothing else
 
@@ -53,7 +53,7 @@ def _command(name: str, rest: list[str]) -> int:
     if name == "lint":
         return _lint()
     if name == "docs":
-        return _docs()
+        _docs(rest)
     if name == "lock":
         apt.ensure(apt.BASE)
         return lock.renew(rest)
@@ -76,11 +76,13 @@ def _command(name: str, rest: list[str]) -> int:
     raise console.Refusal(f"no such command: {name}" if name else "say what to do")
 
 
-def _docs() -> int:
+def _docs(rest: list[str]) -> NoReturn:
     """The generated pages, with the environment's YAML reader."""
+    if rest not in ([], ["--check"]):
+        raise console.Refusal(f"./dev docs takes --check or nothing, not {' '.join(rest)}")
     venv.ensure()
     env = {**environment.base(), "PYTHONPATH": str(paths.ROOT / "tools")}
-    os.execve(paths.PYTHON, [str(paths.PYTHON), "-m", "devtool.variables"], env)
+    os.execve(paths.PYTHON, [str(paths.PYTHON), "-m", "devtool.variables", *rest], env)
 
 
 def _lint() -> int:

@@ -14,15 +14,8 @@ from pathlib import Path
 from devtool import environment, paths, process, tree
 from devtool.count import Count
 
-MODULES = ("aws_ha.egress.nat_failover", "aws_ha.egress.nat_failover_info")
-ROLES = ("aws_ha.egress.nat_instance",)
-PAGES = (
-    "nat_failover_module",
-    "nat_failover_info_module",
-    "source_dest_check_module",
-    "iam_policy_filter",
-    "nat_instance_role",
-)
+# Kind, as ansible-doc and the site name it, and where in the collection each one of that kind is.
+DOCUMENTED = (("module", "plugins/modules/*.py"), ("filter", "plugins/filter/*.yml"), ("role", "roles/*"))
 # What it refers to in Ansible's own documentation is not here.
 SPHINX = """project = "aws_ha.egress"
 extensions = ["sphinx_antsibull_ext"]
@@ -106,15 +99,23 @@ def _install(folder: Path, log: Path, limit: float) -> str:
     return "" if code == 0 and manifest.exists() else f"not installed, exit code {code}"
 
 
+def documented() -> dict[str, list[str]]:
+    """The names of all that has to be documented, by kind."""
+    return {kind: sorted(path.stem for path in paths.ROOT.glob(place)) for kind, place in DOCUMENTED}
+
+
 def _documents(folder: Path, log: Path, limit: float) -> str:
-    """ansible-doc knows each module and role of the installed collection."""
-    for kind, names in (("module", MODULES), ("role", ROLES)):
-        for name in names:
-            mark = log.stat().st_size
-            outcome = _call(["ansible-doc", "--json", "--type", kind, name], folder, log, limit)
-            said = log.read_bytes()[mark:].decode(errors="replace")
-            if outcome.code or name not in _json_of(said):
-                return f"ansible-doc does not know the {kind} {name}"
+    """ansible-doc knows each module, filter and role of the installed collection."""
+    for kind, names in documented().items():
+        mark = log.stat().st_size
+        full = [f"aws_ha.egress.{name}" for name in names]
+        outcome = _call(["ansible-doc", "--json", "--type", kind, *full], folder, log, limit)
+        known = _json_of(log.read_bytes()[mark:].decode(errors="replace"))
+        lacking = [name for name in full if name not in known]
+        if outcome.code or lacking or not full:
+            return (
+                f"ansible-doc --type {kind} ended with {outcome.code} and does not know {', '.join(lacking) or 'any'}"
+            )
     return ""
 
 
@@ -138,7 +139,8 @@ def _site(folder: Path, log: Path, limit: float) -> str:
         code = _call(argv, folder, log, limit).code
         if code:
             return f"{' '.join(argv[:2])} ended with {code}"
-    lacking = [name for name in PAGES if not (html / f"{name}.html").is_file()]
+    wanted = [f"{name}_{kind}" for kind, names in documented().items() for name in names]
+    lacking = [name for name in wanted if not (html / f"{name}.html").is_file()]
     return f"the site has no page {', '.join(lacking)}" if lacking else ""
 
 

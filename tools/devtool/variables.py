@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -65,12 +66,23 @@ def render() -> str:
     return page(yaml.safe_load(SPECS.read_text(encoding="utf-8")))
 
 
-def main() -> int:
-    """Write the page."""
+def check() -> int:
+    """1, with the remedy, when the page is not as it should be."""
+    there = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    if there == render():
+        return 0
+    print(f"{PAGE.relative_to(paths.ROOT)} is not what {SPECS.relative_to(paths.ROOT)} says; make it anew: ./dev docs")
+    return 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page, or with --check only compare it."""
+    if list(arguments) == ["--check"]:
+        return check()
     PAGE.write_text(render(), encoding="utf-8")
     print(PAGE.relative_to(paths.ROOT))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))
