@@ -5,26 +5,12 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import time
 import typing as t
 
-from . import aws, discovery
+from . import aws, discovery, ec2_permissions, ec2_terms
 from .errors import Ec2Error, NatFailoverError
-from .model import (
-    ROUTE_MISSING,
-    ROUTE_NO_TABLE,
-    TAG_CLUSTER,
-    TAG_DRAINED,
-    TAG_FENCE,
-    TAG_FLARE,
-    TAG_HOME,
-    Claim,
-    InstanceView,
-    Node,
-    RouteView,
-)
+from .model import ROUTE_NO_TABLE, TAG_CLUSTER, TAG_HOME, Claim, InstanceView, Node, RouteView
 
 RETRYABLE = aws.RETRYABLE | {"IncorrectInstanceState", "IncorrectState"}
 UNCERTAIN = frozenset(("Timeout", "EndpointUnreachable", "BadAnswer"))  # a write may have been applied all the same
@@ -32,25 +18,6 @@ THROTTLED = frozenset(("RequestLimitExceeded", "Throttling", "ThrottlingExceptio
 THROTTLE_TRIES, THROTTLE_PAUSE = 6, 0.25  # dry runs only; the pause (seconds) doubles
 CONNECTIONS = 64  # as many as there are threads that call: writers, and readers beside them
 NO_TABLE = frozenset(("InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed"))
-# What EC2 says of a dry run that was allowed. IncorrectInstanceState: a peer that is stopped just now; ReplaceRoute says
-# InvalidParameterValue where there is no route yet, CreateRoute RouteAlreadyExists where there is one.
-PROVEN: t.Mapping[str, t.Tuple[str, ...]] = {
-    "ReplaceRoute": ("DryRunOperation", "InvalidParameterValue", "InvalidRoute.NotFound"),
-    "CreateRoute": ("DryRunOperation", "RouteAlreadyExists"),
-}
-PROVEN_OTHERS = ("DryRunOperation", "IncorrectInstanceState")
-TARGETS = (
-    "NetworkInterfaceId",
-    "NatGatewayId",
-    "GatewayId",
-    "TransitGatewayId",
-    "VpcPeeringConnectionId",
-    "InstanceId",
-    "EgressOnlyInternetGatewayId",
-    "LocalGatewayId",
-    "CarrierGatewayId",
-    "CoreNetworkArn",
-)
 
 
 class Ec2:
@@ -92,7 +59,7 @@ class Ec2:
             )
         gone = RouteView(ROUTE_NO_TABLE, None, began)
         return {
-            claim: _route_view(tables[claim.route_table], claim.destination, began)
+            claim: ec2_terms.route_view(tables[claim.route_table], claim.destination, began)
             if claim.route_table in tables
             else gone
             for claim in claims
@@ -158,7 +125,7 @@ class Ec2:
         if missing:  # by a filter: one unknown id among InstanceIds spoils the whole call
             wanted = [{"Name": "instance-id", "Values": missing}]
             found.update(self._instances(", ".join(missing), Filters=wanted))
-        return {each: _instance_view(instance, began) for each, instance in found.items()}
+        return {each: ec2_terms.instance_view(instance, began) for each, instance in found.items()}
 
     def _instances(self, resource: str, **wanted: t.Any) -> t.Dict[str, t.Any]:
         reservations = self._pages("DescribeInstances", resource, "Reservations", **wanted)
@@ -185,11 +152,7 @@ class Ec2:
     def write_route(self, claim: Claim, interface_id: str) -> None:
         """The write alone, for who re-reads many of them together."""
         where = "route-table %s (%s)" % (claim.route_table, claim.destination)
-        route = {
-            "RouteTableId": claim.route_table,
-            "NetworkInterfaceId": interface_id,
-            _destination_key(claim.destination): claim.destination,
-        }
+        route = ec2_terms.route(claim, interface_id)
         try:
             self._call("ReplaceRoute", where, **route)
         except Ec2Error as error:
@@ -255,7 +218,7 @@ class Ec2:
     def _interface(self, instance_id: str) -> t.Mapping[str, t.Any]:
         """The primary interface; a terminated instance, known to EC2 for another hour, has none."""
         instance = self._instance(instance_id)
-        interface = _primary(instance)
+        interface = ec2_terms.primary(instance)
         if not interface:
             raise self._error(
                 "DescribeInstances",
@@ -279,7 +242,7 @@ class Ec2:
         if me is None:
             raise NatFailoverError("self: %s is not in the list of nodes" % self_name)
         interface = self._interface(me.instance_id)["NetworkInterfaceId"]
-        for action, resource, parameters in _needed(nodes, claims, me, mode, fence, interface):
+        for action, resource, parameters in ec2_permissions.needed(nodes, claims, me, mode, fence, interface):
             if not self._allowed(action, resource, parameters):
                 missing.append(
                     "missing permission ec2:%s on %s; allow it in the IAM policy of this instance's role"
@@ -293,7 +256,7 @@ class Ec2:
             try:
                 self._call(action, resource, DryRun=True, **parameters)
             except Ec2Error as error:
-                if error.code in PROVEN.get(action, PROVEN_OTHERS):
+                if ec2_permissions.proven(action, error.code):
                     return True
                 if error.code in aws.DENIED:
                     return False
@@ -336,82 +299,3 @@ class Ec2:
         return Ec2Error(
             "ec2:%s" % action, resource, code, aws.line(message), retryable=code in RETRYABLE, remedy=remedy
         )
-
-
-def _needed(
-    nodes: t.Sequence[Node], claims: t.Sequence[Claim], me: Node, mode: str, fence: str, interface: str
-) -> t.Iterator[t.Tuple[str, str, t.Dict[str, t.Any]]]:
-    """(action, resource, parameters) of every write that a mode may need."""
-    mine, own = "instance %s" % me.instance_id, [me.instance_id]
-    yield "CreateTags", mine, {"Resources": own, "Tags": [{"Key": TAG_FLARE, "Value": "dry run"}]}
-    yield "DeleteTags", mine, {"Resources": own, "Tags": [{"Key": TAG_DRAINED}]}  # resume
-    if mode == "observe":
-        return
-    for claim in claims:
-        route = {
-            "RouteTableId": claim.route_table,
-            "NetworkInterfaceId": interface,
-            _destination_key(claim.destination): claim.destination,
-        }
-        for action in ("ReplaceRoute", "CreateRoute"):
-            yield action, "route-table %s" % claim.route_table, route
-    if mode != "full" or fence == "none":
-        return
-    for node in nodes:
-        if node is me or not node.instance_id:
-            continue
-        for action in ("StopInstances", "StartInstances") if fence == "stop_start" else ("RebootInstances",):
-            yield action, "instance %s" % node.instance_id, {"InstanceIds": [node.instance_id]}
-        for action in ("CreateTags", "DeleteTags"):
-            yield (
-                action,
-                "instance %s" % node.instance_id,
-                {"Resources": [node.instance_id], "Tags": [{"Key": TAG_FENCE, "Value": ""}]},
-            )
-
-
-def _destination_key(destination: str) -> str:
-    if destination.startswith("pl-"):
-        return "DestinationPrefixListId"
-    return "DestinationIpv6CidrBlock" if ":" in destination else "DestinationCidrBlock"
-
-
-def _canonical(destination: str) -> str:
-    """EC2 promises the canonical form for IPv4 only; an IPv6 network can be written in many ways."""
-    return str(ipaddress.ip_network(destination)) if ":" in destination else destination
-
-
-def _route_view(routes: t.Iterable[t.Mapping[str, t.Any]], destination: str, read_at: float) -> RouteView:
-    key = _destination_key(destination)
-    for route in routes:
-        if _canonical(route.get(key, "")) == destination:
-            return RouteView(
-                route.get("State", "active"), next((route[name] for name in TARGETS if route.get(name)), None), read_at
-            )
-    return RouteView(ROUTE_MISSING, None, read_at)
-
-
-def _primary(instance: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
-    """The interface with device index 0; a terminated instance has none."""
-    for interface in instance.get("NetworkInterfaces", ()):
-        if interface.get("Attachment", {}).get("DeviceIndex", 0) == 0:
-            return t.cast(t.Mapping[str, t.Any], interface)
-    return {}
-
-
-def _instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceView:
-    primary = _primary(instance)
-    # LaunchTime is new with each start; the primary interface has been there since the first one.
-    created = primary.get("Attachment", {}).get("AttachTime") or instance.get("LaunchTime") or ""
-    return InstanceView(
-        state=instance["State"]["Name"],
-        interface_id=primary.get("NetworkInterfaceId"),
-        address=primary.get("PrivateIpAddress") or instance.get("PrivateIpAddress"),
-        tags={tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())},
-        read_at=read_at,
-        source_dest_check=primary.get("SourceDestCheck"),
-        availability_zone=instance.get("Placement", {}).get("AvailabilityZone"),
-        instance_id=instance["InstanceId"],
-        created=created.isoformat() if isinstance(created, datetime.datetime) else str(created),
-        ipv6_addresses=tuple(each["Ipv6Address"] for each in primary.get("Ipv6Addresses", ())),
-    )
