@@ -16,11 +16,12 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from . import discovery, forwarding, handover, imds
+from . import discovery, handover, imds
+from .announcements import Announcements
 from .ec2 import THROTTLED, Ec2
 from .errors import Ec2Error, NatFailoverError
+from .internet import Internet
 from .model import Claim, InstanceView, RouteView, SelfCheck
-from .probes import Prober
 from .proof import Proof
 from .settings import Config
 
@@ -28,7 +29,6 @@ LOG = logging.getLogger("nat-failover")
 MOST_READS = 3  # reads of EC2 under way at the same time
 WHO_EVERY = 2.0  # seconds between looks at whether this machine is still the node
 AGAIN = 1.0  # seconds after which a read that has failed is repeated, at the most; with jitter
-LOST_AFTER = 3  # failed internet checks in a row before this node calls itself cut off
 
 
 class Gatherer:
@@ -55,16 +55,13 @@ class Gatherer:
         self._homes_began = float("-inf")
         self.roster = discovery.Roster()
         self._addresses: t.Dict[str, str] = {}  # the last that was known of each peer
-        self.notices: t.Tuple[handover.Notice, ...] = ()  # what EC2 has announced for this instance
-        self._metadata = imds.Metadata()
         self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="read")
         self._read_now = asyncio.Event()
-        self._check_now = asyncio.Event()
         self._read_began = float("-inf")
         self._reads: t.Set["asyncio.Future[None]"] = set()
         self._watch: t.Optional[float] = None
-        self._failed_checks = 0
-        self._prober = Prober()
+        self.internet = Internet(config, clock, self._internet_judged, self._tell)
+        self.announcements = Announcements(config, self._pool, news, self._tell)
         self.proof = Proof(config, runner, self._pool, clock, self._source_dest_check)
         self.proof.on_news = self._proven
         self.on_event: t.Callable[[str, str, int], None] = lambda kind, text, level: LOG.log(
@@ -75,16 +72,16 @@ class Gatherer:
 
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
         """The loops that the service runs."""
-        loops = (self._read_loop(), self._internet_loop(), self._identity_loop())
-        return loops if self.config.me.witness else (*loops, self._notice_loop(), *self.proof.work())
+        loops = (self._read_loop(), self.internet.work(), self._identity_loop())
+        return loops if self.config.me.witness else (*loops, self.announcements.work(), *self.proof.work())
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
-        self._prober.close()
+        self.internet.close()
 
     def reconfigure(self, config: Config) -> None:
         """Forget what is no longer asked for; keep the rest."""
-        self.config = self.proof.config = config
+        self.config = self.proof.config = self.internet.config = self.announcements.config = config
         self._follow_homes(self.homes)
         names = {node.name for node in config.nodes}
         self.instances = {name: view for name, view in self.instances.items() if name in names}
@@ -97,10 +94,15 @@ class Gatherer:
         return self.homes is not None and bool(self.routes) and self._claimed == self.routes.keys()
 
     @property
+    def notices(self) -> t.Tuple[handover.Notice, ...]:
+        """What EC2 has announced for this instance."""
+        return self.announcements.standing
+
+    @property
     def judged(self) -> bool:
         """Has this node looked at itself since its start? Before that it has nothing to say to its peers."""
         proven = self.proof.complete or self.config.me.witness
-        return proven and (self.me.internet or self._failed_checks >= LOST_AFTER)
+        return proven and self.internet.judged
 
     def addresses(self) -> t.Dict[str, str]:
         """Where to send heartbeats: EC2's last word if known, else the configuration's (so that the API may be down at start)."""
@@ -136,7 +138,7 @@ class Gatherer:
         if self._read_began < needed:
             self.read_soon()
         if self.me.internet_at is None or self.me.internet_at < needed:
-            self._check_now.set()
+            self.internet.check_soon()
 
     def read_soon(self) -> None:
         """Read EC2 now; a read that is under way does not count."""
@@ -159,9 +161,12 @@ class Gatherer:
             self.me = replace(self.me, ec2=True, ec2_at=max(began, self.me.ec2_at or began))
         elif self.me.ec2_at is None or began >= self.me.ec2_at:
             self.me = replace(self.me, ec2=False)
-        self._tell(problem)
+        self._ec2_said(problem)
 
-    def _tell(self, problem: str) -> None:
+    def _tell(self, kind: str, text: str, level: int) -> None:
+        self.on_event(kind, text, level)
+
+    def _ec2_said(self, problem: str) -> None:
         if bool(problem) != bool(self.problem):  # one line for an outage, not one for each kind of error in it
             self.on_event("ec2", problem or "the API answers", logging.WARNING if problem else logging.INFO)
         self.problem = problem
@@ -219,7 +224,7 @@ class Gatherer:
             self.proof.look_soon()
         if problems and all(problem.code in THROTTLED for problem in problems):
             # An answer, too, although not a reading: EC2 is there and knows me. To ask sooner would spend what a takeover needs.
-            self._tell(str(problems[0]))
+            self._ec2_said(str(problems[0]))
         else:
             self.note_ec2(not problems, began, str(problems[0]) if problems else "")
             if problems and self._watch is None:
@@ -296,64 +301,6 @@ class Gatherer:
         self.me = replace(self.me, forwarding=not fact, fact=fact)
         self.news()
 
-    async def _internet_loop(self) -> None:
-        known, reach = None, forwarding.from_here(self._prober)
-        while True:
-            settings = self.config.self_check
-            if settings != known:  # at the start, and after a reload that changed it
-                known = settings
-                check = forwarding.InternetCheck(
-                    settings.targets, minimum=settings.minimum, timeout=settings.timeout, reach=reach
-                )
-            self._check_now.clear()
-            began = self.clock()
-            ok, detail = await check.run()
-            self._failed_checks = 0 if ok else self._failed_checks + 1
-            if ok:
-                self._set_internet(True, began, detail)
-            elif self._failed_checks >= LOST_AFTER:
-                self._set_internet(False, began, detail)
-            # One lost check decides nothing: ask again soon. So does a suspicion, which must know whether I am the one cut off.
-            pause = settings.interval if ok else min(settings.interval, 0.2)
-            try:
-                await asyncio.wait_for(self._check_now.wait(), timeout=pause)
-            except asyncio.TimeoutError:
-                pass
-            await asyncio.sleep(0.02)
-
-    def _set_internet(self, ok: bool, began: float, detail: str) -> None:
-        changed = ok != self.me.internet
-        self.me = replace(self.me, internet=ok, internet_at=began if ok else self.me.internet_at)
-        if changed:
-            self.on_event(
-                "internet",
-                "reachable" if ok else "not reachable: %s" % detail,
-                logging.INFO if ok else logging.WARNING,
-            )
-        self.news()
-
-    async def _notice_loop(self) -> None:
-        """What EC2 plans for this instance. A metadata service that does not answer takes no notice back."""
-        problem = ""
-        while True:
-            try:
-                answers = await asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._metadata.read, handover.PATHS
-                )
-                self._noticed(handover.read(answers))
-                told, problem = problem, ""
-            except Ec2Error as error:
-                told, problem = problem, str(error)
-            if bool(told) != bool(problem):
-                self.on_event("metadata", problem or "it answers again", logging.WARNING if problem else logging.INFO)
-            await asyncio.sleep(self.config.handover.poll)
-
-    def _noticed(self, found: t.Tuple[handover.Notice, ...]) -> None:
-        for notice in found:
-            if notice not in self.notices:
-                self.on_event("notice", notice.text, logging.WARNING)
-        for notice in self.notices:
-            if notice not in found:
-                self.on_event("notice", "no more: %s" % notice.text, logging.INFO)
-        self.notices = found
+    def _internet_judged(self) -> None:
+        self.me = replace(self.me, internet=self.internet.reachable, internet_at=self.internet.proven_at)
         self.news()
