@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import replace
 
 from . import consistency, sections
-from .errors import ConfigError
+from .errors import ConfigError, NatFailoverError
 from .reader import Reader, refuse_empty
 from .sections import PROFILES
 from .settings import MODES, Config
@@ -88,6 +88,32 @@ def check_interface(config: Config, sys_class_net: str = "/sys/class/net") -> No
     if not os.path.exists(os.path.join(sys_class_net, config.interface)):
         there = ", ".join(sorted(os.listdir(sys_class_net))) if os.path.isdir(sys_class_net) else "none"
         raise ConfigError("interface", config.interface, "this host has no such interface", "choose one of: %s" % there)
+
+
+def reload(path: str, present: Config) -> t.Tuple[Config, t.Tuple[bytes, ...]]:
+    """The configuration and the keys for a service that runs with ``present``; raises ``NatFailoverError``."""
+    config = load(path)
+    keys = load_keys(config.key_file)
+    check_interface(config)
+    if _fixed(config) != _fixed(present):
+        raise NatFailoverError(
+            "self, whether it is a witness, cluster, region, heartbeat.port, runtime_directory, ec2 and witness change only with a restart"
+        )
+    return config, keys
+
+
+def _fixed(config: Config) -> t.Tuple[t.Any, ...]:
+    """What a running service cannot change."""
+    return (
+        config.self_name,
+        config.me.witness,
+        config.cluster,
+        config.region,
+        config.heartbeat.port,
+        config.runtime_directory,
+        config.ec2,
+        config.witness,
+    )
 
 
 def parse(raw: t.Any) -> Config:

@@ -15,16 +15,19 @@ import typing as t
 from . import pause
 from .errors import NatFailoverError
 
+if t.TYPE_CHECKING:
+    from .orders import Orders
+
 LONGEST = 65536  # bytes of a request
 ANSWER_WITHIN = 5.0  # seconds for what does not wait by itself
 
 
 class Control:
-    """Serves ``status``, ``drain`` and ``resume`` of one ``Service``."""
+    """Serves one service's ``Orders``."""
 
-    def __init__(self, directory: str, service: t.Any) -> None:
+    def __init__(self, directory: str, orders: "Orders") -> None:
         self.path = os.path.join(directory, "control.sock")
-        self._service = service
+        self._orders = orders
         self._server: t.Optional[asyncio.AbstractServer] = None
 
     async def open(self) -> None:
@@ -60,20 +63,17 @@ class Control:
     async def _answer(self, request: t.Any) -> t.Dict[str, t.Any]:
         verb = request.get("do") if isinstance(request, dict) else None
         if verb == "status":
-            return t.cast(t.Dict[str, t.Any], self._service.status())
+            return self._orders.status()
         if verb == "drain":
-            return t.cast(
-                t.Dict[str, t.Any],
-                await self._service.drain(str(request.get("reason", "drain")), float(request.get("wait", 60))),
-            )
+            return await self._orders.drain(str(request.get("reason", "drain")), float(request.get("wait", 60)))
         if verb == "resume":
-            return t.cast(t.Dict[str, t.Any], await self._service.resume())
+            return await self._orders.resume()
         if verb == "leave":
-            return t.cast(t.Dict[str, t.Any], await self._service.leave())
+            return await self._orders.leave()
         if verb == "pause":
-            return t.cast(t.Dict[str, t.Any], await self._service.pause(pause.seconds(str(request.get("for", "1h")))))
+            return await self._orders.pause(pause.seconds(str(request.get("for", "1h"))))
         if verb == "unpause":
-            return t.cast(t.Dict[str, t.Any], await self._service.unpause())
+            return await self._orders.unpause()
         return {"error": "unknown request %r; known: status, drain, resume, leave, pause, unpause" % (verb,)}
 
 

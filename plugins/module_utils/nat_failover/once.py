@@ -17,7 +17,7 @@ from . import config as configuration
 from . import pause
 from .control import ask
 from .errors import NatFailoverError
-from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, UNKNOWN, WITNESS, Claim, owners_of
+from .model import ACTIVE, DRAINED, HEALTHY, ROUTE_ACTIVE, SILENT, UNKNOWN, WITNESS, Claim, SetRoute, owners_of
 from .service import Service
 
 PAUSED, UNPAUSED = "paused", "unpaused"
@@ -137,17 +137,17 @@ def _observe(
 
     async def observe() -> None:
         service = Service(config, keys, runner)  # in here: before Python 3.10, events belong to the running loop
-        await service.work(settled(service))
+        await service.work(finish(service))
         if not found.get("claims"):
             raise NatFailoverError(
                 "EC2 could not be read within %d s: %s" % (longest, service.gatherer.problem or "no answer")
             )
 
-    async def settled(service: Service) -> None:
+    async def finish(service: Service) -> None:
         deadline = service.clock() + longest
         while service.clock() < deadline:
             await asyncio.sleep(0.1)
-            if service.settled(patient=seen is not None):
+            if _settled(service, patient=seen is not None):
                 break
         found.update(service.status())
         if seen is not None:
@@ -155,6 +155,29 @@ def _observe(
 
     asyncio.run(observe())
     return found
+
+
+def _settled(service: Service, patient: bool) -> bool:
+    """Is everything known, and nothing left to do now? ``patient``: also wait for claims that are to come home."""
+    peers = service.memory.peers.values()
+    judged = len(peers) == len(service.config.peers) and all(peer.verdict not in (UNKNOWN, SILENT) for peer in peers)
+    if not (service.gatherer.read_all and service.gatherer.judged and judged):
+        return False
+    if service.plan.routes or service.hands.busy(service.clock()):
+        return False
+    return not (patient and _expects(service))
+
+
+def _expects(service: Service) -> bool:
+    """Will a claim of this node come home by itself, if one waits?"""
+    config, plan, gatherer = service.config, service.plan, service.gatherer
+    if config.returns.policy != "auto" or service.state != ACTIVE:
+        return False
+    planned = {action.claim for action in plan.withheld if isinstance(action, SetRoute)}
+    if plan.withheld and config.mode != "observe":
+        return False  # it must not write, and says why
+    homes = (claim for claim in gatherer.routes if claim.home == config.self_name)
+    return any(claim not in service.memory.mine | planned and str(claim) not in plan.drift for claim in homes)
 
 
 def _before(service: Service, after: Result) -> Result:

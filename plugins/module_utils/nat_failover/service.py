@@ -23,17 +23,8 @@ from .errors import NatFailoverError
 from .gather import Gatherer
 from .hands import Hands
 from .heartbeat import Codec, Radio, new_boot_id
-from .model import (
-    ACTIVE,
-    SILENT,
-    TAG_PAUSE,
-    UNKNOWN,
-    Evidence,
-    InstanceView,
-    Memory,
-    Plan,
-    SetRoute,
-)
+from .model import Evidence, InstanceView, Memory, Plan
+from .orders import Orders
 from .settings import Config
 from .system import sd_notify
 from .testimony import Testimony
@@ -81,7 +72,7 @@ class Service:
             self.record,
         )
         self.hands = Hands(config, self.ec2, self.gatherer, self.testimony, self.boot_id, self.clock, self.record)
-        self.control = Control(config.runtime_directory, self)
+        self.control = Control(config.runtime_directory, Orders(self))
         self.memory = Memory(awake_since=self.clock())
         self.plan = Plan()
         self.draining = Drain(self)
@@ -180,13 +171,7 @@ class Service:
     def reload(self) -> None:
         """SIGHUP: take over a changed configuration without missing a heartbeat; a bad one changes nothing."""
         try:
-            config = configuration.load(self.config_path)
-            keys = configuration.load_keys(config.key_file)
-            configuration.check_interface(config)
-            if _fixed(config) != _fixed(self.config):
-                raise NatFailoverError(
-                    "self, whether it is a witness, cluster, region, heartbeat.port, runtime_directory, ec2 and witness change only with a restart"
-                )
+            config, keys = configuration.reload(self.config_path, self.config)
         except NatFailoverError as error:
             self.record("reload_refused", str(error), logging.ERROR)
             return
@@ -295,85 +280,6 @@ class Service:
                 self.radio.renew(name)
             self._machines[name] = view.instance_id
 
-    # --- what the operator asks for ----------------------------------------------------------------------------------------------
-
-    async def drain(self, reason: str, wait: float) -> t.Dict[str, t.Any]:
-        """Hand over all claims; see drain.py."""
-        return await self.draining.drain(reason, wait)
-
-    async def resume(self) -> t.Dict[str, t.Any]:
-        """Be eligible again."""
-        return await self.draining.resume()
-
-    async def leave(self) -> t.Dict[str, t.Any]:
-        """Hand over all claims, since this machine shuts down."""
-        return await self.draining.leave("this machine shuts down")
-
-    async def pause(self, length: float) -> t.Dict[str, t.Any]:
-        """Let no node of the cluster write anything for ``length`` seconds; the peers see it within ``ec2.poll_s``."""
-        value = pause.value(time.time() + length)
-        await self.hands.tag(self.config.self_name, TAG_PAUSE, value)
-        self.record("paused", "until %s, asked for by the operator" % value, logging.WARNING)
-        for name, view in self.gatherer.instances.items():  # on all: an instance that ends takes its tags along
-            if name != self.config.self_name and view.instance_id:
-                await self._pause_also(name, value)
-        self.gatherer.read_soon()
-        return {"changed": True, "state": "paused until %s" % value}
-
-    async def _pause_also(self, name: str, value: str) -> None:
-        """A further place for the pause: who cannot be tagged sees it on the others."""
-        try:
-            await self.hands.tag(name, TAG_PAUSE, value)
-        except NatFailoverError as error:
-            self.record("failed", "pause on %s: %s" % (name, error), logging.WARNING)
-
-    async def unpause(self) -> t.Dict[str, t.Any]:
-        """End the pause, on whichever node its tag is."""
-        await self.gatherer.read_since(self.clock())
-        tagged = [name for name, view in self.gatherer.instances.items() if TAG_PAUSE in view.tags]
-        for name in tagged:
-            await self.hands.tag(name, TAG_PAUSE, None)
-        if tagged:
-            self.record("unpaused", "asked for by the operator")
-            self.gatherer.read_soon()
-        return {"changed": bool(tagged), "state": "not paused"}
-
-    # --- what others see -----------------------------------------------------------------------------------------------------------
-
     def status(self) -> t.Dict[str, t.Any]:
         """For the control socket and the modules; see status.py."""
         return status.status(self)
-
-    def settled(self, patient: bool = True) -> bool:
-        """Is everything known, and nothing left to do now? (The modules' end.) ``patient``: also wait for claims that are to come home."""
-        peers = self.memory.peers.values()
-        judged = len(peers) == len(self.config.peers) and all(peer.verdict not in (UNKNOWN, SILENT) for peer in peers)
-        if not (self.gatherer.read_all and self.gatherer.judged and judged):
-            return False
-        if self.plan.routes or self.hands.busy(self.clock()):
-            return False
-        return not (patient and self._expects())
-
-    def _expects(self) -> bool:
-        """Will a claim of mine come home by itself, if one waits?"""
-        if self.config.returns.policy != "auto" or self.state != ACTIVE:
-            return False
-        planned = {action.claim for action in self.plan.withheld if isinstance(action, SetRoute)}
-        if self.plan.withheld and self.config.mode != "observe":
-            return False  # it must not write, and says why
-        homes = (claim for claim in self.gatherer.routes if claim.home == self.config.self_name)
-        return any(claim not in self.memory.mine | planned and str(claim) not in self.plan.drift for claim in homes)
-
-
-def _fixed(config: Config) -> t.Tuple[t.Any, ...]:
-    """What a running service cannot change."""
-    return (
-        config.self_name,
-        config.me.witness,
-        config.cluster,
-        config.region,
-        config.heartbeat.port,
-        config.runtime_directory,
-        config.ec2,
-        config.witness,
-    )
