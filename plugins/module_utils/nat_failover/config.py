@@ -14,7 +14,7 @@ import os
 import typing as t
 from dataclasses import replace
 
-from . import consistency, sections
+from . import consistency, networks, sections
 from .errors import ConfigError, NatFailoverError
 from .reader import Reader, refuse_empty
 from .sections import PROFILES
@@ -124,7 +124,7 @@ def parse(raw: t.Any) -> Config:
     region = reader.text("region", pattern=r"[a-z]{2}(-[a-z]+)+-\d")
     mode = reader.choice("mode", MODES, "full")
     profile = reader.choice("profile", tuple(PROFILES), "default")
-    destinations = tuple(sections.destination(d) for d in reader.texts("destinations", ["0.0.0.0/0"]))
+    destinations = tuple(networks.destination(d) for d in reader.texts("destinations", ["0.0.0.0/0"]))
     refuse_empty("destinations", destinations, "leave it out for 0.0.0.0/0")
     nodes = tuple(sections.node(index, item) for index, item in enumerate(reader.items("nodes")))
     nat = sections.nat(reader)

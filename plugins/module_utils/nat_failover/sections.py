@@ -10,6 +10,7 @@ import re
 import typing as t
 from dataclasses import replace
 
+from . import networks
 from .errors import ConfigError
 from .model import Node
 from .reader import Reader, refuse_duplicates, refuse_empty
@@ -39,13 +40,11 @@ PROFILES: t.Mapping[str, t.Tuple[int, int, int]] = {
     "calm": (200, 50, 2000),
 }
 IPV6_TARGETS = ("[2606:4700:4700::1111]:443", "[2001:4860:4860::8888]:443", "[2620:fe::fe]:443")
-IPV6_SOURCES = tuple(ipaddress.IPv6Network(text) for text in ("2000::/3", "fc00::/7"))  # global unicast, unique local
-ID = r"-([0-9a-f]{8}|[0-9a-f]{17})"  # of an EC2 resource
 
 
 def nat(reader: Reader) -> Nat:
     given = reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])
-    sources = tuple(_source(text) for text in given)
+    sources = tuple(networks.source(text) for text in given)
     refuse_empty("sources", sources, "name the networks that this node NATs, e.g. 10.0.0.0/16")
     if all(is_ipv6(source) for source in sources):
         raise ConfigError(
@@ -78,8 +77,8 @@ def node(index: int, raw: t.Any) -> Node:
     witness = reader.flag("witness", False)
     node = Node(
         name=reader.text("name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
-        instance_id=reader.text("instance_id", "", pattern="(i" + ID + ")?"),
-        route_tables=tuple(reader.texts("route_tables", [], pattern="rtb" + ID)),
+        instance_id=reader.text("instance_id", "", pattern="(i" + networks.ID + ")?"),
+        route_tables=tuple(reader.texts("route_tables", [], pattern="rtb" + networks.ID)),
         address=address or None,
         witness=witness,
     )
@@ -187,17 +186,17 @@ def _ipv6_canary(reader: Reader, nat: Nat, minimum: int) -> t.Optional[Ipv6Canar
 
 def _canary_address(key: str, text: str, sources: t.Sequence[str]) -> str:
     """EC2 gives a subnet's last address to nobody, nor, then, the last of a source."""
-    networks = [ipaddress.ip_network(source) for source in sources]
-    last = str(networks[0][-1])
+    nated = [ipaddress.ip_network(source) for source in sources]
+    last = str(nated[0][-1])
     text = text or last
-    family = networks[0].version
+    family = nated[0].version
     try:
         address = ipaddress.ip_address(text)
         if address.version != family:
             raise ValueError(text)
     except ValueError:
         raise ConfigError("canary.%s" % key, text, "is not an IPv%d address" % family, "write e.g. %s" % last) from None
-    if not any(address in network for network in networks):
+    if not any(address in network for network in nated):
         raise ConfigError(
             "canary.%s" % key,
             text,
@@ -265,27 +264,6 @@ def witness(reader: Reader) -> WitnessTable:
     return result
 
 
-def destination(text: str) -> str:
-    if re.fullmatch("pl" + ID, text):
-        return text
-    return _network("destinations", text)
-
-
-def _source(text: str) -> str:
-    network = ipaddress.ip_network(_network("sources", text))
-    if not network.prefixlen:
-        # What goes from a source to a source stays as it is: nothing at all would be translated.
-        raise ConfigError("sources", text, "is the whole internet", "name the networks of your VPC, e.g. 10.0.0.0/16")
-    if isinstance(network, ipaddress.IPv6Network) and not any(network.subnet_of(range_) for range_ in IPV6_SOURCES):
-        raise ConfigError(
-            "sources",
-            text,
-            "holds no addresses that clients have: neither global (2000::/3) nor unique local (fc00::/7)",
-            "name the VPC's IPv6 network",
-        )
-    return str(network)
-
-
 def _clamp_mss(text: str) -> str:
     # The least that every IPv4 host takes (RFC 9293), and what fits a VPC's 9001 bytes.
     if text and text != PMTU and not (re.fullmatch("[0-9]{3,4}", text) and 536 <= int(text) <= 8961):
@@ -293,11 +271,3 @@ def _clamp_mss(text: str) -> str:
             "clamp_mss", text, 'is neither "pmtu" nor a number from 536 to 8961', 'write e.g. "1360", or leave it out'
         )
     return text
-
-
-def _network(key: str, text: str) -> str:
-    # Canonical, because EC2 stores the canonical form and a re-read must find it again.
-    try:
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        raise ConfigError(key, text, "is not a network", "write e.g. 10.0.0.0/16") from None
