@@ -60,6 +60,11 @@ def sts(account: str = ACCOUNT) -> Any:
     return sts_backends[account][PARTITION]
 
 
+def accounts() -> list[str]:
+    """The accounts that anything was asked of so far."""
+    return list(sts_backends)
+
+
 def reset(seed: int = 42) -> None:
     """Forget everything in every account and make the ids to come deterministic. moto keeps one world per process."""
     BackendDict.reset()

@@ -35,11 +35,24 @@ class Principal:
 
 
 class Identity:
-    """Access keys of one account."""
+    """Access keys of the lab's account, and those that a role of another one was assumed with."""
 
     def __init__(self, account: str, region: str) -> None:
         self._account, self._region = account, region
         self._names: dict[str, str] = {}
+        self._accounts: dict[str, str] = {}
+
+    def account(self, access_key: str) -> str:
+        """The account that calls with this key see: that of its role, else the lab's."""
+        if access_key not in self._accounts:
+            assumed = (
+                account
+                for account in backend.accounts()
+                for role in backend.sts(account).assumed_roles
+                if role.access_key_id == access_key
+            )
+            self._accounts[access_key] = next(assumed, self._account)
+        return self._accounts[access_key]
 
     def caller(self, access_key: str) -> str:
         """The node's name for a role's credentials, else ``operator``."""
@@ -72,7 +85,8 @@ class Identity:
             if role.expiration <= utcnow():
                 raise ApiError("RequestExpired" if request.service == "ec2" else "ExpiredToken", "Request has expired.")
             instance_id = role.session_name if role.session_name.startswith("i-") else ""
-            return Principal(role.arn, self._role_policies(role.role_arn), instance_id=instance_id)
+            policies = self._role_policies(self.account(request.access_key), role.role_arn)
+            return Principal(role.arn, policies, instance_id=instance_id)
         for user in backend.iam(self._account).users.values():
             for key in user.access_keys:
                 if key.access_key_id == request.access_key:
@@ -85,12 +99,12 @@ class Identity:
         raise _refused(request)
 
     def _assumed_role(self, access_key: str) -> Any:
-        return next(
-            (role for role in backend.sts(self._account).assumed_roles if role.access_key_id == access_key), None
-        )
+        roles = backend.sts(self.account(access_key)).assumed_roles
+        return next((role for role in roles if role.access_key_id == access_key), None)
 
-    def _role_policies(self, role_arn: str) -> tuple[dict[str, Any], ...]:
-        role = backend.iam(self._account).get_role_by_arn(role_arn)
+    @staticmethod
+    def _role_policies(account: str, role_arn: str) -> tuple[dict[str, Any], ...]:
+        role = backend.iam(account).get_role_by_arn(role_arn)
         documents = [*role.policies.values(), *(_default_version(each) for each in role.managed_policies.values())]
         return tuple(_load(each) for each in documents)
 

@@ -19,5 +19,6 @@ requirements:
   - boto3 >= 1.26, unless the service C(nat-failover) runs on the node
 notes:
   - Needs root, or membership of the group C(nat-failover) where the service runs.
+  - C(module_defaults) of C(group/aws_ha.egress.node) reach all modules that take O(config).
   - Talks to EC2 as the node's own instance role; it takes no credentials.
 """

@@ -133,6 +133,34 @@ claims:
       description: The state of the route.
       returned: success
       type: str
+instances:
+  description: The instance that each node is now, as EC2 said; empty while the service is of an older version.
+  returned: success
+  type: list
+  elements: dict
+  version_added: 1.1.0
+  sample:
+    - node: nat-a
+      instance_id: i-0aaaaaaaaaaaaaaaa
+      state: running
+      address: 10.0.0.10
+  contains:
+    node:
+      description: Name of the node.
+      returned: success
+      type: str
+    instance_id:
+      description: Id of the instance; empty while EC2 shows none.
+      returned: success
+      type: str
+    state:
+      description: The state of the instance.
+      returned: success
+      type: str
+    address:
+      description: Its private IPv4 address.
+      returned: success
+      type: str
 verdicts:
   description: What this node concludes about each peer, and from what.
   returned: success

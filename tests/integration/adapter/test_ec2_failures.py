@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -135,6 +136,16 @@ def test_denied_names_action_and_resource(iam, connect):
     assert f"allow ec2:ReplaceRoute on route-table {world.claim().route_table} " in error.remedy
     error = failure(world.ec2.describe_routes, world.claims)
     assert "allow ec2:DescribeRouteTables on * in the IAM policy" in error.remedy  # reading knows no narrower resource
+
+
+def test_the_source_dest_check_that_may_not_be_switched_names_the_interface(iam, connect):
+    world = connect(iam)
+    reading = {"Effect": "Allow", "Action": "ec2:DescribeInstances", "Resource": "*"}
+    with iam.api.lock:
+        document = json.dumps({"Version": "2012-10-17", "Statement": [reading]})
+        backend.iam().put_role_policy("lab-nat-a", "nat-failover", document)
+    error = failure(world.ec2.set_source_dest_check, world.instance("a"), False)
+    assert f"allow ec2:ModifyNetworkInterfaceAttribute on network-interface {world.interface('a')} " in error.remedy
 
 
 def test_a_node_may_write_what_its_policy_names(iam, connect):

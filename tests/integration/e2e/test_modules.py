@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.e2e.cluster import ROOT, Cluster, running_cluster
 
@@ -24,8 +25,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
-def module(cluster: Cluster, node: str, name: str, *flags: str, **arguments: Any) -> dict[str, Any]:
-    """Run a module on a node; its result, failed or not."""
+def run(cluster: Cluster, node: str, command: list[str], *flags: str) -> Any:
+    """One of Ansible's commands on a node, for that node; it finds this collection."""
     folder = cluster.folder / "collections" / "ansible_collections" / "aws_ha"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "egress").exists():
@@ -39,10 +40,15 @@ def module(cluster: Cluster, node: str, name: str, *flags: str, **arguments: Any
         "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
         "ANSIBLE_DEPRECATION_WARNINGS": "0",
     }
-    arguments = {"config": str(cluster.folder / node / "config.json"), **arguments}
     options = ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *flags]
-    command = [str(ANSIBLE), "localhost", "-m", f"aws_ha.egress.{name}", "-a", json.dumps(arguments), *options]
-    done = cluster.lab.exec(node, command, check=False, env=environment, timeout=90)
+    return cluster.lab.exec(node, [*command, *options], check=False, env=environment, timeout=90)
+
+
+def module(cluster: Cluster, node: str, name: str, *flags: str, **arguments: Any) -> dict[str, Any]:
+    """Run a module on a node; its result, failed or not."""
+    arguments = {"config": str(cluster.folder / node / "config.json"), **arguments}
+    command = [str(ANSIBLE), "localhost", "-m", f"aws_ha.egress.{name}", "-a", json.dumps(arguments)]
+    done = run(cluster, node, command, *flags)
     line, arrow, text = done.stdout.partition("=> ")  # a diff comes before it
     assert arrow, done.stdout + done.stderr
     result: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
@@ -93,6 +99,36 @@ def test_a_pause_is_for_the_whole_cluster_and_a_second_one_changes_nothing(clust
     assert not module(cluster, "nat-b", "nat_failover", state="unpaused")["changed"]
     cluster.wait("nat-a knows", lambda: "PAUSED" not in cluster.status("nat-a")["summary"])
     assert "7 days" in module(cluster, "nat-a", "nat_failover", state="paused", pause_for="9d")["msg"]
+
+
+def test_the_documented_examples_run_as_they_stand(cluster: Cluster) -> None:
+    """But for the ids, and the configuration's place, which the action group node gives to those that work on one."""
+    zone = cluster.lab.ids.zones["a"]
+    text = "".join(examples(name) for name in ("nat_failover", "nat_failover_info", "source_dest_check"))
+    text = text.replace("rtb-0aaaaaaaaaaaaaaaa", zone.route_table).replace("i-0aaaaaaaaaaaaaaaa", zone.instance_id)
+    assert text.count("- name: ") == 7
+    config = cluster.folder / "nat-a" / "config.json"
+    endpoint = json.loads(config.read_text(encoding="utf-8"))["ec2"]["endpoint_url"]
+    play: dict[str, Any] = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "module_defaults": {
+            "group/aws_ha.egress.node": {"config": str(config)},
+            "aws_ha.egress.source_dest_check": {"endpoint_url": endpoint},
+        },
+        "tasks": yaml.safe_load(text),
+    }
+    book = cluster.folder / "examples.yml"
+    book.write_text(json.dumps([play]), encoding="utf-8")
+    done = run(cluster, "nat-a", [str(ANSIBLE.with_name("ansible-playbook")), str(book)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    cluster.settle()
+
+
+def examples(name: str) -> str:
+    """The section EXAMPLES of a module."""
+    source = (ROOT / "plugins" / "modules" / f"{name}.py").read_text(encoding="utf-8")
+    return source.partition('EXAMPLES = r"""')[2].partition('"""')[0]
 
 
 def test_an_unknown_table_is_refused(cluster: Cluster) -> None:

@@ -13,16 +13,19 @@ import boto3
 import pytest
 
 from lab import vpc
+from lab.api import backend
 from lab.api.testing import RunningApi, running_api
 from tests.integration.playbooks.conftest import ROOT, Playbooks
 
 INVENTORIES = ROOT / "inventories"
 FAR = "us-east-1"
+STAGING = "222222222222"
+STAGING_ROLE = f"arn:aws:iam::{STAGING}:role/nat-inventory"
 
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[RunningApi]:
-    """The reference VPC as provision.yml would tag it, and a node of another cluster in another region."""
+    """The reference VPC as provision.yml would tag it, a node of another cluster in another region, and two nodes in another account."""
     with running_api() as running:
         for zone in running.ids.zones.values():
             tag(
@@ -32,7 +35,22 @@ def api() -> Iterator[RunningApi]:
         far = boto3.client("ec2", FAR, endpoint_url=running.endpoint, **running.credentials())
         started = far.run_instances(ImageId=vpc.IMAGE, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
         tag(far, started, **{vpc.CLUSTER_TAG: "far", "Name": "far-nat-a", "nat-failover:route-tables": "rtb-0eeeeeeee"})
+        staging = boto3.client("ec2", "eu-west-1", endpoint_url=running.endpoint, **visit(running))
+        for zone, table in (("a", "rtb-0aaaaaaaa"), ("b", "rtb-0bbbbbbbb")):
+            made = staging.run_instances(ImageId=vpc.IMAGE, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+            names = {vpc.CLUSTER_TAG: "stage", "Name": f"stage-nat-{zone}", "nat-failover:route-tables": table}
+            tag(staging, made, **names)
         yield running
+
+
+def visit(running: RunningApi) -> dict[str, str]:
+    """boto3's credential arguments for the other account."""
+    given = running.client("sts").assume_role(RoleArn=STAGING_ROLE, RoleSessionName="test")["Credentials"]
+    return {
+        "aws_access_key_id": given["AccessKeyId"],
+        "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
 
 
 def tag(ec2: Any, resource: str, **tags: str) -> None:
@@ -41,7 +59,15 @@ def tag(ec2: Any, resource: str, **tags: str) -> None:
 
 @pytest.fixture(scope="module")
 def playbooks(api: RunningApi, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
-    return Playbooks.against(api, tmp_path_factory.mktemp("inventories"))
+    """With credentials as an operator of several accounts has them: in a file, with a profile that assumes a role."""
+    made = Playbooks.against(api, tmp_path_factory.mktemp("inventories"))
+    keys = {name: made.environment.pop(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    lines = ["[default]", *(f"{name.lower()} = {value}" for name, value in keys.items())]
+    lines += ["[profile staging]", f"role_arn = {STAGING_ROLE}", "source_profile = default"]
+    config = made.folder / "aws.ini"
+    config.write_text("\n".join(lines), encoding="ascii")
+    made.environment.update(AWS_CONFIG_FILE=str(config), AWS_SHARED_CREDENTIALS_FILE="/nowhere")
+    return made
 
 
 def listed(playbooks: Playbooks, inventory: Path) -> dict[str, Any]:
@@ -99,22 +125,60 @@ def test_a_node_that_a_peer_has_stopped_is_still_in_it(api: RunningApi, playbook
     assert "nat-b" in found["cluster_lab"]["hosts"] and "nat-b" in again["cluster_lab"]["hosts"]
 
 
-def test_another_account_is_read_as_the_role_there(api: RunningApi, playbooks: Playbooks, tmp_path: Path) -> None:
-    """The lab has one account: what is seen is who asks, not whose instances the answer holds."""
+def test_another_account_is_read_as_the_role_there(playbooks: Playbooks, tmp_path: Path) -> None:
     found = listed(playbooks, only(tmp_path / "aws", "staging-account.aws_ec2.yml"))
-    assert sorted(found["nat_nodes"]["hosts"]) == ["nat-a", "nat-b"]
-    [assumed] = [call for call in api.calls() if call.action == "AssumeRole"]
-    assert assumed.parameters["RoleArn"] == "arn:aws:iam::222222222222:role/nat-inventory"
-    reads = [call for call in api.calls() if call.action == "DescribeInstances"]
-    assert {call.access_key for call in reads[-1:]} != {playbooks.environment["AWS_ACCESS_KEY_ID"]}
-
-
-def test_the_policy_of_every_cluster_comes_out_of_the_dynamic_inventory(playbooks: Playbooks, tmp_path: Path) -> None:
-    inventory = only(tmp_path / "aws", "production.aws_ec2.yml")
-    done = playbooks.run(
-        "iam_policy", inventory=inventory, nat_iam_account="123456789012", nat_iam_folder=str(tmp_path / "iam")
+    assert (
+        sorted(found["nat_nodes"]["hosts"]) == ["stage-nat-a", "stage-nat-b"] == sorted(found["cluster_stage"]["hosts"])
     )
+    assert found["_meta"]["hostvars"]["stage-nat-a"]["nat_iam_account"] == STAGING
+
+
+def test_one_run_for_all_accounts_regions_and_vpcs(api: RunningApi, playbooks: Playbooks) -> None:
+    """Each node is told of the nodes of its own cluster, its region and its tables, whatever else is in the run."""
+    here: dict[str, Any] = {"ansible_connection": "local", "ansible_become": False, "nat_instance_interface": "lo"}
+    here["vault_nat_heartbeat_key"] = "a-key-of-the-tests-that-opens-nothing"
+    flags = ("--check", "--tags", "nat_instance_config")
+    done = playbooks.run("site", *flags, inventory=INVENTORIES / "aws", **here)
     assert done.code == 0, done.text
-    assert sorted(file.name for file in (tmp_path / "iam").iterdir()) == ["far.json", "lab.json"]
+    told = {
+        host: result["__nat_instance_config"]
+        for _task, host, result in done.results
+        if "__nat_instance_config" in result
+    }
+    clusters = {
+        host: (each["cluster"], each["region"], [node["name"] for node in each["nodes"]]) for host, each in told.items()
+    }
+    assert clusters == {
+        "nat-a": ("lab", "eu-west-1", ["nat-a", "nat-b"]),
+        "nat-b": ("lab", "eu-west-1", ["nat-a", "nat-b"]),
+        "far-nat-a": ("far", FAR, ["far-nat-a"]),
+        "stage-nat-a": ("stage", "eu-west-1", ["stage-nat-a", "stage-nat-b"]),
+        "stage-nat-b": ("stage", "eu-west-1", ["stage-nat-a", "stage-nat-b"]),
+    }
+    tables = [node["route_tables"] for node in told["stage-nat-b"]["nodes"]]
+    assert tables == [["rtb-0aaaaaaaa"], ["rtb-0bbbbbbbb"]]
+
+
+def test_the_policies_of_all_clusters_each_in_its_account(
+    api: RunningApi, playbooks: Playbooks, tmp_path: Path
+) -> None:
+    staging = boto3.client("iam", endpoint_url=api.endpoint, region_name="eu-west-1", **visit(api))
+    homes = {"lab": api.client("iam"), "far": api.client("iam"), "stage": staging}
+    for cluster, iam in homes.items():
+        iam.create_role(RoleName=f"{cluster}-nodes", AssumeRolePolicyDocument="{}")
+    asked = {"nat_iam_folder": str(tmp_path / "iam"), "nat_iam_role": "{{ nat_instance_cluster }}-nodes"}
+    done = playbooks.run("iam_policy", inventory=INVENTORIES / "aws", **asked)
+    assert done.code == 0, done.text
+    accounts = {"lab": backend.ACCOUNT, "far": backend.ACCOUNT, "stage": STAGING}
+    regions = {"lab": "eu-west-1", "far": FAR, "stage": "eu-west-1"}
+    for cluster, iam in homes.items():
+        written = json.loads((tmp_path / "iam" / f"{cluster}.json").read_text())
+        attached = iam.get_role_policy(RoleName=f"{cluster}-nodes", PolicyName="nat-failover")["PolicyDocument"]
+        assert attached == written
+        [routes] = [each for each in written["Statement"] if each["Sid"] == "Routes"]
+        wanted = f"arn:aws:ec2:{regions[cluster]}:{accounts[cluster]}:route-table/"
+        assert all(arn.startswith(wanted) for arn in routes["Resource"])
+    again = playbooks.run("iam_policy", inventory=INVENTORIES / "aws", **asked)
+    assert again.code == 0 and again.changed == 0, again.text
     assert "rtb-0ffffffff" in (tmp_path / "iam" / "lab.json").read_text()
     assert "rtb-0ffffffff" not in (tmp_path / "iam" / "far.json").read_text()

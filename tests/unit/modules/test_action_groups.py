@@ -20,6 +20,11 @@ def test_the_group_all_has_every_module():
     assert sorted(GROUPS["all"]) == sorted(file.stem for file in (ROOT / "plugins" / "modules").glob("*.py"))
 
 
+def test_the_group_node_has_every_module_with_a_configuration(load):
+    with_one = [name for name in GROUPS["all"] if "aws_ha.egress.node" in load("modules." + name).DOCUMENTATION]
+    assert GROUPS["node"] == with_one
+
+
 @pytest.fixture(scope="module")
 def said(collection, tmp_path_factory):
     """What a module of ours and one of amazon.aws answer to an endpoint that leads nowhere."""
