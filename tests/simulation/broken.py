@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 from unittest import mock
 
-from nat_failover import fencing, locking, pause, policy, verdict
+from nat_failover import fencing, locking, pause, policy, signs, verdict
 from nat_failover.model import DRAINED, DRAINING, FAILED, ROUTE_MISSING, Memory
 from nat_failover.settings import Config
 
@@ -131,8 +131,8 @@ def _steps_left_out(*unwanted: str) -> t.Any:
 def _blind_to_items() -> t.Any:
     real = verdict._look_for_signs
 
-    def blind(evidence: t.Any, peer: t.Any, name: str) -> t.Any:
-        return real(replace(evidence, witness=None), peer, name)
+    def blind(evidence: t.Any, *rest: t.Any) -> t.Any:
+        return real(replace(evidence, witness=None), *rest)
 
     return _patched(verdict, "_look_for_signs", blind)
 
@@ -224,6 +224,10 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "fences a witness": (
         "stops a node that only watches (L6)",
         lambda: [_without_objection("it is a witness", "it said it is")],
+    ),
+    "takes signs for old": (
+        "takes each flare of a silent peer for one from before its last heartbeat (L3)",
+        lambda: [_patched(signs, "older", lambda value, heard: True)],
     ),
     "fence before route": (
         "stops a node while a route points to it (L2)",

@@ -25,7 +25,6 @@ class Hands:
         self._not_before: t.Dict[Key, float] = {}
         self._failures: t.Dict[Key, int] = {}
         self._flaring = False
-        self._flares = 0
 
     def busy(self, now: float) -> t.FrozenSet[Key]:
         """Keys of what is under way or backs off."""
@@ -151,7 +150,6 @@ class Hands:
         self._flaring = self.service.plan.flare
         if not self._flaring:
             return
-        self._flares += 1
-        value = "%d:%d" % (self.service.host.boots, self._flares)
+        value = self.service.signs.next()
         self.service.call("Flare", lambda: self.cloud.set_tag(self.name, self.name, TAG_FLARE, value))
         self.service.soon(inquiry.FLARE_INTERVAL, self._flare)

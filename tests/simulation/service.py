@@ -22,6 +22,7 @@ from nat_failover.model import (
     Plan,
     Report,
 )
+from nat_failover.signs import Signs
 from nat_failover.verdict import LEAST_UNANSWERED
 
 from .alarms import next_alarm
@@ -59,7 +60,8 @@ class Service:
         self.born = self.timeline.now - (3600.0 if settled else 0.0)
         # What it announces; what EC2 has announced, if nothing else makes it drain.
         self.state, self.reluctant = (WITNESS if host.witness else ACTIVE), ""
-        self.heard: t.Dict[str, Heard] = {name: Heard(boot_id=str(host.boots)) for name in self.peers}
+        self.heard: t.Dict[str, Heard] = {name: Heard() for name in self.peers}
+        self.signs = Signs(str(host.boots))
         self.heartbeats: t.Dict[str, float] = {}  # when each peer was heard last
         self.stamps: t.Dict[str, Stamp] = {}  # the newest packet accepted from each peer
         self.probed: t.Dict[str, float] = {}
@@ -153,7 +155,7 @@ class Service:
     def report(self) -> Report:
         """What it says about itself; the same object while nothing changed."""
         me, peers = self.gatherer.me, self.memory.peers
-        known, said = self._report, (self.state, self.reluctant)
+        known, said = self._report, (self.state, self.reluctant, self.signs.last)
         if known and known[0] is me and known[1] is peers and known[2] == said:
             return t.cast(Report, known[3])
         fact = me.fact or ("" if me.internet else "the internet is not reachable")
@@ -161,7 +163,7 @@ class Service:
             name: SUSPECTED if peer.suspected_at is not None and peer.verdict == HEALTHY else peer.verdict
             for name, peer in peers.items()
         }
-        report = Report(self.state, not fact and self.state != WITNESS, fact or self.reluctant, views)
+        report = Report(self.state, not fact and self.state != WITNESS, fact or self.reluctant, views, self.signs.last)
         if known and known[3] == report:
             report = known[3]
         self._report = (me, peers, said, report)
@@ -198,7 +200,7 @@ class Service:
         old = self.heard[sender]
         if report is not None:
             self.heartbeats[sender] = self.timeline.now
-            self.heard[sender] = Heard(self.timeline.now, old.icmp_at, report, old.boot_id, 0)
+            self.heard[sender] = Heard(self.timeline.now, old.icmp_at, report, str(stamp[0]), 0)
             if sender in self.awaited or old.report is not report and old.report != report:
                 self.wake()
         self.awaited.discard(sender)
@@ -276,7 +278,7 @@ class Service:
                 continue
             if self.machines.setdefault(name, view.instance_id) != view.instance_id:
                 self.machines[name] = view.instance_id
-                self.heard[name] = Heard(boot_id=self.heard[name].boot_id)
+                self.heard[name] = Heard()
                 self.heartbeats.pop(name, None)
 
     def decide(self) -> None:

@@ -26,7 +26,7 @@ class Testimony:
         self.table = service.host.table if service.config.witness.table is not None else None
         self.view: t.Optional[WitnessView] = None
         self.watch: t.Optional[float] = None
-        self._reads = self._next_read = self._shown = 0
+        self._reads = self._next_read = 0
         self._wanted = self._showing = False
 
     def start(self, settled: bool) -> None:
@@ -119,8 +119,7 @@ class Testimony:
         self._showing = self._wanted
         if not self._showing or self.table is None:
             return
-        self._shown += 1
-        value, table = "%d:%d" % (self.host.boots, self._shown), self.table
+        value, table = self.service.signs.next(), self.table
         me = self.service.gatherer.me.instance_id
         self._call("PutItem", lambda: table.show(me, value))
         self.service.soon(inquiry.FLARE_INTERVAL, self._show)

@@ -18,6 +18,7 @@ from .gather import Gatherer
 from .model import LOCK_STEPS, ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
 from .pace import Pace, Rereads
 from .settings import Config
+from .signs import Signs
 from .testimony import Testimony
 
 LOG = logging.getLogger("nat-failover")
@@ -39,7 +40,7 @@ class Hands:
         ec2: Ec2,
         gatherer: Gatherer,
         testimony: Testimony,
-        boot_id: str,
+        signs: Signs,
         clock: t.Callable[[], float],
         record: t.Callable[..., None],
     ) -> None:
@@ -47,7 +48,7 @@ class Hands:
         self.ec2 = ec2
         self.gatherer = gatherer
         self.testimony = testimony
-        self.boot_id = boot_id
+        self.signs = signs
         self.clock = clock
         self.record = record
         self.tagging = False
@@ -62,7 +63,6 @@ class Hands:
         self._failures: t.Dict[Key, int] = {}
         self._tasks: t.Set["asyncio.Future[None]"] = set()
         self._flare = asyncio.Event()
-        self._flares = 0
 
     def busy(self, now: float) -> t.FrozenSet[Key]:
         self._pace.release(now)
@@ -239,13 +239,12 @@ class Hands:
         """While wanted, rewrite the flare: "I am alive and I reach EC2". Failures are the API's word, not an error."""
         while True:
             await self._flare.wait()
-            self._flares += 1
             try:
                 await self._call(
                     self.ec2.set_tag,
                     self.gatherer.instance_id(self.config.self_name),
                     TAG_FLARE,
-                    "%s:%d" % (self.boot_id, self._flares),
+                    self.signs.next(),
                 )
             except NatFailoverError as error:
                 self.record("failed", "flare: %s" % error, logging.WARNING)

@@ -15,6 +15,7 @@ import socket
 import time
 import typing as t
 from collections import Counter
+from dataclasses import replace
 
 from .errors import NatFailoverError
 from .icmp import Echo, open_socket
@@ -240,6 +241,8 @@ class Radio:
         peer.unanswered, peer.probed = 0, False
         if packet.report is not None:
             peer.report, peer.reported_by = packet.report, packet.boot_id
+        elif peer.report is not None and peer.reported_by != packet.boot_id:
+            peer.report = replace(peer.report, signs=0)  # they were another run's
         if (
             peer.reported_by == packet.boot_id
         ):  # life without a word yet is no heartbeat: it would be judged by an old report

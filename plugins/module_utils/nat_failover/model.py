@@ -112,6 +112,7 @@ class Report:
         ""  # the failing fact when it does not forward, e.g. "ip_forward=0"; else EC2's notice for which it drains
     )
     views: t.Mapping[str, str] = field(default_factory=dict)  # peer name -> verdict, as this node sees it
+    signs: int = 0  # number of the last sign of life (flare, item) that it has begun to write
 
     @property
     def reluctant(self) -> bool:

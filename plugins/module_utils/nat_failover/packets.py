@@ -93,10 +93,10 @@ class Codec:
         if report is not None:
             views = dict(report.views)
             for fact in (report.fact[:LONGEST_FACT], ""):
-                yield _json([*names, report.state, int(report.forwarding), fact, views])
+                yield _json([*names, report.state, int(report.forwarding), fact, views, report.signs])
             while views:
                 views.popitem()
-                yield _json([*names, report.state, int(report.forwarding), "", views])
+                yield _json([*names, report.state, int(report.forwarding), "", views, report.signs])
         yield _json(names)
 
     def decode(self, data: bytes) -> t.Union[Packet, Rejected]:
@@ -133,8 +133,12 @@ def _json(body: t.List[t.Any]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def _report(state: t.Any, forwarding: t.Any, fact: t.Any, views: t.Any) -> Report:
-    return Report(str(state), bool(forwarding), str(fact), {str(peer): str(verdict) for peer, verdict in views.items()})
+def _report(state: t.Any, forwarding: t.Any, fact: t.Any, views: t.Any, signs: t.Any = 0, *_later: t.Any) -> Report:
+    """``_later``: what a newer release may add; nodes of both understand each other while one after the other is upgraded."""
+    verdicts = {str(peer): str(verdict) for peer, verdict in views.items()}
+    if not isinstance(signs, int):
+        raise TypeError("signs: a number is expected")
+    return Report(str(state), bool(forwarding), str(fact), verdicts, signs)
 
 
 class Session:

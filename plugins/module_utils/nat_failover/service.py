@@ -26,6 +26,7 @@ from .heartbeat import Codec, Radio, new_boot_id
 from .model import Evidence, InstanceView, Memory, Plan
 from .orders import Orders
 from .settings import Config
+from .signs import Signs
 from .system import sd_notify
 from .testimony import Testimony
 
@@ -49,6 +50,7 @@ class Service:
         self.config_path = config_path
         self.clock = time.monotonic
         self.boot_id = new_boot_id()
+        self.signs = Signs(self.boot_id)
         self.chronicle = Chronicle(self.clock)
         self.record = self.chronicle.record
         self.ec2 = self.connect(config)
@@ -66,12 +68,13 @@ class Service:
         self.testimony = Testimony(
             config,
             self.boot_id,
+            self.signs,
             lambda: self.gatherer.instance_id(config.self_name),
             self.clock,
             self.wake,
             self.record,
         )
-        self.hands = Hands(config, self.ec2, self.gatherer, self.testimony, self.boot_id, self.clock, self.record)
+        self.hands = Hands(config, self.ec2, self.gatherer, self.testimony, self.signs, self.clock, self.record)
         self.control = Control(config.runtime_directory, Orders(self))
         self.memory = Memory(awake_since=self.clock())
         self.plan = Plan()

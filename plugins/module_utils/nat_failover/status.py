@@ -55,6 +55,7 @@ def report(service: "Service") -> Report:
         forwarding=not fact and service.state != WITNESS,
         fact=fact or service.draining.notice,
         views={name: _view(peer) for name, peer in service.memory.peers.items()},
+        signs=service.signs.last,
     )
 
 

@@ -17,6 +17,7 @@ from . import inquiry, witness
 from .errors import NatFailoverError, WitnessError
 from .model import FenceStep, Lock, WitnessView
 from .settings import Config
+from .signs import Signs
 
 LOG = logging.getLogger("nat-failover")
 MOST_READS = 2  # under way at the same time: one that hangs does not hold up the next
@@ -29,6 +30,7 @@ class Testimony:
         self,
         config: Config,
         boot_id: str,
+        signs: Signs,
         instance_id: t.Callable[[], str],
         clock: t.Callable[[], float],
         news: t.Callable[[], None],
@@ -38,7 +40,7 @@ class Testimony:
         self.view: t.Optional[WitnessView] = None
         self.problem = ""  # why DynamoDB does not answer, in words
         self._me, self._poll = config.self_name, config.ec2.poll
-        self._boot_id, self._instance_id = boot_id, instance_id
+        self._boot_id, self._signs, self._instance_id = boot_id, signs, instance_id
         self._clock = clock
         self._news = news
         self._record = record
@@ -47,7 +49,6 @@ class Testimony:
         self._read_now = asyncio.Event()
         self._wanted = asyncio.Event()
         self._watch: t.Optional[float] = None
-        self._shown = 0
 
     def work(self) -> t.Tuple[t.Coroutine[t.Any, t.Any, None], ...]:
         """The loops that the service runs."""
@@ -121,10 +122,8 @@ class Testimony:
         """While wanted, rewrite my own item."""
         while True:
             await self._wanted.wait()
-            self._shown += 1
             try:
-                value = "%s:%d" % (self._boot_id, self._shown)
-                await self._call(witness.require(self.table).show, self._instance_id(), value)
+                await self._call(witness.require(self.table).show, self._instance_id(), self._signs.next())
             except NatFailoverError as error:
                 LOG.debug("witness: %s", error)  # an outage is told once; the flare says the same
             await asyncio.sleep(inquiry.FLARE_INTERVAL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
+from . import signs
 from .model import (
     FAILED,
     HEALTHY,
@@ -72,19 +73,24 @@ def _suspect(
     connected = evidence.me.internet and (evidence.me.internet_at or 0.0) >= since
     if connected != (peer.proven_at is not None):
         peer = replace(peer, proven_at=evidence.now if connected else None)
-    return _look_for_signs(evidence, peer, name)
+    return _look_for_signs(evidence, peer, heard, name)
 
 
-def _look_for_signs(evidence: Evidence, peer: PeerMemory, name: str) -> PeerMemory:
-    """What it rewrites while it lives: its flare, and its item in the witness table. Changed since suspicion began is fresh."""
+def _look_for_signs(evidence: Evidence, peer: PeerMemory, heard: Heard, name: str) -> PeerMemory:
+    """What it rewrites while it lives: its flare, and its item in the witness table. Changed since suspicion began is fresh.
+
+    Not so what it began to write before its last heartbeat, and what is only read now.
+    """
     view, table = evidence.instances.get(name), evidence.witness
     flare = None if view is None else view.tags.get(TAG_FLARE, "")
     if view is not None and flare != peer.flare_baseline:
-        seen = peer.flare_at if peer.flare_baseline is None else view.read_at
+        known = peer.flare_baseline is None or signs.older(flare or "", heard)
+        seen = peer.flare_at if known else view.read_at
         peer = replace(peer, flare_baseline=flare, flare_at=seen)
     item = None if table is None or view is None else table.items.get(view.instance_id, "")
     if table is not None and item is not None and item != peer.item_baseline:
-        seen = peer.item_at if peer.item_baseline is None else table.read_at
+        known = peer.item_baseline is None or signs.older(item, heard)
+        seen = peer.item_at if known else table.read_at
         peer = replace(peer, item_baseline=item, item_at=seen)
     return peer
 
@@ -123,12 +129,13 @@ def silence(memory: Memory, evidence: Evidence, heard_at: t.Optional[float]) -> 
 
 def alive_elsewhere(config: Config, evidence: Evidence, peer: PeerMemory, name: str) -> str:
     """The witnesses: its flare, its item, my own claim just taken by it, another node's view. Returns what was seen, or nothing."""
+    heard_at = evidence.heard.get(name, NOTHING_HEARD).heartbeat_at or 0.0
     for what, at in (
         ("its flare changed", peer.flare_at),
         ("its item in the witness table changed", peer.item_at),
         ("it has just taken my claim", peer.took_mine_at),
     ):
-        if at is not None and evidence.now - at < FLARE_VALID:
+        if at is not None and at >= heard_at and evidence.now - at < FLARE_VALID:
             return "%s %.1f s ago" % (what, evidence.now - at)
     for other, heard in evidence.heard.items():
         # Of now, too: who has fallen silent since does not vouch for anybody any more.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -213,6 +214,12 @@ def test_a_report_too_long_loses_its_fact_then_views():
     got = B.decode(packet(report=Report("draining", True, "f", more))).report
     assert (got.state, got.fact) == ("draining", "")
     assert 0 < len(got.views) < 200
+
+
+def test_what_a_newer_release_adds_to_a_report_is_passed_over():
+    got = B.decode(signed(body(*GOOD, 7, "more", {"later": 1}))).report
+    assert got.signs == 7
+    assert B.decode(signed(body(*GOOD))).report == replace(got, signs=0), "an older one does not number its signs"
 
 
 def test_names_alone_fit_whatever_the_report_says():

@@ -175,9 +175,15 @@ def test_probes_that_did_not_leave_prove_nothing():
 @pytest.mark.parametrize("memory", [{"flare_at": NOW - 2}, {"took_mine_at": NOW - 2}])
 def test_a_sign_of_life_elsewhere_makes_it_a_partition(memory):
     case = Case()
-    case.silent(**memory)
+    case.silent(seconds=3.0, **memory)
     plan = case.decide()
     assert plan.verdicts[0].kind == "partitioned" and plan.routes == ()
+
+
+def test_a_claim_taken_before_the_last_heartbeat_says_no_more_than_that():
+    case = Case()
+    case.silent(took_mine_at=NOW - 2)
+    assert case.verdict() == "failed", "it lived two seconds ago, but it was heard later than that"
 
 
 def test_a_flare_counts_when_it_changes_not_when_it_is_there():
@@ -187,6 +193,17 @@ def test_a_flare_counts_when_it_changes_not_when_it_is_there():
     assert case.verdict() == "failed"
     case.tag(PEER, flare="old:2")
     assert case.verdict() == "partitioned"
+
+
+@pytest.mark.parametrize(
+    ("flare", "verdict"), [("b:6", "failed"), ("b:7", "failed"), ("b:8", "partitioned"), ("other:7", "partitioned")]
+)
+def test_a_flare_begun_before_the_last_heartbeat_is_no_sign_of_life(flare, verdict):
+    case = Case()
+    case.silent(flare_baseline="b:5")
+    case.heard[PEER] = replace(case.heard[PEER], report=replace(FINE, signs=7))
+    case.tag(PEER, flare=flare)
+    assert case.verdict() == verdict
 
 
 def test_another_nodes_view_is_a_witness():
