@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 from unittest import mock
 
-from nat_failover import fencing, locking, pause, policy, signs, verdict
+from nat_failover import discovery, fencing, locking, pause, policy, signs, verdict
 from nat_failover.model import DRAINED, DRAINING, FAILED, ROUTE_MISSING, Memory
 from nat_failover.settings import Config
 
@@ -228,6 +228,10 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "takes signs for old": (
         "takes each flare of a silent peer for one from before its last heartbeat (L3)",
         lambda: [_patched(signs, "older", lambda value, heard: True)],
+    ),
+    "blind to tags": (
+        "looks after those route tables only that its configuration names",
+        lambda: [_patched(discovery, "claims", lambda config, homes: config.claims)],
     ),
     "fence before route": (
         "stops a node while a route points to it (L2)",

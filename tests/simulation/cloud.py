@@ -11,6 +11,7 @@ from nat_failover.model import (
     ROUTE_ACTIVE,
     ROUTE_BLACKHOLE,
     ROUTE_MISSING,
+    ROUTE_NO_TABLE,
     TAG_DRAINED,
     TAG_FENCE,
     TAG_FLARE,
@@ -24,6 +25,7 @@ from .timeline import Timeline
 
 HARMLESS = {TAG_FLARE}  # tags that nobody acts on when all is well
 KEPT = 40  # past states for stale reads
+GONE = "gone"  # instead of a target: there is no such route table
 BOOT, STOP = 2.0, 1.0  # seconds that starting and stopping take, as a rule
 
 
@@ -34,13 +36,19 @@ class State(t.NamedTuple):
     instances: t.Mapping[str, str]  # node -> EC2 state
     tags: t.Mapping[str, t.Mapping[str, str]]
     generations: t.Mapping[str, int]  # node -> how many instances it has been so far
+    homes: t.Mapping[str, str]  # route table -> the node that its tag names, of those that are found by their tags
 
 
 class Cloud(Api):
     """One VPC. ``power(node, word)`` is called when an instance really goes ``off`` or ``on``."""
 
     def __init__(
-        self, timeline: Timeline, rng: random.Random, claims: t.Sequence[Claim], names: t.Sequence[str]
+        self,
+        timeline: Timeline,
+        rng: random.Random,
+        claims: t.Sequence[Claim],
+        names: t.Sequence[str],
+        homes: t.Mapping[str, str],
     ) -> None:
         super().__init__(timeline, rng)
         self.names = tuple(names)
@@ -50,6 +58,7 @@ class Cloud(Api):
             dict.fromkeys(names, "running"),
             {n: {} for n in names},
             dict.fromkeys(names, 1),
+            homes,
         )
         self.launched_at = dict.fromkeys(names, float("-inf"))
         self._past: t.Deque[t.Tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
@@ -66,8 +75,8 @@ class Cloud(Api):
 
     def read(
         self, claims: t.Iterable[Claim], began: float
-    ) -> t.Tuple[t.Dict[Claim, RouteView], t.Dict[str, InstanceView]]:
-        """What DescribeRouteTables and DescribeInstances say now, possibly of a moment ago."""
+    ) -> t.Tuple[t.Dict[Claim, RouteView], t.Dict[str, InstanceView], t.Mapping[str, str]]:
+        """What DescribeRouteTables, of these and of the tagged ones, and DescribeInstances say now, possibly of a moment ago."""
         state = self._seen()
         routes = {claim: self._view(state, claim, began) for claim in claims}
         instances = {
@@ -83,7 +92,7 @@ class Cloud(Api):
             )
             for index, name in enumerate(self.names)
         }
-        return routes, instances
+        return routes, instances, state.homes
 
     @property
     def fine(self) -> bool:
@@ -96,7 +105,7 @@ class Cloud(Api):
         tags = self.state.tags
         return (
             all(target == interface(claim.home) for claim, target in self.state.routes.items())
-            and all(view.target == self.state.routes[claim] for claim, view in routes.items())
+            and all(view.target == self.state.routes.get(claim, GONE) for claim, view in routes.items())
             and all(instances[name].tags is tags[name] and tags[name].keys() <= HARMLESS for name in self.names)
         )
 
@@ -107,7 +116,9 @@ class Cloud(Api):
         return next((state for at, state in reversed(self._past) if at <= moment), self._past[0][1])
 
     def _view(self, state: State, claim: Claim, began: float) -> RouteView:
-        target = state.routes[claim]
+        target = state.routes[claim] if claim in state.routes else _of_another_home(state.routes, claim)
+        if target == GONE:
+            return RouteView(ROUTE_NO_TABLE, None, began)
         if target is None:
             return RouteView(ROUTE_MISSING, None, began)
         owner = owner_of(target)
@@ -121,6 +132,9 @@ class Cloud(Api):
     # --- writes, as applied ------------------------------------------------------------------------------------------------------
 
     def set_route(self, caller: str, claim: Claim, target: str) -> RouteView:
+        claim = next((each for each in self.state.routes if each[:2] == claim[:2]), claim)
+        if claim not in self.state.routes:
+            return RouteView(ROUTE_NO_TABLE, None, self.timeline.now)
         self.watch(caller, "ReplaceRoute", str(claim))
         self.replace(routes={**self.state.routes, claim: target})
         if self.ambush is not None:
@@ -128,10 +142,25 @@ class Cloud(Api):
         return self._view(self._seen(), claim, self.timeline.now)
 
     def edit(self, claim: Claim, target: t.Optional[str]) -> None:
-        """An operator's own write."""
+        """An operator's own write, if the table is still there."""
+        if claim not in self.state.routes:
+            return
         self.timeline.tell("OPERATOR: points %s to %s" % (claim, target))
         self.watch("operator", "ReplaceRoute", str(claim))
         self.replace(routes={**self.state.routes, claim: target})
+
+    def delete_table(self, table: str) -> None:
+        """An operator's own: its routes go with it."""
+        routes = {claim: target for claim, target in self.state.routes.items() if claim.route_table != table}
+        homes = {each: home for each, home in self.state.homes.items() if each != table}
+        self.replace(routes=routes, homes=homes)
+
+    def tag_table(self, home: str, routes: t.Mapping[t.Tuple[str, str], t.Optional[str]]) -> None:
+        """An operator gives a table, with these routes, to a node."""
+        claims = {Claim(table, destination, home): target for (table, destination), target in routes.items()}
+        others = {claim: target for claim, target in self.state.routes.items() if claim[:2] not in routes}
+        homes = {claim.route_table: home for claim in claims}
+        self.replace(routes={**others, **claims}, homes={**self.state.homes, **homes})
 
     def set_tag(self, caller: str, node: str, key: str, value: t.Optional[str]) -> None:
         if key != TAG_DRAINED:  # that is an operator's own command
@@ -205,6 +234,11 @@ class Cloud(Api):
                     self.power(node, "on")
 
         self.timeline.after(seconds, reached)
+
+
+def _of_another_home(routes: t.Mapping[Claim, t.Optional[str]], claim: Claim) -> t.Optional[str]:
+    """The route of a table whose tag has changed since the claim was made of it."""
+    return next((target for each, target in routes.items() if each[:2] == claim[:2]), GONE)
 
 
 def interface(node: str) -> str:

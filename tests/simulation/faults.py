@@ -109,7 +109,8 @@ def death_and_edit(world: "World", rng: random.Random, seconds: float) -> None:
 def lapse_and_edit(world: "World", rng: random.Random, seconds: float) -> None:
     """A node fails to forward for a moment, and an operator points its route elsewhere before it takes that back."""
     host = world.hosts[_one(rng, world)]
-    claim = rng.choice([claim for claim in sorted(world.cloud.state.routes) if claim.home == host.name])
+    claims = sorted(world.cloud.state.routes)
+    claim = rng.choice([claim for claim in claims if claim.home == host.name] or claims)
     world.timeline.tell("FAULT: %s no longer forwards, for 1.5 s" % host.name)
     host.set_nat(False)
     world.timeline.after(1.5, lambda: host.set_nat(True) if host.powered else None)

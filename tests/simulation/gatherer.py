@@ -6,6 +6,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
+from nat_failover import discovery
 from nat_failover.ec2 import THROTTLED
 from nat_failover.gather import AGAIN
 from nat_failover.model import Claim, InstanceView, RouteView, SelfCheck
@@ -29,7 +30,9 @@ class Gatherer:
         self.me = SelfCheck(fact=fact, instance_id=self.cloud.instance_id(service.name))  # IMDS says so
         self.routes: t.Mapping[Claim, RouteView] = {}
         self.instances: t.Mapping[str, InstanceView] = {}
-        self.read_began = float("-inf")
+        self.homes: t.Optional[t.Mapping[str, str]] = None
+        self.claims = self.config.claims
+        self.read_began = self.homes_began = float("-inf")
         self.reads = 0
         self.watch: t.Optional[float] = None
         self.checks_failed = 0
@@ -40,7 +43,8 @@ class Gatherer:
         """As if it had been up for long: own checks are good, EC2 was read at some time."""
         now = self.timeline.now
         self.me = SelfCheck(not self.host.witness, "", now, True, read_at, True, instance_id=self.me.instance_id)
-        self.routes, self.instances = self.cloud.read(self.config.claims, read_at)
+        self.routes, self.instances, self.homes = self.cloud.read(self.cloud.state.routes, read_at)
+        self.claims = tuple(self.routes)
         self.read_began = read_at
 
     def start(self, settled: bool) -> None:
@@ -111,10 +115,15 @@ class Gatherer:
             return
         self.reads += 1
         began = self.read_began = self.timeline.now
+        looks = began - self.homes_began >= self.config.ec2.poll * 0.9
+        self.homes_began = began if looks else self.homes_began
 
         def done(found: t.Any) -> None:
             self.reads -= 1
-            changed = self.merge(*found)
+            routes, instances, homes = found
+            changed = self.merge(routes, instances) or homes != self.homes
+            if looks:
+                self._follow_homes(homes)
             then()
             self.note_ec2(True, began, changed)
 
@@ -127,14 +136,18 @@ class Gatherer:
             if not self.watch:
                 self._read_after(min(self.config.ec2.poll, AGAIN) * self.service.rng.uniform(0.5, 1.0))
 
-        self.service.call("Describe", lambda: self.cloud.read(self.config.claims, began), done, failed)
+        self.service.call("Describe", lambda: self.cloud.read(self.claims, began), done, failed)
 
     def merge(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> bool:
         """Newer readings replace older ones. Returns whether anything but the time of reading is new."""
         before = self.routes, self.instances
         self.routes = {
             **self.routes,
-            **{c: v for c, v in routes.items() if c not in self.routes or v.read_at >= self.routes[c].read_at},
+            **{
+                c: v
+                for c, v in routes.items()
+                if c not in self.routes and c in self.claims or c in self.routes and v.read_at >= self.routes[c].read_at
+            },
         }
         self.instances = {
             **self.instances,
@@ -148,6 +161,15 @@ class Gatherer:
             n not in before[1] or v.tags is not before[1][n].tags or v.state != before[1][n].state
             for n, v in self.instances.items()
         )
+
+    def _follow_homes(self, homes: t.Mapping[str, str]) -> None:
+        """Claims come and go with the tags of route tables."""
+        self.homes = homes
+        claims = discovery.claims(self.config, homes)
+        if claims != self.claims:
+            self.claims, known = claims, set(claims)
+            self.routes = {claim: view for claim, view in self.routes.items() if claim in known}
+            self.read()
 
     def note_ec2(self, ok: bool, began: float, changed: bool) -> None:
         """A call ended: EC2 answers this node, or not."""

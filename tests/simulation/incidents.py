@@ -14,6 +14,7 @@ from .departures import DEPARTURES, switch_on
 from .faults import ELSEWHERE, FURTHER, replaced
 from .laws import TAGGED, Violation
 from .service import EPOCH
+from .tables import CHANGES
 from .world import WITNESS, Traits, World
 
 Fault = t.Callable[[World, random.Random, float], None]
@@ -24,6 +25,8 @@ DARK = 0.03  # of all incidents: the one in which flares cannot help, and which 
 AGAIN = 0.03  # of all incidents: those in which a node dies twice
 PAUSED = 0.02  # of all incidents: those in which a node dies while all know that an operator has paused the cluster
 REPLACED = 0.05  # of all incidents: those in which, besides, an instance is terminated and another one takes its place
+TAGS = 0.06  # of all incidents: those in which route tables are found by their tags, and mostly change
+RESHAPED = 0.02  # of all incidents: those in which route tables come and go besides
 DEPARTING = 0.1  # of all incidents: those in which, besides, a node knows that it is about to go
 END = 60.0  # from there until all must be at home
 TWINS = 0.1  # of all incidents with witnesses: two of four nodes die together
@@ -294,6 +297,8 @@ def play(seed: int) -> World:
             witness=not table or extra.random() < 0.3,
             table=table,
         )
+    shaper = random.Random("tables %d" % seed)
+    traits = traits._replace(tagged=shaper.random() < TAGS)
     world = World(seed, nodes, tables, traits)
     world.timeline.tell(
         "seed %d: %d nodes, %d claims, mode %s, fence %s"
@@ -308,6 +313,9 @@ def play(seed: int) -> World:
     other = random.Random("replacement %d" % seed)  # apart, so that it leaves the rest of an incident as it is
     if other.random() < REPLACED:
         world.timeline.later(other.uniform(0.3, LONGEST * 0.7), lambda: replaced(world, other, 0.0))
+    if shaper.random() < 0.8 and traits.tagged or shaper.random() < RESHAPED:
+        change = shaper.choice(CHANGES)
+        world.timeline.later(shaper.uniform(0.3, LONGEST * 0.7), lambda: change(world, shaper, 0.0))
     goer = random.Random("departure %d" % seed)
     if goer.random() < DEPARTING:
         departs, lasting = goer.choice(DEPARTURES), goer.uniform(0.1, LONGEST / 2)

@@ -267,6 +267,7 @@ class Service:
             gatherer.instances,
             self.hands.busy(now),
             paused,
+            homes=gatherer.homes,
             witness=self.testimony.view,
         )
 
@@ -314,7 +315,7 @@ class Service:
             not (plan.routes or plan.fence or plan.probe or plan.withheld or plan.flare or plan.drift or evidence.busy)
             and plan.refresh is None
             and (not plan.forbidden or self.config.mode == "observe" or self.state == WITNESS)
-            and len(evidence.routes) == len(self.config.claims)
+            and len(evidence.routes) == len(self.gatherer.claims)
             and len(evidence.instances) == len(self.config.nodes)
             and not memory.flaps
             and self.state in (ACTIVE, WITNESS)

@@ -8,6 +8,7 @@ import random
 import typing as t
 
 from nat_failover import config as configuration
+from nat_failover.model import Claim
 from nat_failover.settings import Config
 
 from .cloud import Cloud
@@ -39,9 +40,15 @@ class Traits(t.NamedTuple):
     profile: str = "default"
     witness: bool = False  # there is one more node, which only watches
     table: bool = False  # there is a witness table
+    tagged: bool = False  # route tables are found by their tags
 
 
 USUAL = Traits()
+
+
+def route_table(node: int, number: int) -> str:
+    """The id of one of a node's route tables."""
+    return "rtb-%017x" % (node * 100 + number + 1)
 
 
 @functools.lru_cache(maxsize=None)
@@ -51,7 +58,7 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
         {
             "name": "nat-%d" % n,
             "instance_id": "i-%08x%09x" % (1, n + 1),
-            "route_tables": ["rtb-%017x" % (n * 100 + k + 1) for k in range(tables)],
+            "route_tables": [] if traits.tagged else [route_table(n, k) for k in range(tables)],
         }
         for n in range(nodes)
     ]
@@ -85,7 +92,10 @@ class World:
         self.network = Network(self.rng, self.timeline)
         names = ["nat-%d" % n for n in range(nodes)] + [WITNESS] * traits.witness
         configs = [config_of(nodes, tables, name, traits) for name in names]
-        self.cloud = Cloud(self.timeline, self.rng, configs[0].claims, [node.name for node in configs[0].nodes])
+        homes = {route_table(n, k): "nat-%d" % n for n in range(nodes) for k in range(tables) if traits.tagged}
+        tagged = [Claim(table, each, home) for table, home in homes.items() for each in traits.destinations]
+        claims = [*configs[0].claims, *tagged]
+        self.cloud = Cloud(self.timeline, self.rng, claims, [node.name for node in configs[0].nodes], homes)
         self.table = Table(self.timeline, self.rng)
         self.hosts = self.network.hosts
         for config in configs:
