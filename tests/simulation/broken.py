@@ -235,7 +235,7 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     ),
     "fence before route": (
         "stops a node while a route points to it (L2)",
-        lambda: [_without_objection("a route still")],
+        lambda: [_without_objection("a route still", "route tables were")],
     ),
     "fences the drained": (
         "stops nodes that are drained or under maintenance (L6)",

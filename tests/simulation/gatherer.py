@@ -32,6 +32,7 @@ class Gatherer:
         self.instances: t.Mapping[str, InstanceView] = {}
         self.homes: t.Optional[t.Mapping[str, str]] = None
         self.claims = self.config.claims
+        self._homes_at: t.Optional[float] = None
         self.read_began = self.homes_began = float("-inf")
         self.reads = 0
         self.watch: t.Optional[float] = None
@@ -45,6 +46,7 @@ class Gatherer:
         self.me = SelfCheck(not self.host.witness, "", now, True, read_at, True, instance_id=self.me.instance_id)
         self.routes, self.instances, self.homes = self.cloud.read(self.cloud.state.routes, read_at)
         self.claims = tuple(self.routes)
+        self._homes_at = read_at
         self.read_began = read_at
 
     def start(self, settled: bool) -> None:
@@ -53,6 +55,11 @@ class Gatherer:
         service.loop(rng.uniform(0.0, FACTS_EVERY if settled else 0.1), self._facts)
         self._check_after(rng.uniform(0.0, CHECK_EVERY if settled else 0.1))
         self._read_after(self.read_began + self.config.ec2.poll - self.timeline.now if settled else rng.uniform(0, 0.1))
+
+    @property
+    def tables_at(self) -> t.Optional[float]:
+        """When route tables were last looked for, if all that were found have been read."""
+        return self._homes_at if self.homes is not None and len(self.routes) == len(self.claims) else None
 
     @property
     def judged(self) -> bool:
@@ -123,6 +130,7 @@ class Gatherer:
             routes, instances, homes = found
             changed = self.merge(routes, instances) or homes != self.homes
             if looks:
+                self._homes_at = max(began, self._homes_at or began)
                 self._follow_homes(homes)
             then()
             self.note_ec2(True, began, changed)
@@ -132,6 +140,8 @@ class Gatherer:
             then()
             if code in THROTTLED:
                 return
+            if looks:
+                self.homes_began = float("-inf")
             self.note_ec2(False, began, True)
             if not self.watch:
                 self._read_after(min(self.config.ec2.poll, AGAIN) * self.service.rng.uniform(0.5, 1.0))

@@ -62,7 +62,8 @@ class Laws:
         self.away_at = dict.fromkeys(hosts, past)  # last look at which its service did not run
         self.deaf_at = dict.fromkeys(hosts, past)  # last look at which its kernel did not NAT, or not answer everybody
         self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
-        self.cut_off_since: t.Dict[str, float] = {}  # since when a node hears none of the others
+        self.cut_off_since: t.Dict[str, float] = {}  # since when a node could hear none of the others
+        self.alone_since: t.Dict[str, float] = {}  # the same, of those that lived
         self.hampered_at = past  # last look at which anything could delay a hand-over
         self.pauses: t.Dict[str, float] = {}  # until when, by the node that carries the tag
         self.paused_at: t.Optional[float] = None  # since when the pause is to be known
@@ -126,10 +127,13 @@ class Laws:
         if network.loss or network.bursts or slow or self.paused_at is not None:
             self.hampered_at = now
         for name in self.hosts:
-            if self._hears(name) == []:
-                self.cut_off_since.setdefault(name, now)
-            else:
-                self.cut_off_since.pop(name, None)
+            linked = self._hears(name)
+            living = [other for other in linked if self.hosts[other].powered and not self.hosts[other].frozen]
+            for since, heard in ((self.cut_off_since, linked), (self.alone_since, living)):
+                if heard:
+                    since.pop(name, None)
+                else:
+                    since.setdefault(name, now)
 
     # --- decisions ---------------------------------------------------------------------------------------------------------------
 
@@ -178,12 +182,10 @@ class Laws:
 
     def _isolated(self, name: str) -> bool:
         """Cut off for a while, but not for long yet."""
-        since = self.cut_off_since.get(name)
-        return (
-            since is not None
-            and MOMENT < self.timeline.now - since < self.fence_after - 2 * LOOK
-            and self._cut_off(name)
-        )
+        now = self.timeline.now
+        cut_off = now - self.cut_off_since.get(name, now)
+        silence = now - self.alone_since.get(name, now)
+        return MOMENT < cut_off and silence < self.fence_after - 2 * LOOK and self._cut_off(name)
 
     def _able(self, host: Host) -> bool:
         """May claims be with it? Not if an operator has drained it, nor if it has only just begun to find out whether it is alone."""

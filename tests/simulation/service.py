@@ -268,6 +268,7 @@ class Service:
             self.hands.busy(now),
             paused,
             homes=gatherer.homes,
+            tables_at=gatherer.tables_at,
             witness=self.testimony.view,
         )
 

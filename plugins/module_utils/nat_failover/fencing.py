@@ -181,7 +181,8 @@ def _objections(case: Case) -> t.Tuple[t.Tuple[bool, str], ...]:
     silence = now - max(at for at in signs if at is not None)
     wait = config.fence.after + config.fence.stagger * config.rank(config.self_name)
     unread = now - view.read_at > config.ec2.poll + config.ec2.read_timeout
-    # L2: the routes first, and no more than the budget (my present mark is counted already)
+    # L2: the routes first, also of tables that are new, and no more than the budget (my present mark is counted already)
+    tables = evidence.tables_at is None or now - evidence.tables_at > 2 * config.ec2.poll + config.ec2.read_timeout
     pointing = {owners.get(route.target or "") for route in evidence.routes.values()}
     spent = len([at for at in memory.fences if now - at < HOUR]) - (holder(view)[0] == config.self_name)
     return (
@@ -194,6 +195,7 @@ def _objections(case: Case) -> t.Tuple[t.Tuple[bool, str], ...]:
         (me is None or holder(me)[1] == "stop", "I am being fenced myself"),
         (silence < wait, "silent and without a flare for %d of %d s" % (silence, wait)),
         (unread, "its flare was not read lately"),
+        (tables, "route tables were not looked for lately"),
         (not evidence.routes or name in pointing, "a route still points to it"),
         (spent >= config.fence.max_per_hour, "the budget of %d fences an hour is spent" % config.fence.max_per_hour),
     )

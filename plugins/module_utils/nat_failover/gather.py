@@ -53,6 +53,7 @@ class Gatherer:
         self.claims = config.claims  # with those on tables that were found by their tags
         self._claimed = frozenset(config.claims)
         self._homes_began = float("-inf")
+        self._homes_at: t.Optional[float] = None  # when the look that ``homes`` is from began
         self.roster = discovery.Roster()
         self._addresses: t.Dict[str, str] = {}  # the last that was known of each peer
         self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="read")
@@ -97,6 +98,11 @@ class Gatherer:
     def notices(self) -> t.Tuple[handover.Notice, ...]:
         """What EC2 has announced for this instance."""
         return self.announcements.standing
+
+    @property
+    def tables_at(self) -> t.Optional[float]:
+        """When route tables were last looked for, if all that were found have been read."""
+        return self._homes_at if self.read_all else None
 
     @property
     def judged(self) -> bool:
@@ -216,8 +222,8 @@ class Gatherer:
             else {}
         )
         instances = self._choose(found[1], began) if isinstance(found[1], dict) else {}
-        if isinstance(found[-1], dict) and len(found) == 3:
-            self._follow_homes(found[-1])
+        if len(found) == 3:
+            self._looked(found[2], began)
         checked = self._source_dest_check()
         self._merge(routes, instances)
         if checked != self._source_dest_check():
@@ -231,6 +237,14 @@ class Gatherer:
                 # A moment without the API must not last until the next poll: so long this node could take nothing.
                 loop.call_later(min(self.config.ec2.poll, AGAIN) * random.uniform(0.5, 1.0), self.read_soon)
         self.news()
+
+    def _looked(self, homes: t.Any, began: float) -> None:
+        """Route tables were looked for by their tags; what failed is repeated with the next reading, if EC2 does not throttle."""
+        if isinstance(homes, dict):
+            self._homes_at = max(began, self._homes_at or began)
+            self._follow_homes(homes)
+        elif homes.code not in THROTTLED:
+            self._homes_began = float("-inf")
 
     def _follow_homes(self, homes: t.Optional[t.Mapping[str, str]]) -> None:
         """Claims come and go with the tags of route tables, as with the configuration."""

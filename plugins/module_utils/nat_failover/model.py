@@ -183,6 +183,7 @@ class Evidence:
     paused: str = ""  # why nothing may be written in the whole cluster, in words
     homes: t.Optional[t.Mapping[str, str]] = None  # route table -> the node that its tag names; None = not read yet
     witness: t.Optional[WitnessView] = None  # None: not configured, or not read yet
+    tables_at: t.Optional[float] = None  # when route tables were last looked for, if all that were found have been read
 
 
 @dataclass(frozen=True)

@@ -259,6 +259,7 @@ class Service:
             busy=self.hands.busy(now),
             paused=pause.paused(self.gatherer.instances, time.time()),
             homes=self.gatherer.homes,
+            tables_at=self.gatherer.tables_at,
             witness=self.testimony.view,
         )
         self.memory, self.plan = policy.decide(self.config, before, evidence)

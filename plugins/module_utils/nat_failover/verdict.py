@@ -189,18 +189,22 @@ def isolated(config: Config, memory: Memory, evidence: Evidence) -> bool:
     # Who failed long before does not count; who failed a moment before may be part of the same misfortune, which is mine.
     # One that has just been replaced is not known yet, but it is one that I should hear.
     known = [(node.name, memory.peers.get(node.name, NEVER_JUDGED)) for node in config.peers]
-    expected = [other for other, seen in known if seen.verdict != FAILED or evidence.now - seen.since < FLARE_VALID]
+    expected = [each for each in known if each[1].verdict != FAILED or evidence.now - each[1].since < FLARE_VALID]
     if len(expected) < 2:
         return False
-    # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off.
-    least = min(silence(memory, evidence, _latest(evidence.heard.get(other, NOTHING_HEARD))) for other in expected)
+    # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off. A replacement that was
+    # never heard is silent since it was first known of: what its predecessor said is forgotten, but I was not cut off for longer.
+    least = min(
+        silence(memory, evidence, _latest(evidence.heard.get(other, NOTHING_HEARD), seen.born))
+        for other, seen in expected
+    )
     # Counted from whom I heard last, not from the silence of each.
     return LATE * config.heartbeat.interval < least < config.fence.after
 
 
-def _latest(heard: Heard) -> t.Optional[float]:
-    """When anything at all was heard last."""
-    return max((at for at in (heard.heartbeat_at, heard.icmp_at) if at is not None), default=None)
+def _latest(heard: Heard, born: float) -> float:
+    """When anything at all was heard last; of whom nothing was heard yet, since when it is known."""
+    return max((at for at in (heard.heartbeat_at, heard.icmp_at) if at is not None), default=born)
 
 
 def explain(

@@ -70,6 +70,7 @@ class Case:
         self.memory = Memory(NOW - 600, NOW - 0.05, peers, fit_since=NOW - 600)
         self.witness = None
         self.busy = ()
+        self.tables_at = NOW - 1
 
     def claim(self, home):
         return next(claim for claim in self.config.claims if claim.home == home)
@@ -92,7 +93,14 @@ class Case:
 
     def decide(self):
         evidence = Evidence(
-            NOW, self.me, self.heard, self.routes, self.instances, busy=frozenset(self.busy), witness=self.witness
+            NOW,
+            self.me,
+            self.heard,
+            self.routes,
+            self.instances,
+            busy=frozenset(self.busy),
+            witness=self.witness,
+            tables_at=self.tables_at,
         )
         self.memory, plan = policy.decide(self.config, self.memory, evidence)
         return plan
@@ -204,6 +212,16 @@ def test_a_flare_begun_before_the_last_heartbeat_is_no_sign_of_life(flare, verdi
     case.heard[PEER] = replace(case.heard[PEER], report=replace(FINE, signs=7))
     case.tag(PEER, flare=flare)
     assert case.verdict() == verdict
+
+
+def test_who_hears_nobody_waits_for_one_that_has_just_been_replaced_too():
+    case = Case((ME, PEER, THIRD))
+    case.silent(seconds=35)
+    case.heard[THIRD] = Heard()
+    for born, verdict in ((NOW - 3, "silent"), (NOW - 32, "failed")):
+        peers = {**case.memory.peers, THIRD: PeerMemory("unknown", born, born=born)}
+        case.memory = replace(case.memory, peers=peers)
+        assert case.verdict() == verdict
 
 
 def test_another_nodes_view_is_a_witness():
@@ -624,6 +642,8 @@ def test_a_mark_that_could_not_be_written_is_tried_again():
         lambda case: case.tag(ME, fence="nat-b:stop"),
         lambda case: case.tag(PEER, fence="nat-c:stop"),
         lambda case: case.point(PEER, "eni-" + PEER),
+        lambda case: setattr(case, "tables_at", None),
+        lambda case: setattr(case, "tables_at", NOW - 60),
         lambda case: case.instances.update({PEER: replace(case.instances[PEER], state="stopping")}),
         lambda case: case.instances.update({PEER: replace(case.instances[PEER], state="terminated")}),
         lambda case: case.instances.update({PEER: replace(case.instances[PEER], read_at=NOW - 60)}),
