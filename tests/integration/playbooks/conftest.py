@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,19 @@ class Playbooks:
                 "AWS_SECRET_ACCESS_KEY": access["aws_secret_access_key"],
             },
         )
+
+    @contextmanager
+    def keys_in_a_profile(self, name: str) -> Iterator[None]:
+        """The credentials are known by a profile only, as those of another account are."""
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        before, config = dict(self.environment), self.folder / "aws.ini"
+        lines = [f"[profile {name}]", *(f"{each.lower()} = {self.environment.pop(each)}" for each in names)]
+        config.write_text("\n".join(lines), encoding="ascii")
+        self.environment.update(AWS_CONFIG_FILE=str(config), AWS_SHARED_CREDENTIALS_FILE="/nowhere")
+        try:
+            yield
+        finally:
+            self.environment = before
 
     def call(self, argv: list[str], inventory: Path | None = None) -> subprocess.CompletedProcess[str]:
         """One of Ansible's commands, in the folder."""
