@@ -170,6 +170,7 @@ def test_the_witness_table_may_not_be_used(cluster: Cluster, action: str) -> Non
     cluster.lab.fault("kill", "nat-b")
     cluster.wait("adopted", lambda: cluster.lab.owner("b") == "nat-a")
     cluster.wait("named", lambda: told(cluster, "nat-a", f"allow dynamodb:{action} on table witness"), 40)
+    time.sleep(QUICK["fence"]["after_s"] + 3)  # by now it would have been stopped
     assert cluster.writes("StopInstances") == before, cluster.log.read_text()[-5000:]
 
 
