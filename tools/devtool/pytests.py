@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from devtool import count, environment, interpreters, paths, process, venv
@@ -21,10 +25,10 @@ def run(
     python: Path = paths.PYTHON,
     append: bool = False,
 ) -> Count:
-    """Run pytest over folders; a missing folder, an empty collection or a crash is a failure of its own."""
-    absent = [name for name in folders if not (paths.ROOT / name).is_dir()]
+    """Run pytest over folders or files; a missing one, an empty collection or a crash is a failure of its own."""
+    absent = [name for name in folders if not (paths.ROOT / name).exists()]
     if absent:
-        return Count(failed=len(absent), names=tuple(f"{name}: no such folder" for name in absent))
+        return Count(failed=len(absent), names=tuple(f"{name}: not there" for name in absent))
     version = "" if python == paths.PYTHON else f"-{python.parents[1].name}"
     report = log.with_name(f"{log.stem}{version}.xml")
     report.unlink(missing_ok=True)
@@ -36,6 +40,8 @@ def run(
         "-o",
         "junit_family=xunit2",
         "--color=no",
+        "-o",
+        f"cache_dir={paths.CACHE / 'pytest' / log.stem}",  # runs beside each other share no file
         *(["-k", expression] if expression else []),
         *folders,
     ]
@@ -49,6 +55,29 @@ def run(
         reason = {NOTHING_COLLECTED: "nothing was collected", 124: "ran out of time"}
         seen += Count(failed=1, names=(f"pytest: {reason.get(outcome.code, f'exit code {outcome.code}')}",))
     return seen
+
+
+def run_beside(
+    log: Path, folder: str, *, lanes: int, limit: float, expression: str = "", first: Sequence[str] = ()
+) -> Count:
+    """The same with a process for each file, ``lanes`` of them at a time: for tests that wait more than they work.
+
+    ``first``: the files that take long, so that none of them is the last one. A file's output joins the stage's when it is complete.
+    """
+    names = [*first, *sorted({file.name for file in (paths.ROOT / folder).glob("test_*.py")} - set(first))]
+    end, guard = time.monotonic() + limit, threading.Lock()
+
+    def run_file(name: str) -> Count:
+        own = log.with_name(f"{log.stem}.{name.removesuffix('.py')}.log")
+        try:
+            return run(own, [f"{folder}/{name}"], limit=max(1.0, end - time.monotonic()), expression=expression)
+        finally:
+            if own.exists():
+                with guard, log.open("ab") as sink:
+                    sink.write(own.read_bytes())
+
+    with ThreadPoolExecutor(lanes) as pool:
+        return sum(pool.map(run_file, names), Count())
 
 
 def run_everywhere(log: Path, folders: list[str], *, limit: float, expression: str = "") -> Count:
