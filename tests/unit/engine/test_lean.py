@@ -11,7 +11,7 @@ from pathlib import Path
 
 import botocore.session
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, create_loader
 
 from nat_failover import ec2, lean, witness
 
@@ -36,6 +36,12 @@ def small_model(**changes):
         "Unused": {"type": "string"},
     }
     return {"version": "2.0", "metadata": {"serviceId": "EC2"}, "shapes": shapes, "operations": operations, **changes}
+
+
+@pytest.fixture(autouse=True)
+def loaders_of_their_own(monkeypatch):
+    """In one process with them, the tests against the served API share a loader of another class (tests/integration/conftest.py)."""
+    monkeypatch.setattr("botocore.session.create_loader", create_loader)
 
 
 @pytest.fixture
