@@ -10,7 +10,7 @@ from pathlib import Path
 from devtool import cores, gates, package, paths, pytests, sanity, scenario
 from devtool.count import Count
 
-# Each file has a lab of its own, and its services are idle for most of the time: three need less than one of two cores.
+# Each file has a lab of its own, and waits for half of its time: one after the other they keep half a core busy.
 E2E_LANES = 3
 
 
@@ -101,7 +101,13 @@ STAGES = (
             lanes=E2E_LANES,
             limit=job.limit,
             expression=job.expression,
-            first=("test_restraint.py", "test_endurance.py", "test_forwarding_faults.py"),
+            first=(
+                "test_restraint.py",
+                "test_endurance.py",
+                "test_forwarding_faults.py",
+                "test_least_privilege.py",
+                "test_hardship.py",
+            ),
         ),
         least=50,
         limit=1200,
