@@ -7,18 +7,16 @@ import random
 import typing as t
 
 from .cloud import interface
-
-if t.TYPE_CHECKING:
-    from .world import World
+from .world import World
 
 NEW = 0xF00  # ids of new tables start here
 
 
-def _owners(world: "World") -> t.List[str]:
+def _owners(world: World) -> t.List[str]:
     return sorted(name for name, host in world.hosts.items() if not host.witness)
 
 
-def _make(world: "World", rng: random.Random, home: str) -> None:
+def _make(world: World, rng: random.Random, home: str) -> None:
     """A table of this home, without routes, or with those that were copied from an old one."""
     table = "rtb-%017x" % (NEW + len(world.cloud.state.homes))
     target = rng.choice((None, interface(home), interface(rng.choice(_owners(world)))))
@@ -26,12 +24,12 @@ def _make(world: "World", rng: random.Random, home: str) -> None:
     world.cloud.tag_table(home, {(table, each): target for each in world.traits.destinations})
 
 
-def added(world: "World", rng: random.Random, seconds: float) -> None:
+def added(world: World, rng: random.Random, seconds: float) -> None:
     """One more table, tagged with its home."""
     _make(world, rng, rng.choice(_owners(world)))
 
 
-def deleted(world: "World", rng: random.Random, seconds: float) -> None:
+def deleted(world: World, rng: random.Random, seconds: float) -> None:
     """A table is deleted for good."""
     tables = sorted({claim.route_table for claim in world.cloud.state.routes})
     if len(tables) > 1:
@@ -40,7 +38,7 @@ def deleted(world: "World", rng: random.Random, seconds: float) -> None:
         world.cloud.delete_table(table)
 
 
-def made_anew(world: "World", rng: random.Random, seconds: float) -> None:
+def made_anew(world: World, rng: random.Random, seconds: float) -> None:
     """A table is deleted, and another one takes its place some time later."""
     claim = rng.choice(sorted(world.cloud.state.routes))
     world.timeline.tell("OPERATOR: deletes %s" % claim.route_table)
@@ -48,7 +46,7 @@ def made_anew(world: "World", rng: random.Random, seconds: float) -> None:
     world.timeline.after(rng.uniform(0.1, 6.0), lambda: _make(world, rng, claim.home))
 
 
-def moved(world: "World", rng: random.Random, seconds: float) -> None:
+def moved(world: World, rng: random.Random, seconds: float) -> None:
     """A table that was found by its tag gets another home."""
     tables = sorted(world.cloud.state.homes)
     if not tables:

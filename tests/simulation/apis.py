@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults of EC2 and of DynamoDB, as all nodes or one of them see it."""
+
+from __future__ import annotations
+
+import random
+
+from .links import partition
+from .machines import one
+from .world import World
+
+
+def api(world: World, rng: random.Random, seconds: float) -> None:
+    """EC2 is down, slow, throttled, stale, or answers get lost."""
+    name, value, normal = rng.choice(
+        (
+            ("up", False, True),
+            ("latency", 0.6, 0.02),
+            ("throttled", 0.6, 0.0),
+            ("stale", 2.5, 0.0),
+            ("lost_answers", 0.5, 0.0),
+        )
+    )
+    world.timeline.tell("FAULT: EC2 %s=%s for %.1f s" % (name, value, seconds))
+    setattr(world.cloud, name, value)
+    world.timeline.later(seconds, lambda: setattr(world.cloud, name, normal))
+
+
+def partial(world: World, rng: random.Random, seconds: float) -> None:
+    """EC2 refuses to write some route tables, the others not."""
+    tables = sorted({claim.route_table for claim in world.cloud.state.routes})
+    chosen = set(rng.sample(tables, rng.randint(1, len(tables))))
+    world.timeline.tell("FAULT: EC2 fails for %s, for %.1f s" % (", ".join(sorted(chosen)), seconds))
+    world.cloud.failing |= chosen
+    world.timeline.later(seconds, lambda: world.cloud.failing.difference_update(chosen))
+
+
+def dynamodb(world: World, rng: random.Random, seconds: float) -> None:
+    """DynamoDB is down, slow, throttled, answers get lost, or a node may not use the table."""
+    name, value, normal = rng.choice(
+        (
+            ("up", False, True),
+            ("latency", 0.6, 0.02),
+            ("throttled", 0.6, 0.0),
+            ("lost_answers", 0.5, 0.0),
+            ("denied", 1, 0),
+        )
+    )
+    if name == "denied":
+        who = one(rng, world)
+        world.timeline.tell("FAULT: %s may not use the witness table" % who)
+        world.table.denied |= {(who, action) for action in ("Query", "PutItem", "DeleteItem")}
+        return
+    world.timeline.tell("FAULT: DynamoDB %s=%s for %.1f s" % (name, value, seconds))
+    setattr(world.table, name, value)
+    world.timeline.later(seconds, lambda: setattr(world.table, name, normal))
+
+
+def denied(world: World, rng: random.Random, seconds: float) -> None:
+    """A node's role lacks a permission until the end of the faults."""
+    what = (one(rng, world), rng.choice(("CreateTags", "Flare", "ReplaceRoute", "StopInstances", "Describe")))
+    world.timeline.tell("FAULT: %s may not %s" % what)
+    world.cloud.denied.add(what)
+
+
+def dark_partition(world: World, rng: random.Random, seconds: float) -> None:
+    """A partition in which no node may write its own flare, but may stop others: the worst case, in which only the tie-break helps."""
+    partition(world, rng, seconds + 20)
+    world.cloud.latency = rng.choice((0.02, 0.5))
+    world.timeline.tell("FAULT: no node may write its own flare; EC2 takes %d ms" % (world.cloud.latency * 1000))
+    world.cloud.denied |= {(name, "Flare") for name in world.hosts}

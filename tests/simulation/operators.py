@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What operators do at the worst moment: drain, pause, switch off, edit routes, set clocks."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+
+from nat_failover import pause
+from nat_failover.model import TAG_MAINTENANCE, TAG_PAUSE, Claim
+
+from .machines import one, owner
+from .service import EPOCH
+from .world import WITNESS, World
+
+ELSEWHERE = "eni-elsewhere"
+
+
+def drain(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator drains a node, and resumes it some time later."""
+    name = one(rng, world)
+    world.timeline.tell("OPERATOR: drains %s for %.1f s" % (name, seconds))
+    world.hosts[name].drain()
+    world.timeline.later(seconds, world.hosts[name].resume)
+
+
+def maintenance(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator tags a node."""
+    name = one(rng, world)
+    world.timeline.tell("OPERATOR: tags %s for maintenance for %.1f s" % (name, seconds))
+    world.cloud.set_tag("operator", name, TAG_MAINTENANCE, "x")
+    world.timeline.later(seconds, lambda: world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None))
+
+
+def pausing(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator pauses the whole cluster, which ends by itself."""
+    until = world.timeline.now + seconds
+    world.timeline.tell("OPERATOR: pauses the cluster for %.1f s" % seconds)
+    world.laws.paused_at = None  # a second one takes as long to be known as the first
+    for name in sorted(world.hosts):
+        world.cloud.set_tag("operator", name, TAG_PAUSE, pause.value(EPOCH + until))
+        # The tag has whole seconds; a second pause replaces the first.
+        world.laws.pauses[name] = until - 1.0
+
+
+def planned_work(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator drains a node, switches it off, and comes back much later."""
+    name = one(rng, world)
+    if world.planned:
+        return
+    world.planned.add(name)
+    world.timeline.tell("OPERATOR: drains %s and switches it off" % name)
+    world.hosts[name].drain()
+    world.timeline.later(5.0, lambda: world.hosts[name].power("off"))
+
+
+def edit(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator points a route at a peer, at something else, or deletes it."""
+    claim = rng.choice(sorted(world.cloud.state.routes))
+    target = rng.choice(sorted(set(world.hosts) - {WITNESS}))
+    world.cloud.edit(claim, rng.choice((ELSEWHERE, None, "eni-" + target)))
+
+
+def _edit(world: World, claim: Claim, target: t.Optional[str]) -> None:
+    """An operator's edit, if it still falls into the incident."""
+    if not world.healed:
+        world.cloud.edit(claim, target)
+
+
+def ambush(world: World, rng: random.Random, seconds: float) -> None:
+    """An operator edits a route at the moment in which a node has just written it, or a peer of its owner has just died."""
+    target = rng.choice((ELSEWHERE, ELSEWHERE, None, "eni-" + owner(rng, world)))
+    lag = rng.choice((0.0, rng.uniform(0.0, 0.3), rng.uniform(0.0, 3.0)))
+    world.timeline.tell("OPERATOR: will edit the next route that a node takes, %.1f s later" % lag)
+
+    def edit(claim: Claim) -> None:
+        world.cloud.ambush = None
+        world.timeline.after(lag, lambda: _edit(world, claim, target))
+
+    world.cloud.ambush = edit
+
+
+def death_and_edit(world: World, rng: random.Random, seconds: float) -> None:
+    """A node dies, and an operator points one of its routes elsewhere at nearly the same time."""
+    name = owner(rng, world)
+    claims = [claim for claim, target in sorted(world.cloud.state.routes.items()) if target == "eni-" + name]
+    world.timeline.tell("FAULT: %s dies" % name)
+    world.hosts[name].power("off")
+    if claims:
+        claim, lag = rng.choice(claims), rng.uniform(0.0, 1.5)
+        world.timeline.after(lag, lambda: _edit(world, claim, ELSEWHERE))
+
+
+def lapse_and_edit(world: World, rng: random.Random, seconds: float) -> None:
+    """A node fails to forward for a moment, and an operator points its route elsewhere before it takes that back."""
+    host = world.hosts[owner(rng, world)]
+    claims = sorted(world.cloud.state.routes)
+    claim = rng.choice([claim for claim in claims if claim.home == host.name] or claims)
+    world.timeline.tell("FAULT: %s no longer forwards, for 1.5 s" % host.name)
+    host.set_nat(False)
+    world.timeline.after(1.5, lambda: host.set_nat(True) if host.powered else None)
+    world.timeline.after(rng.uniform(1.2, 2.6), lambda: _edit(world, claim, ELSEWHERE))
+
+
+def clock(world: World, rng: random.Random, seconds: float) -> None:
+    """Somebody sets a node's time of day, and nobody sets it right before the end."""
+    name, error = owner(rng, world), rng.choice((-3600.0, -20.0, 20.0, 3600.0))
+    world.timeline.tell("OPERATOR: sets the clock of %s by %d s" % (name, error))
+    world.hosts[name].clock_error = error
