@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import alarms, campaign, compare, faults, footprint, outage, report, scale
+from . import alarms, campaign, compare, faults, footprint, outage, report, rollout, scale
 
-PARTS = {part.name: part for part in (footprint.PART, scale.PART, alarms.PART, outage.PART)}
+PARTS = {part.name: part for part in (footprint.PART, scale.PART, alarms.PART, rollout.PART, outage.PART)}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import alarms, compare, footprint, outage, scale, sections
+from . import alarms, compare, footprint, outage, rollout, scale, sections
 from .campaign import Part
 from .store import Store
 from .summary import median, summarize
@@ -101,7 +101,7 @@ def behaviour(rows: Sequence[Row]) -> str:
 
 def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[str]:
     """Write the page and its plots; returns what was written. ``stores``: by part, where they are not those of the repository."""
-    parts = {part.name: part for part in (outage.PART, footprint.PART, scale.PART, alarms.PART)}
+    parts = {part.name: part for part in (outage.PART, footprint.PART, scale.PART, alarms.PART, rollout.PART)}
     found = {name: (stores or {}).get(name) or part.store() for name, part in parts.items()}
     rows = {name: store.rows() for name, store in found.items()}
     if not rows["outage"]:
@@ -119,8 +119,10 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
         "adoptions": sections.adoptions(rows["scale"]),
         "clusters": sections.clusters(rows["scale"]),
         "alarms": sections.false_takeovers(rows["alarms"]),
+        "rollouts": sections.rollouts(rows["rollout"]),
+        "rollout tasks": sections.rollout_tasks(rows["rollout"]),
         "compared": _compared(parts.values(), found),
-        **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters")},
+        **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters", "rollout")},
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in fields.items():

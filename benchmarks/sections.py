@@ -8,7 +8,7 @@ from typing import Any
 
 from nat_failover.sections import PROFILES
 
-from . import alarms, footprint, pythons, scale
+from . import alarms, footprint, pythons, rollout, scale
 from .summary import median
 from .svg import Bar, bars
 from .table import milliseconds, table
@@ -136,6 +136,38 @@ def false_takeovers(rows: Sequence[Row]) -> str:
     return table(head, body) if body else NOT_YET
 
 
+def rollouts(rows: Sequence[Row]) -> str:
+    """What a run of the role costs, per host."""
+    body = []
+    for (count, name), members in rollout.groups(rows).items():
+        m = {figure: median([each[figure] for each in members]) for figure in rollout.FIGURES}
+        body.append(
+            [count, name, f"{m['wall_s'] * count:,.0f} s", f"{m['wall_s']:.2f} s", f"{m['operator_cpu_s']:.2f} s"]
+            + [f"{m['host_cpu_s']:.2f} s", f"{m['trips']:.0f}", f"{m['sent_kb']:,.0f} kB"]
+        )
+    head = ["hosts", "run", "took", "per host", "CPU of your machine", "CPU of the host", "round trips", "sent"]
+    return table(head, body) if body else NOT_YET
+
+
+def rollout_tasks(rows: Sequence[Row]) -> str:
+    """The tasks that took longest, with as many hosts as were measured: milliseconds per host."""
+    if not rows:
+        return NOT_YET
+    count = max(row["hosts"] for row in rows)
+    found = rollout.groups(rows)
+    times = {
+        name: {
+            task: median([each["tasks"].get(task, 0.0) for each in found[count, name]]) * 1000
+            for each in found[count, name]
+            for task in each["tasks"]
+        }
+        for name in rollout.PASSES
+    }
+    tasks = sorted({*times["first"], *times["second"]}, key=lambda task: -times["second"].get(task, 0.0))
+    body = [[task, *(milliseconds(times[name].get(task)) for name in rollout.PASSES)] for task in tasks[:12]]
+    return table([f"task ({count} hosts)", "first run, ms per host", "second run, ms per host"], body)
+
+
 def plots(rows: dict[str, Sequence[Row]]) -> dict[str, str]:
     """File name -> SVG, of what is recorded."""
     found: dict[str, str] = {}
@@ -164,4 +196,10 @@ def plots(rows: dict[str, Sequence[Row]]) -> dict[str, str]:
     ]
     if resident:
         found["images/footprint.svg"] = bars("Resident memory of the service", "MB", resident)
+    rolled = [
+        Bar(f"{count} hosts, {name} run", median([each["wall_s"] for each in members]) * 1000)
+        for (count, name), members in rollout.groups(rows.get("rollout", ())).items()
+    ]
+    if rolled:
+        found["images/rollout.svg"] = bars("site.yml: time per host", "ms", rolled)
     return found

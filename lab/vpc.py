@@ -104,6 +104,39 @@ def add_route_tables(
     return tables
 
 
+@dataclass(frozen=True)
+class NodeIds:
+    """The ids of a node beside the reference VPC's own."""
+
+    name: str
+    cluster: str
+    instance_id: str
+    address: str
+    route_table: str
+
+
+def add_pairs(
+    ids: VpcIds, count: int, *, account: str = backend.ACCOUNT, region: str = backend.REGION
+) -> list[NodeIds]:
+    """More clusters of two nodes each (``lab/crowd``), all in one subnet, which holds 75 of them. With the API's lock held."""
+    model = backend.ec2(account, region)
+    subnet = next(iter(ids.zones.values())).public_subnet
+    built = []
+    for number in range(1, count + 1):
+        cluster, pair = f"pair{number:02d}", []
+        for side, letter in enumerate("ab"):
+            name, address = f"{cluster}-{letter}", f"10.0.0.{100 + 2 * number + side - 2}"
+            instance = _launch(model, region, name, subnet, address, ids.security_group, True, cluster)
+            table = model.create_route_table(ids.vpc, tags=_tags(Name=name, **{CLUSTER_TAG: cluster}))
+            model.create_route(table.id, DEFAULT_ROUTE, interface_id=instance.nics[0].id)
+            _role(model, account, instance.id, f"lab-{name}")
+            pair.append(NodeIds(name, cluster, instance.id, address, table.id))
+        for each in pair:
+            grant(f"lab-{each.name}", [one.route_table for one in pair], cluster, account, region)
+        built += pair
+    return built
+
+
 def subnets(zone: str) -> tuple[int, int]:
     """The third octets of a zone's public and private subnet. From the eleventh zone on, which only measurements have, above all others."""
     number = ord(zone) - ord("a")

@@ -34,6 +34,14 @@ options:
     description: The folder that is to hold the package; the package becomes a folder C(nat_failover) in it.
     type: path
     default: /usr/local/lib/nat-failover
+  launcher:
+    description: Path of a program to write besides, which everybody may run.
+    type: path
+    version_added: 1.1.0
+  launcher_content:
+    description: Its content.
+    type: str
+    version_added: 1.1.0
 """
 
 EXAMPLES = r"""
@@ -59,13 +67,11 @@ import hashlib
 import importlib.util
 import os
 import pkgutil
-import stat
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
 # Ansible sends along what is imported from here, directly or not: with the command, everything that the service needs.
-from ansible_collections.aws_ha.egress.plugins.module_utils import nat_failover
+from ansible_collections.aws_ha.egress.plugins.module_utils import _files, nat_failover
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover import cli
 
 PACKAGE = cli.__package__
@@ -83,42 +89,10 @@ def carried() -> dict:
 
 
 def installed(folder: str) -> dict:
-    """Content, owner and mode of the Python files that are there now."""
-    files = {}
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        path = os.path.join(folder, name)
-        if name.endswith(".py") and os.path.isfile(path):
-            status = os.stat(path)
-            with open(path, "rb") as stream:
-                files[name] = (stream.read(), status.st_uid, stat.S_IMODE(status.st_mode))
-    return files
-
-
-def ensure_folder(path: str) -> None:
-    """The folder, for its owner to write and for all to read."""
-    os.makedirs(path, mode=FOLDER_MODE, exist_ok=True)
-    os.chown(path, os.geteuid(), -1)
-    os.chmod(path, FOLDER_MODE)
-
-
-def write(module: AnsibleModule, path: str, content: bytes) -> None:
-    """Replace a file at once: whoever reads it sees the old or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    os.chmod(temporary, FILE_MODE)
-    module.atomic_move(temporary, path)
-    # It keeps owner and mode of the file that was there before.
-    os.chown(path, os.geteuid(), -1)
-    os.chmod(path, FILE_MODE)
-
-
-def folder_is_right(path: str) -> bool:
-    """Whether it is there and nobody but its owner, who is us, may write."""
-    if not os.path.isdir(path):
-        return False
-    status = os.stat(path)
-    return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == FOLDER_MODE
+    """The Python files that are there now."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else ()
+    found = {name: _files.present(os.path.join(folder, name)) for name in names if name.endswith(".py")}
+    return {name: file for name, file in found.items() if file is not None}
 
 
 def render(version: str, files: dict) -> dict:
@@ -126,47 +100,69 @@ def render(version: str, files: dict) -> dict:
     return {
         "version": version,
         "files": {
-            name: "%s %04o uid %d" % (hashlib.sha256(content).hexdigest()[:16], mode, owner)
-            for name, (content, owner, mode) in sorted(files.items())
+            name: "%s %04o uid %d" % (hashlib.sha256(file.content).hexdigest()[:16], file.mode, file.owner)
+            for name, file in sorted(files.items())
         },
     }
 
 
 def version_of(files: dict) -> str:
     """The version that an installed package says it is."""
-    for line in files.get("__init__.py", (b"", 0, 0))[0].decode(errors="replace").splitlines():
+    content = files["__init__.py"].content if "__init__.py" in files else b""
+    for line in content.decode(errors="replace").splitlines():
         if line.startswith("__version__ = "):
             return line.split('"')[1] if line.count('"') == 2 else ""
     return ""
 
 
+def plan(parent: str, launcher: str, content: str) -> tuple:
+    """What there should be and what there is, by path; the launcher beside the package."""
+    folder = os.path.join(parent, "nat_failover")
+
+    def file(content: bytes, mode: int) -> _files.File:
+        return _files.File(content, mode, os.geteuid(), os.getegid())
+
+    wanted = {os.path.join(folder, name): file(content, FILE_MODE) for name, content in carried().items()}
+    present = {os.path.join(folder, name): found for name, found in installed(folder).items()}
+    if launcher:
+        wanted[launcher] = file(content.encode(), FOLDER_MODE)
+        there = _files.present(launcher)
+        present.update({launcher: there} if there else {})
+    return wanted, present
+
+
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "default": "/usr/local/lib/nat-failover"}},
+        argument_spec={
+            "path": {"type": "path", "default": "/usr/local/lib/nat-failover"},
+            "launcher": {"type": "path"},
+            "launcher_content": {"type": "str"},
+        },
+        required_together=[("launcher", "launcher_content")],
         supports_check_mode=True,
     )
     parent = module.params["path"]
     folder = os.path.join(parent, "nat_failover")
-    wanted = {name: (content, os.geteuid(), FILE_MODE) for name, content in carried().items()}
-    present = installed(folder)
+    wanted, present = plan(parent, module.params["launcher"], module.params["launcher_content"])
     stale = sorted(present.keys() - wanted.keys())
-    differing = sorted(name for name in wanted if present.get(name) != wanted[name])
-    folders = [path for path in (parent, folder) if not folder_is_right(path)]
+    differing = sorted(path for path in wanted if present.get(path) != wanted[path])
+    folders = [path for path in (parent, folder) if not _files.folder_is_right(path, FOLDER_MODE)]
     if not module.check_mode:
         try:
             for path in folders:
-                ensure_folder(path)
-            for name in differing:
-                write(module, os.path.join(folder, name), wanted[name][0])
-            for name in stale:
-                os.unlink(os.path.join(folder, name))
+                _files.ensure_folder(path, FOLDER_MODE)
+            for path in differing:
+                _files.write(module, path, wanted[path])
+            for path in stale:
+                os.unlink(path)
         except OSError as error:
             module.fail_json(msg="%s cannot be written: %s; run this as root" % (folder, error.strerror or error))
+    before, after = ({os.path.basename(path): file for path, file in files.items()} for files in (present, wanted))
     module.exit_json(
         changed=bool(differing or stale or folders),
         version=nat_failover.__version__,
-        files=differing + stale,
-        diff={"before": render(version_of(present), present), "after": render(nat_failover.__version__, wanted)},
+        files=[os.path.basename(path) for path in differing + stale],
+        diff={"before": render(version_of(before), before), "after": render(nat_failover.__version__, after)},
     )
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import alarms, campaign, compare, footprint, report, scale, sections
+from benchmarks import alarms, campaign, compare, footprint, report, rollout, scale, sections
 from benchmarks.store import Store
 from benchmarks.summary import median, percentile, summarize
 from benchmarks.svg import Lane, timeline
@@ -82,7 +82,7 @@ def test_the_page_is_made_of_the_rows(tmp_path: Path) -> None:
         row("article", 0, 0, "partition"),
     ):
         store.add(each)
-    empty = {name: Store(tmp_path / name, ()) for name in ("footprint", "scale", "alarms")}
+    empty = {name: Store(tmp_path / name, ()) for name in ("footprint", "scale", "alarms", "rollout")}
     assert report.write({"outage": store, **empty}, tmp_path) == ["docs/benchmarks.md", "docs/images/outage.svg"]
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| ours, `default` | 0 ms | 2 | 600 | 610 | 620 | 620 | 620 | 630 | 122 |" in page
@@ -139,6 +139,35 @@ def test_adoptions_are_told_in_units_of_one_table_or_of_the_bucket() -> None:
     assert scale.least_s(200) == 30.0 and scale.least_s(50) == 0.0
     for plot in sections.plots({"scale": rows, "footprint": [footprint_row(0.9, 45.0)]}).values():
         ElementTree.fromstring(plot)
+
+
+def rollout_row(hosts: int, second: float, run: int = 0) -> dict[str, Any]:
+    figures = {"wall_s": second, "operator_cpu_s": 1.0, "host_cpu_s": 2.5, "trips": 11.0, "sent_kb": 2300, "changed": 0}
+    first = {**figures, "wall_s": 8.0, "tasks": {"engine | Once": 0.5, "look | Ask the host": 0.4}}
+    return {
+        "hosts": hosts,
+        "run": run,
+        "load": 0.5,
+        "first": first,
+        "second": {**figures, "tasks": {"look | Ask the host": 0.3}},
+    }
+
+
+def test_a_rollout_is_told_per_host_and_per_task() -> None:
+    rows = [rollout_row(2, 5.0), rollout_row(20, 4.0), rollout_row(20, 4.5, 1)]
+    text = sections.rollouts(rows)
+    assert "| 2 | first | 16 s | 8.00 s | 1.00 s | 2.50 s | 11 | 2,300 kB |" in text
+    assert "| 20 | second | 85 s | 4.25 s |" in text
+    text = sections.rollout_tasks(rows)
+    assert (
+        "task (20 hosts)" in text
+        and "| look \\| Ask the host | 400 | 300 |" in text
+        and "| engine \\| Once | 500 | – |" in text
+    )
+    assert rollout.figures(rows)["20 hosts, second run: wall_s"] == 4.25
+    assert list(sections.plots({"scale": [], "footprint": [], "rollout": rows})) == ["images/rollout.svg"]
+    assert (sections.rollouts([]), sections.rollout_tasks([])) == (sections.NOT_YET, sections.NOT_YET)
+    assert [key["hosts"] for key in rollout.plan(quick=True)] == [2, 20]
 
 
 def test_what_got_worse_since_the_run_before_comes_first(tmp_path: Path) -> None:

@@ -99,11 +99,19 @@ class Playbooks:
         finally:
             self.environment = before
 
-    def call(self, argv: list[str], inventory: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def start(self, argv: list[str], inventory: Path) -> subprocess.Popen[bytes]:
+        """One of Ansible's commands, which goes on while the test does."""
+        words = [str(ANSIBLE.with_name(argv[0])), "-i", str(inventory), *argv[1:]]
+        nowhere = subprocess.DEVNULL
+        return subprocess.Popen(words, cwd=self.folder, env=self.environment, stdout=nowhere, stderr=nowhere)
+
+    def call(
+        self, argv: list[str], inventory: Path | None = None, limit_s: float = 600
+    ) -> subprocess.CompletedProcess[str]:
         """One of Ansible's commands, in the folder."""
         words = [str(ANSIBLE.with_name(argv[0])), "-i", str(inventory or self.folder / "none.yml"), *argv[1:]]
         return subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=600
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=limit_s
         )
 
     def run(self, name: str, *flags: str, inventory: Path | None = None, **extra: Any) -> Outcome:

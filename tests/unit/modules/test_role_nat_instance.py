@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -102,6 +101,26 @@ COMMON = {
 }
 
 
+def evaluated(tmp_path, expression, cases):
+    """What an expression of the role's variables is for each case of other variables, in one run of Ansible."""
+    message = "found {{ %s | to_json }}" % expression
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "connection": "local",
+        "vars_files": [str(ROLE / "defaults" / "main.yml"), str(ROLE / "vars" / "main.yml")],
+        "tasks": [{"ansible.builtin.debug": {"msg": message}, "vars": case} for case in cases],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    env = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal", "ANSIBLE_NOCOLOR": "1"}
+    env["ANSIBLE_HOME"] = str(tmp_path / "home")
+    argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "localhost,", "play.yml"]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    lines = re.findall(r'"msg": "found (.*?)"\n', done.stdout.replace('\\"', "'"))
+    return [json.loads(line.replace("'", '"')) for line in lines]
+
+
 TABLE = "net/netfilter/nf_conntrack_"
 # memory in KiB, what is given, and the table's size and number of buckets
 TABLES = (
@@ -114,34 +133,52 @@ TABLES = (
 
 
 def test_the_connection_table_is_sized_by_memory_and_what_is_0_stays(tmp_path):
-    """All of them in one run of Ansible, which takes longer than anything else here."""
-
-    def task(memory_kib, given):
-        lines = "MemTotal:       %d kB\nMemFree:        17832496 kB\n" % memory_kib
-        content = base64.b64encode(lines.encode()).decode()
-        return {
-            "ansible.builtin.debug": {"msg": "found {{ __nat_instance_conntrack_sysctls | to_json }}"},
-            "vars": {"nat_instance_conntrack": {**given, "udp_s": 0}, "__nat_instance_meminfo": {"content": content}},
-        }
-
-    play = {
-        "hosts": "localhost",
-        "gather_facts": False,
-        "connection": "local",
-        "vars_files": [str(ROLE / "vars" / "main.yml")],
-        "tasks": [task(memory_kib, given) for memory_kib, given, _size, _buckets in TABLES],
-    }
-    (tmp_path / "play.yml").write_text(json.dumps([play]))
-    env = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal", "ANSIBLE_NOCOLOR": "1"}
-    env["ANSIBLE_HOME"] = str(tmp_path / "home")
-    argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "localhost,", "play.yml"]
-    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    lines = re.findall(r'"msg": "found (.*?)"\n', done.stdout.replace('\\"', "'"))
-    found = [json.loads(line.replace("'", '"')) for line in lines]
+    cases = [
+        {"nat_instance_conntrack": {**given, "udp_s": 0}, "__nat_instance_host": {"memory_kib": memory_kib}}
+        for memory_kib, given, _size, _buckets in TABLES
+    ]
+    found = evaluated(tmp_path, "__nat_instance_conntrack_sysctls", cases)
     assert [(each.get(TABLE + "max"), each.get(TABLE + "buckets")) for each in found] == [row[2:] for row in TABLES]
     for each in found:
         assert each[TABLE + "tcp_timeout_established"] == 7440 and each[TABLE + "tcp_be_liberal"] == 1
         assert TABLE + "udp_timeout" not in each
+
+
+def test_only_units_that_are_not_plainly_right_are_touched(tmp_path):
+    def shown(witness=False, **other):
+        names = ("rules.service", "repair.socket", "canary.service", "service", "handover.service")
+        units = ["nat-failover-" + name if "." in name else "nat-failover.service" for name in names]
+        blocks = []
+        for unit in units[3:4] if witness else units:
+            facts = {"Id": unit, "ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
+            facts.update(other.get(unit.split("-")[-1].partition(".")[0], {}))
+            blocks.append("\n".join("%s=%s" % pair for pair in facts.items()))
+        return {"nat_instance_witness": witness, "__nat_instance_shown": {"stdout": "\n\n".join(blocks)}}
+
+    stale = {"NeedDaemonReload": "yes"}
+    cases = [
+        shown(),
+        shown(witness=True),
+        shown(canary=stale),
+        shown(failover=stale),
+        shown(rules={"ActiveState": "inactive", "UnitFileState": ""}, handover={"UnitFileState": "disabled"}),
+        {**shown(), "nat_instance_canary": {"enabled": False}},
+        {**shown(), "nat_instance_service_state": "stopped", "nat_instance_service_enabled": False},
+    ]
+    found = evaluated(tmp_path, "__nat_instance_units_differing", cases)
+    told = [[(u["name"], u["state"], u["enabled"], u["reload"]) for u in units] for units in found]
+    assert told == [
+        [],
+        [],
+        [("nat-failover-canary.service", "restarted", True, True)],
+        [("nat-failover.service", "started", True, True)],
+        [
+            ("nat-failover-rules.service", "started", True, False),
+            ("nat-failover-handover.service", "started", True, False),
+        ],
+        [("nat-failover-canary.service", "stopped", False, False)],
+        [("nat-failover.service", "stopped", False, False)],
+    ]
 
 
 @pytest.fixture
@@ -258,9 +295,9 @@ DISTRIBUTIONS = [
 
 @pytest.fixture
 def role_part(collection, tmp_path):
-    """Run one task file of the role on this machine in check mode, with facts of another; what it said, and its exit code."""
+    """Run some task files of the role on this machine in check mode, with facts of another; what it said, and its exit code."""
 
-    def run(part, facts, path="", **variables):
+    def run(parts, facts, path="", **variables):
         play = [
             {
                 "name": "A part of the role",
@@ -270,14 +307,17 @@ def role_part(collection, tmp_path):
                 "vars": {"ansible_python_interpreter": sys.executable, **COMMON, **variables},
                 "tasks": [
                     {"name": "Facts", "ansible.builtin.set_fact": {"cacheable": True, **facts}},
-                    {
-                        "name": "Part",
-                        "ansible.builtin.include_role": {
-                            "name": "aws_ha.egress.nat_instance",
-                            "tasks_from": part,
-                            "rolespec_validate": False,
-                        },
-                    },
+                    *(
+                        {
+                            "name": "Part",
+                            "ansible.builtin.include_role": {
+                                "name": "aws_ha.egress.nat_instance",
+                                "tasks_from": part,
+                                "rolespec_validate": False,
+                            },
+                        }
+                        for part in parts
+                    ),
                 ],
             }
         ]
@@ -319,10 +359,12 @@ def package_database(folder, command, installed):
 )
 def test_each_distribution_is_asked_for_its_own_packages(role_part, tmp_path, facts, command, names):
     path = package_database(tmp_path / "bin", command, names[:2]) if command else ""
-    code, said = role_part("packages", facts, path)
+    code, said = role_part(["look", "packages"], facts, path)
     assert code == 0, said
     assert ("would be installed: %s" % ", ".join(sorted(names[2:])) in said) == bool(names), said
-    code, said = role_part("packages", facts, package_database(tmp_path / "all", command, names) if command else "")
+    code, said = role_part(
+        ["look", "packages"], facts, package_database(tmp_path / "all", command, names) if command else ""
+    )
     assert code == 0 and "would be installed" not in said
 
 
@@ -348,6 +390,6 @@ def python_that_says(folder, *lines):
 )
 def test_a_python_without_a_fitting_boto3_is_refused(role_part, tmp_path, lines, refusal):
     python = python_that_says(tmp_path / "bin", *lines)
-    code, said = role_part("boto3", {"os_family": "Debian"}, nat_instance_python=python)
+    code, said = role_part(["look", "boto3"], {"distribution": "none", "os_family": "none"}, nat_instance_python=python)
     assert (code == 0) == (not refusal), said
     assert refusal in " ".join(said.split())
