@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -38,6 +39,9 @@ def present(path: str) -> t.Optional[File]:
 
 def write(module: t.Any, path: str, wanted: File, validate: t.Optional[str] = None) -> None:
     """Replace a file: whoever reads it sees the old or the new one, and never with more rights than asked for."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):  # atomic_move would raise what says less
+        raise NotADirectoryError(errno.ENOTDIR, "%s is no folder" % folder, path)
     handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
     with os.fdopen(handle, "wb") as stream:
         stream.write(wanted.content)
