@@ -118,7 +118,7 @@ STAGES = (
         "fleet",
         "pytest tests/integration/fleet, playbooks on machines",
         _pytest("tests/integration/fleet"),
-        least=6,
+        least=7,
         limit=1200,
         alone=True,
         lab=True,
