@@ -27,6 +27,7 @@ from .settings import Config
 from .verdict import LATE, doubted_at, silent_since
 
 FLARE_INTERVAL = 3.0
+FEW = 4  # nodes that may all read at that pace; more share it, since EC2 has one budget of calls for all of an account
 BURST_LENGTH = 3  # times silent_after; a longer silence is probed at the heartbeat's pace
 SUSPICIOUS = (SUSPECTED, SILENT, FAILED, PARTITIONED, UNMANAGED)
 
@@ -77,7 +78,9 @@ def watch(config: Config, memory: Memory, evidence: Evidence) -> t.Optional[floa
     began = [at for name, at in _suspects(memory, evidence)]
     if not began:
         return None
-    return config.heartbeat.silent_after / 4 if evidence.now - max(began) < 2 * config.heartbeat.silent_after else 1.0
+    silent_after = config.heartbeat.silent_after
+    crowd = max(1.0, len(config.nodes) / FEW)
+    return crowd * (silent_after / 4 if evidence.now - max(began) < 2 * silent_after else 1.0)
 
 
 def must_flare(config: Config, memory: Memory, evidence: Evidence) -> bool:

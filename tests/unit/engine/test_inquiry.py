@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nat_failover import inquiry
 from nat_failover.model import Memory, PeerMemory
 
-from .test_policy import NOW, PEER, THIRD, make_config
+from .test_policy import NOW, PEER, THIRD, Case, make_config
 
 CONFIG = make_config(("nat-a", PEER, THIRD))
 LATE = 0.15  # one and a half heartbeats
@@ -30,3 +32,13 @@ def test_who_is_suspected_already_is_not_waited_for():
 def test_nobody_is_waited_for_who_was_never_heard_or_is_no_peer():
     assert next_late({}) == (float("inf"), "")
     assert next_late({"nat-z": NOW}) == (float("inf"), "")
+
+
+def test_many_nodes_share_the_pace_of_reading():
+    case = Case(("nat-a", PEER, THIRD))
+    case.silent(seconds=0.5)
+    case.decide()
+    memory, evidence = case.memory, case.evidence()
+    few = inquiry.watch(case.config, memory, evidence)
+    many = inquiry.watch(replace(case.config, nodes=case.config.nodes * 4), memory, evidence)
+    assert (few, round(many, 3)) == (0.15, 0.45)

@@ -91,8 +91,8 @@ class Case:
         named = {"nat-failover:" + key: value for key, value in tags.items()}
         self.instances[node] = replace(self.instances[node], tags=named)
 
-    def decide(self):
-        evidence = Evidence(
+    def evidence(self):
+        return Evidence(
             NOW,
             self.me,
             self.heard,
@@ -102,7 +102,9 @@ class Case:
             witness=self.witness,
             tables_at=self.tables_at,
         )
-        self.memory, plan = policy.decide(self.config, self.memory, evidence)
+
+    def decide(self):
+        self.memory, plan = policy.decide(self.config, self.memory, self.evidence())
         return plan
 
     def verdict(self, peer=PEER):
