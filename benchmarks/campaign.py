@@ -45,9 +45,10 @@ def run(part: Part, *, quick: bool, resume: bool = True, path: Path | None = Non
     for number, key in enumerate(wanted, 1):
         if store.has(**key):
             continue
-        what, load = f"{part.name} {number}/{len(wanted)}: {_words(key)}", os.getloadavg()[0]
+        what, load, at = f"{part.name} {number}/{len(wanted)}: {_words(key)}", os.getloadavg()[0], time.monotonic()
         try:
             row = {**key, "load": round(load, 2), **part.measure(key)}
+            row["took_s"] = round(time.monotonic() - at, 1)
         except Exception as error:  # pylint: disable=broad-except  # the others are worth measuring; a resumed run tries this again
             failed += 1
             _tell(f"{what}: FAILED: {type(error).__name__}: {str(error)[:500]}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from lab.hosts.host import Host
 from lab.vpc import ZoneIds
 from tests.integration.e2e.cluster import Cluster, running_cluster
 
@@ -21,8 +22,11 @@ SETTINGS: dict[str, Any] = {
     "return": {"after_s": 30, "max_s": 1800},
     "fence": {"after_s": 30, "stagger_s": 15},
     "ec2": {"connect_timeout_s": 1, "read_timeout_s": 2, "poll_s": 5},
+    "handover": {},
+    "unseen_after_s": 60,
 }
 START_LIMIT_S = 30.0
+AT_ONCE = 3  # services that may start at the same time: more of them would starve each other of this machine's few cores
 
 
 class Nodes(Cluster):
@@ -30,6 +34,12 @@ class Nodes(Cluster):
 
     python = ""
     tables: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+    def start(self, host: Host) -> None:
+        """One after the other where there are many: on machines of their own they would not be in each other's way."""
+        super().start(host)
+        if len(self.lab.ids.zones) > AT_ONCE:
+            self.wait(f"{host.name} has started", (self.folder / host.name / "run" / "control.sock").exists)
 
     def command(self, node: str, *words: str) -> list[str]:
         interpreter, *rest = super().command(node, *words)

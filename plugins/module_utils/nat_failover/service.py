@@ -79,12 +79,14 @@ class Service:
         self.memory = Memory(awake_since=self.clock())
         self.plan = Plan()
         self.draining = Drain(self)
-        self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._pulse: t.Optional["asyncio.Future[None]"] = None  # while the loop lives; never done but by an error
+        self._woken = False  # a turn is queued already, or going on
         self._probed: t.Dict[str, float] = {}
         self._machines: t.Dict[str, str] = {}  # node -> the instance that the radio's evidence is of
         self._instances: t.Optional[t.Mapping[str, InstanceView]] = None  # those that the radio knows of
         self._told_at = self._pinged_at = float("-inf")
+        self._beat_at = 0.0  # when the next heartbeats are due
         self._due = float("inf")  # when to wake up, whatever is heard until then
         self._awaited = ""  # the peer whose next heartbeat puts off the wake-up that is set
         self._alarm: t.Optional[asyncio.TimerHandle] = None
@@ -144,7 +146,7 @@ class Service:
         end = asyncio.ensure_future(until)
         tasks = [
             asyncio.ensure_future(work)
-            for work in (self._pulse(), *self.gatherer.work(), *self.testimony.work(), self.hands.flare_work())
+            for work in (self._live(), *self.gatherer.work(), *self.testimony.work(), self.hands.flare_work())
         ]
         try:
             sd_notify("READY=1\nSTATUS=%s" % status.summary(self))
@@ -189,26 +191,44 @@ class Service:
         self.wake()
 
     def wake(self) -> None:
-        """New evidence: decide now rather than at the next tick."""
-        self._wake.set()
+        """New evidence: decide now rather than at the next tick. What arrived together is judged together: the turn comes after it."""
+        if self._pulse is not None and not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
     # --- the loop --------------------------------------------------------------------------------------------------------------
 
-    async def _pulse(self) -> None:
+    async def _live(self) -> None:
+        """Turn after turn, each begun by the loop itself: a task would cost two more rounds of the loop for every turn."""
+        self._pulse, self._beat_at = asyncio.get_running_loop().create_future(), self.clock()
+        self._turn()
+        try:
+            await self._pulse
+        finally:
+            self._pulse = None
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    def _turn(self) -> None:
         """Heartbeats at their pace and decisions, together where they can be: a quiet node's cost is that of its wake-ups."""
-        beat = self.clock()
-        while True:
+        if self._pulse is None or self._pulse.done():
+            return
+        self._woken = True
+        try:
             now = self.clock()
-            if now >= beat:
+            if now >= self._beat_at:
                 self._beat(now)
-                beat = max(beat + self.config.heartbeat.interval, now)
+                self._beat_at = max(self._beat_at + self.config.heartbeat.interval, now)
             self._tick(now)
-            self._wake.clear()
             longest = max(LONGEST_TICK, self.config.heartbeat.silent_after / 8)
-            self._due = min((beat, now + longest, *(self.clock() + every for every in self.plan.probe.values())))
+            self._due = min(
+                (self._beat_at, now + longest, *(self.clock() + every for every in self.plan.probe.values()))
+            )
             self._set_alarm()
-            await self._wake.wait()
-            await asyncio.sleep(0)  # let what arrived together be judged together
+        except Exception as error:  # pylint: disable=broad-except  # it is to end the service, as that of any worker
+            self._pulse.set_exception(error)
+        finally:
+            self._woken = False
 
     def _beat(self, now: float) -> None:
         if self.gatherer.judged:  # until then silence: a node that does not know yet is not one that cannot forward
@@ -239,7 +259,7 @@ class Service:
         late, name = inquiry.next_late(self.config, self.memory, self.radio.heartbeats())
         self._awaited = name if late < self._due else ""
         delay = max(0.0, min(self._due, late) - self.clock())
-        self._alarm = asyncio.get_running_loop().call_later(delay, self._wake.set)
+        self._alarm = asyncio.get_running_loop().call_later(delay, self._turn)
 
     def _heard(self, name: str) -> None:
         """A heartbeat came in time: no need to wake up for its being late."""
