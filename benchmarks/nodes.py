@@ -26,7 +26,9 @@ SETTINGS: dict[str, Any] = {
     "unseen_after_s": 60,
 }
 START_LIMIT_S = 30.0
-AT_ONCE = 3  # services that may start at the same time: more of them would starve each other of this machine's few cores
+AT_ONCE = (
+    3  # services that may start at the same time: more of them would starve each other of this machine's few cores
+)
 
 
 class Nodes(Cluster):
