@@ -146,13 +146,18 @@ def _split(contender: Contender, at: float, seen: Result) -> dict[str, Any]:
         return {}
     applied = calls[0].time
     flowing = min([t for t in answered if t >= applied], default=applied)
+    reads = [c for c in contender.lab.calls(since=at) if c.caller == "nat-b" and c.action.startswith("Describe")]
+    asked, proof = [c.received for c in reads], [c.time for c in reads if c.time <= verdict]
+    steps = {"asked": min(asked, default=verdict), "answered": max(proof, default=verdict), "verdict": verdict}
+    steps = {**steps, "written": calls[0].received, "applied": applied, "flowing": flowing}
     return {
+        "steps": {name: round((moment - at) * 1000, 1) for name, moment in steps.items()},
         "split": {
             "detect": round((verdict - at) * 1000, 1),
             "decide": round((calls[0].received - verdict) * 1000, 1),
             "api": round((applied - calls[0].received) * 1000, 1),
             "fabric": round((flowing - applied) * 1000, 1),
-        }
+        },
     }
 
 

@@ -25,6 +25,15 @@ NAMES = {
     "keepalived-1": "keepalived, adverts every 1 s",
     "keepalived-0.1": "keepalived, adverts every 0.1 s",
 }
+OURS = ("default", "fast")
+STEPS = {
+    "asked": "EC2 is asked",
+    "answered": "it has answered",
+    "verdict": "verdict",
+    "written": "the write arrives",
+    "applied": "it is applied",
+    "flowing": "packets flow",
+}
 SPLIT = ("detect", "decide", "api", "fabric")
 BEHAVIOUR = {
     "partition": "the nodes lose sight of each other; both live and reach EC2 (40 s)",
@@ -71,6 +80,17 @@ def splits(rows: Sequence[Row]) -> str:
     return table(["contender", "API latency", *SPLIT], body)
 
 
+def steps(rows: Sequence[Row]) -> str:
+    """The way of our own takeovers, each step in milliseconds after the death; medians."""
+    body = []
+    for (case, contender, latency), members in groups(rows).items():
+        found = [row["steps"] for row in members if row.get("steps")]
+        if case == "kill" and contender in OURS and found:
+            medians = [milliseconds(median([each[name] for each in found])) for name in STEPS]
+            body.append([NAMES[contender], f"{latency} ms", *medians])
+    return table(["contender", "API latency", *STEPS.values()], body) if body else sections.NOT_YET
+
+
 def ratios(rows: Sequence[Row]) -> str:
     """Every median of a hard death, in units of our default profile's in the same run."""
     found = groups(rows)
@@ -111,6 +131,7 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
         **{f"load {name}": _load(each) for name, each in rows.items()},
         "note": found["outage"].note(),
         "splits": splits(rows["outage"]),
+        "steps": steps(rows["outage"]),
         "ratios": ratios(rows["outage"]),
         "limits": sections.limits(rows["outage"]),
         "behaviour": behaviour(rows["outage"]),
