@@ -17,6 +17,7 @@ from nat_failover import testimony as testimonies
 from nat_failover.errors import NatFailoverError, WitnessError
 from nat_failover.model import FenceStep, Lock
 from nat_failover.preflight import check_online
+from nat_failover.signs import Signs
 from nat_failover.witness import Table
 
 NAME = "nat-failover"
@@ -232,6 +233,7 @@ def live(world, story, **changes):
         testimony = testimonies.Testimony(
             config_of(world, **changes),
             "0123456789abcdef",
+            Signs("0123456789abcdef"),
             lambda: MINE,
             time.monotonic,
             lambda: None,

@@ -38,7 +38,7 @@ def mark(gatherer):
     config = types.SimpleNamespace(self_name="nat-a", ec2=None)
 
     async def run():
-        hands = Hands(config, ec2, gatherer, None, "boot", lambda: gatherer.now, lambda *a, **k: told.append(a[1]))
+        hands = Hands(config, ec2, gatherer, None, None, lambda: gatherer.now, lambda *a, **k: told.append(a[1]))
         try:
             return await hands._fence(FenceStep("mark", "nat-b", "i-b", "mark nat-b: about to fence it"))
         finally:
