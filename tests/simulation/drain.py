@@ -63,11 +63,14 @@ class Drain:
         """The machine shuts down: hand over, within a time, and unless nobody could take over."""
         service, began = self.service, self.service.timeline.now
         self.ending = "this machine shuts down"
+        service.gatherer.homes_began = float("-inf")
         service.decide()
 
         def look() -> None:
             gatherer = service.gatherer
-            fresh = all(view.read_at >= began for view in gatherer.routes.values()) or not gatherer.me.ec2
+            known = all(view.read_at >= began for view in gatherer.routes.values())
+            found = gatherer.tables_at is not None and gatherer.tables_at >= began
+            fresh = known and found or not gatherer.me.ec2
             if service.state == DRAINED and fresh or service.timeline.now > began + LEAVE_WITHIN:
                 self._good_bye()
                 then()

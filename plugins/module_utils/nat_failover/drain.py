@@ -153,6 +153,7 @@ class Drain:
 
     async def _handed_over(self, wait: float) -> bool:
         began = self._service.clock()
+        self._service.gatherer.look_for_tables()
         while not self._empty(began) and self._service.clock() < began + wait:
             self._service.gatherer.read_soon()
             await asyncio.sleep(LOOK_EVERY)
@@ -161,8 +162,9 @@ class Drain:
     def _empty(self, since: float) -> bool:
         """Does no route point here, by a reading that is younger than the wish to know? If EC2 does not answer, by the last one."""
         gatherer = self._service.gatherer
-        fresh = all(view.read_at >= since for view in gatherer.routes.values()) or not gatherer.me.ec2
-        return self.state == DRAINED and fresh
+        known = all(view.read_at >= since for view in gatherer.routes.values())
+        found = gatherer.tables_at is not None and gatherer.tables_at >= since  # a new table may point here, too
+        return self.state == DRAINED and (known and found or not gatherer.me.ec2)
 
     def _heirs(self) -> t.List[str]:
         """The peers that could take claims over now."""

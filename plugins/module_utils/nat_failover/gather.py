@@ -150,6 +150,11 @@ class Gatherer:
         """Read EC2 now; a read that is under way does not count."""
         self._read_now.set()
 
+    def look_for_tables(self) -> None:
+        """Look for route tables by their tags with the next reading, which is now."""
+        self._homes_began = float("-inf")
+        self.read_soon()
+
     async def read_since(self, moment: float) -> None:
         """Wait until the instances have been read by a call that began after ``moment``, or EC2 has not answered for a while."""
         deadline = moment + 3 * (self.config.ec2.connect_timeout + self.config.ec2.read_timeout)

@@ -192,19 +192,18 @@ def isolated(config: Config, memory: Memory, evidence: Evidence) -> bool:
     expected = [each for each in known if each[1].verdict != FAILED or evidence.now - each[1].since < FLARE_VALID]
     if len(expected) < 2:
         return False
-    # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off. A replacement that was
-    # never heard is silent since it was first known of: what its predecessor said is forgotten, but I was not cut off for longer.
-    least = min(
-        silence(memory, evidence, _latest(evidence.heard.get(other, NOTHING_HEARD), seen.born))
-        for other, seen in expected
-    )
-    # Counted from whom I heard last, not from the silence of each.
-    return LATE * config.heartbeat.interval < least < config.fence.after
+    # An answer to ICMP is something heard, too: a peer whose service alone is dead shows that I am not cut off.
+    latest = [(_latest(evidence.heard.get(other, NOTHING_HEARD)), seen.born) for other, seen in expected]
+    # Counted from whom I heard last, not from the silence of each. What the predecessor of a replacement said is forgotten: of one that
+    # was never heard the time to be heard begins when it is first known of.
+    quiet = min(silence(memory, evidence, at) for at, _born in latest)
+    begun = min(silence(memory, evidence, born if at is None else at) for at, born in latest)
+    return quiet > LATE * config.heartbeat.interval and begun < config.fence.after
 
 
-def _latest(heard: Heard, born: float) -> float:
-    """When anything at all was heard last; of whom nothing was heard yet, since when it is known."""
-    return max((at for at in (heard.heartbeat_at, heard.icmp_at) if at is not None), default=born)
+def _latest(heard: Heard) -> t.Optional[float]:
+    """When anything at all was heard last."""
+    return max((at for at in (heard.heartbeat_at, heard.icmp_at) if at is not None), default=None)
 
 
 def explain(

@@ -42,8 +42,15 @@ class Service:
         handover = Handover(poll=2, rebalance="report", scheduled_lead=300, on_stop="keep", wait=0.3)
         self.config = SimpleNamespace(self_name="nat-a", me=SimpleNamespace(witness=False), handover=handover)
         self.gatherer = SimpleNamespace(
-            notices=(), instances={}, routes={}, me=SimpleNamespace(ec2=True), read_soon=self.read
+            notices=(),
+            instances={},
+            routes={},
+            me=SimpleNamespace(ec2=True),
+            read_soon=self.read,
+            tables_at=None,
+            look_for_tables=self.look_for_tables,
         )
+        self.looking = False
         self.read_routes()
         self.radio = SimpleNamespace(set_report=self.reports.append)
         self.hands = Hands(self)
@@ -67,8 +74,13 @@ class Service:
     def read_routes(self):
         self.gatherer.routes = {"rtb-1": RouteView("active", "eni-x", self.clock())}
 
+    def look_for_tables(self):
+        self.looking = True
+
     def read(self):
         self.read_routes()
+        if self.looking:
+            self.gatherer.tables_at = self.clock()
         if self.peers_take and self.draining.state != "active":
             self.owned = []
         self.draining.follow()
