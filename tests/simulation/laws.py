@@ -124,7 +124,9 @@ class Laws:
         elif self.paused_at is None:
             self.paused_at = now
         slow = cloud.latency > 0.1 or cloud.denied or cloud.failing
-        if network.loss or network.bursts or slow or self.paused_at is not None:
+        # The tag of a pause has whole seconds: a node may take it for valid a little longer than ``pauses`` says.
+        paused = any(TAG_PAUSE in tags for tags in cloud.state.tags.values())
+        if network.loss or network.bursts or slow or paused:
             self.hampered_at = now
         for name in self.hosts:
             linked = self._hears(name)

@@ -37,6 +37,7 @@ def pausing(world: World, rng: random.Random, seconds: float) -> None:
     until = world.timeline.now + seconds
     world.timeline.tell("OPERATOR: pauses the cluster for %.1f s" % seconds)
     world.laws.paused_at = None  # a second one takes as long to be known as the first
+    world.laws.hampered_at = world.timeline.now
     for name in sorted(world.hosts):
         world.cloud.set_tag("operator", name, TAG_PAUSE, pause.value(EPOCH + until))
         # The tag has whole seconds; a second pause replaces the first.
