@@ -161,6 +161,8 @@ class Cloud(Api):
         others = {claim: target for claim, target in self.state.routes.items() if claim[:2] not in routes}
         homes = {claim.route_table: home for claim in claims}
         self.replace(routes={**others, **claims}, homes={**self.state.homes, **homes})
+        for claim in claims:
+            self.watch("operator", "ReplaceRoute", str(claim))
 
     def set_tag(self, caller: str, node: str, key: str, value: t.Optional[str]) -> None:
         if key != TAG_DRAINED:  # that is an operator's own command
