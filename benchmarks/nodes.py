@@ -26,9 +26,8 @@ SETTINGS: dict[str, Any] = {
     "unseen_after_s": 60,
 }
 START_LIMIT_S = 30.0
-AT_ONCE = (
-    3  # services that may start at the same time: more of them would starve each other of this machine's few cores
-)
+# Services that may start at the same time: more of them would starve each other of this machine's few cores.
+AT_ONCE = 3
 
 
 class Nodes(Cluster):

@@ -4,26 +4,34 @@
 from __future__ import annotations
 
 import random
+import typing as t
 
+from .api import Api
 from .links import partition
 from .machines import one
 from .world import World
 
+# What may be wrong with all calls of an API: the value while it is, and otherwise.
+TROUBLES: t.Mapping[str, t.Tuple[float, float]] = {
+    "up": (False, True),
+    "latency": (0.6, 0.02),
+    "throttled": (0.6, 0.0),
+    "stale": (2.5, 0.0),
+    "lost_answers": (0.5, 0.0),
+}
+
+
+def _hinder(world: World, called: str, service: Api, name: str, seconds: float) -> None:
+    value, normal = TROUBLES[name]
+    world.timeline.tell("FAULT: %s %s=%s for %.1f s" % (called, name, value, seconds))
+    setattr(service, name, value)
+    world.timeline.later(seconds, lambda: setattr(service, name, normal))
+
 
 def api(world: World, rng: random.Random, seconds: float) -> None:
     """EC2 is down, slow, throttled, stale, or answers get lost."""
-    name, value, normal = rng.choice(
-        (
-            ("up", False, True),
-            ("latency", 0.6, 0.02),
-            ("throttled", 0.6, 0.0),
-            ("stale", 2.5, 0.0),
-            ("lost_answers", 0.5, 0.0),
-        )
-    )
-    world.timeline.tell("FAULT: EC2 %s=%s for %.1f s" % (name, value, seconds))
-    setattr(world.cloud, name, value)
-    world.timeline.later(seconds, lambda: setattr(world.cloud, name, normal))
+    name = rng.choice(("up", "latency", "throttled", "stale", "lost_answers"))
+    _hinder(world, "EC2", world.cloud, name, seconds)
 
 
 def partial(world: World, rng: random.Random, seconds: float) -> None:
@@ -37,23 +45,13 @@ def partial(world: World, rng: random.Random, seconds: float) -> None:
 
 def dynamodb(world: World, rng: random.Random, seconds: float) -> None:
     """DynamoDB is down, slow, throttled, answers get lost, or a node may not use the table."""
-    name, value, normal = rng.choice(
-        (
-            ("up", False, True),
-            ("latency", 0.6, 0.02),
-            ("throttled", 0.6, 0.0),
-            ("lost_answers", 0.5, 0.0),
-            ("denied", 1, 0),
-        )
-    )
+    name = rng.choice(("up", "latency", "throttled", "lost_answers", "denied"))
     if name == "denied":
         who = one(rng, world)
         world.timeline.tell("FAULT: %s may not use the witness table" % who)
         world.table.denied |= {(who, action) for action in ("Query", "PutItem", "DeleteItem")}
         return
-    world.timeline.tell("FAULT: DynamoDB %s=%s for %.1f s" % (name, value, seconds))
-    setattr(world.table, name, value)
-    world.timeline.later(seconds, lambda: setattr(world.table, name, normal))
+    _hinder(world, "DynamoDB", world.table, name, seconds)
 
 
 def denied(world: World, rng: random.Random, seconds: float) -> None:

@@ -116,9 +116,10 @@ class Cloud(Api):
         return next((state for at, state in reversed(self._past) if at <= moment), self._past[0][1])
 
     def _view(self, state: State, claim: Claim, began: float) -> RouteView:
-        target = state.routes[claim] if claim in state.routes else _of_another_home(state.routes, claim)
-        if target == GONE:
+        present = _present(state.routes, claim)
+        if present is None:
             return RouteView(ROUTE_NO_TABLE, None, began)
+        target = state.routes[present]
         if target is None:
             return RouteView(ROUTE_MISSING, None, began)
         owner = owner_of(target)
@@ -132,14 +133,14 @@ class Cloud(Api):
     # --- writes, as applied ------------------------------------------------------------------------------------------------------
 
     def set_route(self, caller: str, claim: Claim, target: str) -> RouteView:
-        claim = next((each for each in self.state.routes if each[:2] == claim[:2]), claim)
-        if claim not in self.state.routes:
+        present = _present(self.state.routes, claim)
+        if present is None:
             return RouteView(ROUTE_NO_TABLE, None, self.timeline.now)
         self.watch(caller, "ReplaceRoute", str(claim))
-        self.replace(routes={**self.state.routes, claim: target})
+        self.replace(routes={**self.state.routes, present: target})
         if self.ambush is not None:
-            self.ambush(claim)
-        return self._view(self._seen(), claim, self.timeline.now)
+            self.ambush(present)
+        return self._view(self._seen(), present, self.timeline.now)
 
     def edit(self, claim: Claim, target: t.Optional[str]) -> None:
         """An operator's own write, if the table is still there."""
@@ -238,9 +239,9 @@ class Cloud(Api):
         self.timeline.after(seconds, reached)
 
 
-def _of_another_home(routes: t.Mapping[Claim, t.Optional[str]], claim: Claim) -> t.Optional[str]:
-    """The route of a table whose tag has changed since the claim was made of it."""
-    return next((target for each, target in routes.items() if each[:2] == claim[:2]), GONE)
+def _present(routes: t.Mapping[Claim, t.Optional[str]], claim: Claim) -> t.Optional[Claim]:
+    """This claim, or that of the same route by the home that its table's tag names meanwhile; None without such a table."""
+    return claim if claim in routes else next((each for each in routes if each[:2] == claim[:2]), None)
 
 
 def interface(node: str) -> str:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import random
+import typing as t
 
 from .departures import switch_on
-from .world import WITNESS, World
+from .world import World
 
 
 def one(rng: random.Random, world: World) -> str:
@@ -14,9 +15,14 @@ def one(rng: random.Random, world: World) -> str:
     return rng.choice(sorted(world.hosts))
 
 
+def owners(world: World) -> t.List[str]:
+    """The nodes that are no witness."""
+    return sorted(name for name, host in world.hosts.items() if not host.witness)
+
+
 def owner(rng: random.Random, world: World) -> str:
-    """A node that is no witness."""
-    return rng.choice(sorted(name for name, host in world.hosts.items() if not host.witness))
+    """One of them."""
+    return rng.choice(owners(world))
 
 
 def crash(world: World, rng: random.Random, seconds: float) -> None:
@@ -97,7 +103,7 @@ def uplink(world: World, rng: random.Random, seconds: float) -> None:
 def twin_deaths(world: World, rng: random.Random, seconds: float) -> None:
     """Two machines die together, and EC2 takes its time to stop one: what the lock is for."""
     world.cloud.stop_takes = 15.0
-    for name in rng.sample(sorted(set(world.hosts) - {WITNESS}), 2):
+    for name in rng.sample(owners(world), 2):
         world.timeline.tell("FAULT: %s dies" % name)
         world.hosts[name].power("off")
 

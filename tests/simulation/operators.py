@@ -11,7 +11,7 @@ from nat_failover.model import TAG_MAINTENANCE, TAG_PAUSE, Claim
 
 from .machines import one, owner
 from .service import EPOCH
-from .world import WITNESS, World
+from .world import World
 
 ELSEWHERE = "eni-elsewhere"
 
@@ -58,7 +58,7 @@ def planned_work(world: World, rng: random.Random, seconds: float) -> None:
 def edit(world: World, rng: random.Random, seconds: float) -> None:
     """An operator points a route at a peer, at something else, or deletes it."""
     claim = rng.choice(sorted(world.cloud.state.routes))
-    target = rng.choice(sorted(set(world.hosts) - {WITNESS}))
+    target = owner(rng, world)
     world.cloud.edit(claim, rng.choice((ELSEWHERE, None, "eni-" + target)))
 
 

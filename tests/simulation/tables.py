@@ -4,29 +4,25 @@
 from __future__ import annotations
 
 import random
-import typing as t
 
 from .cloud import interface
+from .machines import owner
 from .world import World
 
 NEW = 0xF00  # ids of new tables start here
 
 
-def _owners(world: World) -> t.List[str]:
-    return sorted(name for name, host in world.hosts.items() if not host.witness)
-
-
 def _make(world: World, rng: random.Random, home: str) -> None:
     """A table of this home, without routes, or with those that were copied from an old one."""
     table = "rtb-%017x" % (NEW + len(world.cloud.state.homes))
-    target = rng.choice((None, interface(home), interface(rng.choice(_owners(world)))))
+    target = rng.choice((None, interface(home), interface(owner(rng, world))))
     world.timeline.tell("OPERATOR: makes %s of %s, which points to %s" % (table, home, target))
     world.cloud.tag_table(home, {(table, each): target for each in world.traits.destinations})
 
 
 def added(world: World, rng: random.Random, seconds: float) -> None:
     """One more table, tagged with its home."""
-    _make(world, rng, rng.choice(_owners(world)))
+    _make(world, rng, owner(rng, world))
 
 
 def deleted(world: World, rng: random.Random, seconds: float) -> None:
@@ -51,7 +47,7 @@ def moved(world: World, rng: random.Random, seconds: float) -> None:
     tables = sorted(world.cloud.state.homes)
     if not tables:
         return
-    table, home = rng.choice(tables), rng.choice(_owners(world))
+    table, home = rng.choice(tables), owner(rng, world)
     world.timeline.tell("OPERATOR: gives %s to %s" % (table, home))
     routes = {claim[:2]: to for claim, to in world.cloud.state.routes.items() if claim.route_table == table}
     world.cloud.tag_table(home, routes)
