@@ -163,7 +163,7 @@ class Cloud(Api):
         homes = {claim.route_table: home for claim in claims}
         self.replace(routes={**others, **claims}, homes={**self.state.homes, **homes})
         for claim in claims:
-            self.watch("operator", "ReplaceRoute", str(claim))
+            self.watch("operator", "TagTable", str(claim))
 
     def set_tag(self, caller: str, node: str, key: str, value: t.Optional[str]) -> None:
         if key != TAG_DRAINED:  # that is an operator's own command

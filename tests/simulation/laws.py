@@ -72,6 +72,7 @@ class Laws:
         self.spent: t.Dict[t.Tuple[str, int], int] = {}  # fences by each life of each service
         self.writes: t.Dict[Claim, int] = {}
         self.written_at: t.Dict[Claim, float] = {}
+        self.found_at: t.Dict[Claim, float] = {}  # until when the table of a claim need not be known
         for host in hosts.values():
             host.decided = self.decided
         cloud.watch = self.called
@@ -221,8 +222,11 @@ class Laws:
             self.break_("mode", "%s calls %s on %s in mode observe" % (caller, action, subject))
         if action == "CreateTags" and caller != subject:
             self.marked_at[caller, subject] = self.timeline.now
-        if action == "ReplaceRoute":
-            self._written(caller, next(claim for claim in self.cloud.state.routes if str(claim) == subject))
+        if action in ("ReplaceRoute", "TagTable"):
+            claim, ec2 = next(c for c in self.cloud.state.routes if str(c) == subject), self.config.ec2
+            if action == "TagTable":
+                self.found_at[claim] = self.timeline.now + 2 * ec2.poll + ec2.read_timeout + MOMENT
+            self._written(caller, claim)
         if action in ("StopInstances", "RebootInstances"):
             self._fenced(caller, action, subject)
         if action == "StartInstances" and caller in self.hosts and subject not in self.cloud.asked_to_stop:
@@ -324,9 +328,8 @@ class Laws:
             self.break_("L6", "%s stops %s, a replacement that never came up" % (caller, target))
         # A route that moved in the same moment could not be known: EC2 has no compare-and-swap.
         routes, moment = self.cloud.state.routes.items(), MOMENT + 4 * self.cloud.latency
-        pointing = [
-            str(c) for c, at in routes if at == interface(target) and now - self.written_at.get(c, 0.0) > moment
-        ]
+        known = {c: max(self.written_at.get(c, 0.0) + moment, self.found_at.get(c, 0.0)) for c, _at in routes}
+        pointing = [str(c) for c, at in routes if at == interface(target) and now > known[c]]
         if pointing and not self.cloud.stale:
             self.break_("L2", "%s stops %s while %s still points to it" % (caller, target, ", ".join(pointing)))
 
