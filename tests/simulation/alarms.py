@@ -55,10 +55,17 @@ def next_alarm(lengths: t.Sequence[float], memory: Memory, heard: t.Mapping[str,
 
 def times(memory: Memory, heard: t.Mapping[str, Heard]) -> t.List[t.Optional[float]]:
     """All moments that the policy remembers: each field of ``Memory`` (but ``last_tick``) and ``PeerMemory`` that is one, named for speed."""
-    found = [memory.awake_since, memory.fit_since, memory.lost_at, memory.returned_at, memory.lock_since]
+    found = [
+        memory.awake_since,
+        memory.fit_since,
+        memory.lost_at,
+        memory.returned_at,
+        memory.lock_since,
+        memory.paused_at,
+    ]
     for name, peer in memory.peers.items():
         found += (peer.since, peer.suspected_at, peer.proven_at, peer.flare_at, peer.item_at, peer.took_mine_at)
-        found += (peer.fence_at, peer.born)
+        found += (peer.fence_at, peer.born, peer.known_at)
         if peer.suspected_at is not None:
             found += (heard[name].heartbeat_at, heard[name].icmp_at)
     return found

@@ -99,7 +99,8 @@ class Service:
         self.gatherer.settle(now - ages)
         self.memory = Memory(awake_since=now - 3600, last_tick=now, fit_since=now - 3600)
         self.memory, _plan = policy.decide(self.config, self.memory, self.evidence())
-        self.memory = replace(self.memory, fit_since=now - 3600)
+        peers = {name: replace(peer, seen_healthy=True) for name, peer in self.memory.peers.items()}
+        self.memory = replace(self.memory, fit_since=now - 3600, peers=peers)
 
     # --- the event loop ----------------------------------------------------------------------------------------------------------
 

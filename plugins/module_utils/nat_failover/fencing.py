@@ -176,8 +176,9 @@ def _objections(case: Case) -> t.Tuple[t.Tuple[bool, str], ...]:
     # L6: what the peer itself or an operator has announced; what EC2 says it does already
     announced = said is not None and said.state != ACTIVE
     tagged = TAG_MAINTENANCE in view.tags or TAG_DRAINED in view.tags
-    # L3: silence counts from the last sign of life; the lower rank waits longer, and a reading of its flare must be recent
-    signs = (peer.suspected_at, peer.flare_at, peer.item_at, peer.took_mine_at, memory.awake_since)
+    # L3: silence counts from the last sign of life, and not while none may be written; the lower rank waits longer, and a reading of
+    # its flare must be recent
+    signs = (peer.suspected_at, peer.flare_at, peer.item_at, peer.took_mine_at, memory.awake_since, memory.paused_at)
     silence = now - max(at for at in signs if at is not None)
     wait = config.fence.after + config.fence.stagger * config.rank(config.self_name)
     unread = now - view.read_at > config.ec2.poll + config.ec2.read_timeout

@@ -206,6 +206,7 @@ class PeerMemory:
     )
     fence_at: float = 0.0  # when the present stage began
     born: float = 0.0  # when this peer, or the instance that took its place, was first known of
+    known_at: float = 0.0  # when EC2 first told me which instance it is
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ class Memory:
     former: t.Mapping[str, str] = field(default_factory=dict)  # interface of an instance that was replaced -> its node
     lock_value: str = ""  # the fence lock's value, empty: free
     lock_since: float = 0.0  # when I first saw it
+    paused_at: t.Optional[float] = None  # when the cluster was last paused: until then no peer could write a flare
 
     def updated(self, **changes: t.Any) -> "Memory":
         """A copy with changes; itself when nothing changes, which is the case nearly always and costs less."""

@@ -87,17 +87,28 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> t.Tuple[Memory
 def _wake(config: Config, memory: Memory, evidence: Evidence) -> Memory:
     """After a freeze all silence is counted anew: while I slept, nobody could be heard (L10)."""
     slept = memory.last_tick is not None and evidence.now - memory.last_tick > config.heartbeat.silent_after / 2
-    return replace(memory, last_tick=evidence.now, awake_since=evidence.now if slept else memory.awake_since)
+    return replace(
+        memory,
+        last_tick=evidence.now,
+        awake_since=evidence.now if slept else memory.awake_since,
+        paused_at=evidence.now if evidence.paused else memory.paused_at,
+    )
 
 
 def _notice_replaced(memory: Memory, evidence: Evidence) -> Memory:
-    """Another instance is a node now: a new peer, never seen healthy (L6). Routes may still point to its predecessor's interface."""
+    """Another instance is a node now: a new peer, never seen healthy (L6). Routes may still point to its predecessor's interface.
+
+    Who was heard before EC2 had told which instance it is may have been a predecessor of that one.
+    """
     if all(_known(memory, name, view) for name, view in evidence.instances.items()):
         return memory
     machines, former, peers = dict(memory.machines), dict(memory.former), dict(memory.peers)
     for name, view in evidence.instances.items():
         if not view.instance_id:
             continue
+        peer = peers.get(name)
+        if name not in machines and peer is not None:
+            peers[name] = replace(peer, seen_healthy=False, known_at=evidence.now)
         instance, interface = machines.get(name, (view.instance_id, ""))
         if instance == view.instance_id:
             machines[name] = (instance, view.interface_id or interface)

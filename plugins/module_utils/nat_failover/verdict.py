@@ -40,11 +40,13 @@ def judge(config: Config, memory: Memory, evidence: Evidence, name: str) -> Peer
     heard = evidence.heard.get(name, NOTHING_HEARD)
     peer = _suspect(config, memory, evidence, peer, heard, name)
     kind = _kind(config, memory, evidence, peer, heard, name)
+    # What the kernel had in store when I began to look, or to know the instance, may be the last of a predecessor.
+    if kind == HEALTHY and not peer.seen_healthy and (heard.heartbeat_at or 0.0) > max(peer.born, peer.known_at):
+        peer = replace(peer, seen_healthy=True)
     if kind == peer.verdict:
         return peer
     words = explain(config, memory, evidence, peer, heard, name, kind)
-    peer = replace(peer, verdict=kind, since=evidence.now, evidence=words)
-    return replace(peer, seen_healthy=True) if kind == HEALTHY else peer
+    return replace(peer, verdict=kind, since=evidence.now, evidence=words)
 
 
 def _suspect(

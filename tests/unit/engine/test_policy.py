@@ -67,7 +67,8 @@ class Case:
             for i, n in enumerate(names)
         }
         peers = {n: PeerMemory("healthy", NOW - 500, "", seen_healthy=True) for n in names if n != ME}
-        self.memory = Memory(NOW - 600, NOW - 0.05, peers, fit_since=NOW - 600)
+        machines = {name: (view.instance_id, view.interface_id) for name, view in self.instances.items()}
+        self.memory = Memory(NOW - 600, NOW - 0.05, peers, fit_since=NOW - 600, machines=machines)
         self.witness = None
         self.busy = ()
         self.tables_at = NOW - 1
@@ -651,6 +652,7 @@ def test_a_mark_that_could_not_be_written_is_tried_again():
         lambda case: case.instances.update({PEER: replace(case.instances[PEER], read_at=NOW - 60)}),
         lambda case: setattr(case, "memory", replace(case.memory, fences=(NOW - 100, NOW - 200))),
         lambda case: setattr(case, "memory", replace(case.memory, awake_since=NOW - 20)),
+        lambda case: setattr(case, "memory", replace(case.memory, paused_at=NOW - 20)),
         lambda case: setattr(case, "me", replace(case.me, internet=False)),
         lambda case: setattr(case, "config", make_config(mode="route")),
         lambda case: setattr(case, "config", make_config(fence={"policy": "none"})),
@@ -770,6 +772,27 @@ def test_a_replacement_that_never_came_up_is_not_fenced():
     assert fencing.objection(fence_case(case)) == "it was never seen healthy"
 
 
+def test_who_was_heard_before_its_instance_was_known_may_have_been_another_one():
+    case = Case()
+    case.memory = replace(case.memory, machines={})
+    assert case.verdict() == "healthy" and not case.memory.peers[PEER].seen_healthy
+    case.heard[PEER] = replace(case.heard[PEER], heartbeat_at=NOW + 0.01)
+    assert case.verdict() == "healthy" and case.memory.peers[PEER].seen_healthy
+
+
+def test_what_the_kernel_had_in_store_at_the_start_is_no_proof_of_health():
+    case = Case()
+    case.memory = replace(case.memory, peers={})
+    assert case.verdict() == "healthy" and not case.memory.peers[PEER].seen_healthy
+
+
+def test_while_the_cluster_is_paused_no_silence_counts_towards_a_fence():
+    case = dead()
+    paused, _plan = policy.decide(case.config, case.memory, replace(case.evidence(), paused="paused by an operator"))
+    case.memory = paused
+    assert paused.paused_at == NOW and steps(case) == []
+
+
 def fence_case(case):
     return fencing.Case(
         case.config,
@@ -809,6 +832,7 @@ def test_an_interface_that_went_along_to_the_new_instance_is_no_former_one():
 def test_a_fence_names_the_instance_that_ec2_shows():
     case = Case()
     case.instances[PEER] = replace(case.instances[PEER], instance_id="i-00000009")
+    case.memory = replace(case.memory, machines={PEER: ("i-00000009", "eni-nat-b")})
     case.decide()
     case.silent(seconds=100)
     case.point(PEER, "eni-nat-a")
