@@ -39,7 +39,8 @@ def _always_fit(*arguments: t.Any) -> t.Tuple[bool, str]:
 
 def _believing() -> Patches:
     """Never takes itself for the suspect."""
-    return [_patched(verdict, "_doubt", _eager), _patched(verdict, "isolated", lambda *arguments: False)]
+    unasked = [_patched(verdict, name, lambda *arguments: False) for name in ("isolated", "_waits_for_proof")]
+    return [_patched(verdict, "_doubt", _eager), *unasked]
 
 
 def _eager(config: Config, *arguments: t.Any) -> str:

@@ -24,7 +24,7 @@ from .model import (
     PeerMemory,
 )
 from .settings import Config
-from .verdict import LATE, doubted_at, silent_since
+from .verdict import LATE, doubted_at, second_half, silent_since
 
 FLARE_INTERVAL = 3.0
 FEW = 4  # nodes that may all read at that pace; more share it, since EC2 has one budget of calls for all of an account
@@ -105,13 +105,20 @@ def _leaves(peer: PeerMemory, evidence: Evidence, name: str) -> bool:
     return peer.suspected_at is not None or peer.verdict == SICK or drains
 
 
+def _younger_than(config: Config, evidence: Evidence, name: str, peer: PeerMemory) -> float:
+    """What is known from before that moment decides nothing about this peer."""
+    if peer.suspected_at is None or _answers_icmp(config, evidence, name):
+        return doubted_at(peer)
+    heard = evidence.heard.get(name, NOTHING_HEARD)
+    half = second_half(config, heard)
+    return half if peer.verdict == UNMANAGED and evidence.now >= half else silent_since(peer, heard)
+
+
 def must_refresh(config: Config, memory: Memory, evidence: Evidence) -> t.Optional[float]:
     """When routes, my internet access or the API's health are known only from before a suspicion, a verdict or a drain: that time."""
     needed = max(
         (
-            doubted_at(peer)
-            if peer.suspected_at is None or _answers_icmp(config, evidence, name)
-            else silent_since(peer, evidence.heard.get(name, NOTHING_HEARD))
+            _younger_than(config, evidence, name, peer)
             for name, peer in memory.peers.items()
             if _leaves(peer, evidence, name)
         ),

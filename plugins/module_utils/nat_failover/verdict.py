@@ -110,13 +110,24 @@ def _kind(config: Config, memory: Memory, evidence: Evidence, peer: PeerMemory, 
         return HEALTHY if _works(config, heard.report, name) else SICK
     # Of a peer whose service is dead only one protocol is left to hear: loss alone must not silence it (L5).
     patience = ONE_PROTOCOL * silent_after if peer.verdict == UNMANAGED else silent_after
-    if heard.icmp_at is not None and icmp < patience:
+    if heard.icmp_at is not None and (icmp < patience or _waits_for_proof(config, evidence, peer, heard)):
         return UNMANAGED
     if heard.unanswered < LEAST_UNANSWERED and udp < 2 * silent_after:
         return peer.verdict  # the burst has not had its time yet
     if alive_elsewhere(config, evidence, peer, name):
         return PARTITIONED
     return FAILED if not _doubt(config, memory, evidence, peer, heard) else SILENT
+
+
+def second_half(config: Config, heard: Heard) -> float:
+    """When half of the patience with a peer is over that answers nothing but ICMP: later proof of my own says that it is not me."""
+    return (heard.icmp_at or 0.0) + config.heartbeat.silent_after
+
+
+def _waits_for_proof(config: Config, evidence: Evidence, peer: PeerMemory, heard: Heard) -> bool:
+    """One protocol's silence decides here, and a proof from its first moments does not tell whether I was cut off right after (L5)."""
+    me = evidence.me
+    return peer.verdict == UNMANAGED and me.internet and (me.internet_at or 0.0) < second_half(config, heard)
 
 
 def _works(config: Config, report: t.Optional[Report], name: str) -> bool:

@@ -358,9 +358,12 @@ def test_one_whose_service_is_dead_is_probed_faster_and_longer_before_it_is_sile
     assert case.verdict() == "failed"
     case.silent(seconds=60, verdict="unmanaged")
     case.heard[PEER] = replace(case.heard[PEER], icmp_at=NOW - 1.3)
-    case.me = replace(case.me, internet_at=NOW - 1.4)
-    plan = case.decide()  # what proves me is younger than the suspicion, but not than the silence
-    assert plan.verdicts[0].kind == "silent" and plan.refresh == NOW - 1.3
+    for proven in (NOW - 1.4, NOW - 1.2):  # younger than the suspicion, or than the silence, but not of its second half
+        case.me = replace(case.me, internet_at=proven)
+        plan = case.decide()
+        assert plan.verdicts[0].kind == "unmanaged" and plan.refresh == pytest.approx(NOW - 0.7)
+    case.me = replace(case.me, internet=False)
+    assert case.verdict() == "silent", "it is I who is cut off"
 
 
 def test_after_a_freeze_silence_counts_anew():
