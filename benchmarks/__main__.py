@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import alarms, campaign, compare, faults, footprint, outage, report, rollout, scale
-
-PARTS = {part.name: part for part in (footprint.PART, scale.PART, alarms.PART, rollout.PART, outage.PART)}
+from . import campaign, compare, faults, report
+from .parts import PARTS
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ class Part:
     """``plan(quick)``: the keys of all measurements, in their order. ``measure(key)``: the rest of the row.
 
     ``figures(rows)``: numbers by name, of which a smaller one is the better one; they are compared with those of the run before.
+    ``beside(key)``: neighbours of the plan with the same answer are measured at the same time; None: alone on this machine.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Part:
     plan: Callable[[bool], Iterable[Key]]
     measure: Callable[[Key], Row]
     figures: Callable[[list[Row]], dict[str, float]]
+    beside: Callable[[Key], Hashable] = lambda key: None
 
     def store(self, path: Path | None = None) -> Store:
         """The recorded rows, by default those that the documentation is made of."""
@@ -41,30 +46,46 @@ def run(part: Part, *, quick: bool, resume: bool = True, path: Path | None = Non
     store = part.store(path)
     if not resume:
         store.set_aside()
-    wanted, failed, began, done = list(part.plan(quick)), 0, time.monotonic(), 0
-    for number, key in enumerate(wanted, 1):
-        if store.has(**key):
-            continue
-        what, load, at = f"{part.name} {number}/{len(wanted)}: {_words(key)}", os.getloadavg()[0], time.monotonic()
-        try:
-            row = {**key, "load": round(load, 2), **part.measure(key)}
-            row["took_s"] = round(time.monotonic() - at, 1)
-        except Exception as error:  # pylint: disable=broad-except  # the others are worth measuring; a resumed run tries this again
+    wanted = list(part.plan(quick))
+    missing = [(number, key) for number, key in enumerate(wanted, 1) if not store.has(**key)]
+    failed, began = 0, time.monotonic()
+    for done, (number, row) in enumerate(_rows(part, missing), 1):
+        key = wanted[number - 1]
+        what = f"{part.name} {number}/{len(wanted)}: {', '.join(f'{name} {value}' for name, value in key.items())}"
+        if "failure" in row:
             failed += 1
-            _tell(f"{what}: FAILED: {type(error).__name__}: {str(error)[:500]}")
-            if os.environ.get("BENCH_DEBUG"):
-                traceback.print_exc()
+            _tell(f"{what}: FAILED: {row['failure']}")
             continue
-        store.add(row)
-        done += 1
-        left = (time.monotonic() - began) / done * (len(wanted) - number)
-        told = ", ".join(f"{name} {value:.4g}" for name, value in sorted(part.figures([row]).items())[:6])
-        _tell(f"{what}: {told}; about {left / 60:.0f} min to go")
+        store.add({**key, **row})
+        left = (time.monotonic() - began) / done * (len(missing) - done)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in sorted(part.figures([{**key, **row}]).items())[:6])
+        _tell(f"{what}: {told or 'done'}; about {left / 60:.0f} min to go")
     return store, failed
 
 
-def _words(key: Key) -> str:
-    return ", ".join(f"{name} {value}" for name, value in key.items())
+def _rows(part: Part, missing: list[tuple[int, Key]]) -> Iterator[tuple[int, Row]]:
+    """What was measured, by the number of its key, as it comes."""
+    for beside, batch in itertools.groupby(missing, lambda each: part.beside(each[1])):
+        members = list(batch)
+        if beside is None or len(members) == 1:
+            yield from ((number, _attempt(part.measure, key)) for number, key in members)
+            continue
+        # A lab belongs to its process; a process that was not forked has no threads of another lab in it.
+        with ProcessPoolExecutor(len(members), multiprocessing.get_context("spawn")) as pool:
+            found = pool.map(_attempt, itertools.repeat(part.measure), [key for _number, key in members])
+            yield from zip([number for number, _key in members], found, strict=True)
+
+
+def _attempt(measure: Callable[[Key], Row], key: Key) -> Row:
+    """A row, or why there is none: the others are worth measuring, and a resumed run tries this one again."""
+    load, at = os.getloadavg()[0], time.monotonic()
+    try:
+        row = measure(key)
+    except Exception as error:  # pylint: disable=broad-except
+        if os.environ.get("BENCH_DEBUG"):
+            traceback.print_exc()
+        return {"failure": f"{type(error).__name__}: {str(error)[:500]}"}
+    return {"load": round(load, 2), **row, "took_s": round(time.monotonic() - at, 1)}
 
 
 def _tell(line: str) -> None:

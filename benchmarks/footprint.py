@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from .meter import Meter
 from .nodes import running_nodes
 from .summary import median
 
-SECONDS, QUICK_SECONDS, SETTLE_S, STARTS = 60.0, 20.0, 5.0, 5
+SECONDS, QUICK_SECONDS, SETTLE_S, STARTS, IDLE_S = 60.0, 20.0, 5.0, 5, 10.0
+IDLE = Path(__file__).parent / "idle.py"
 TARGETS = {"cpu_percent": 1.0, "resident_mb": 64.0}  # of the blueprint; with what it spawns
 FIGURES = ("cpu_percent", "resident_mb", "peak_mb", "wakeups_per_s", "start_ms")
 
@@ -45,9 +47,17 @@ def measure(key: Key) -> Row:
         **row,
         "canary_cpu_percent": canary["cpu_percent"],
         "canary_resident_mb": canary["resident_mb"],
+        "idle_percent": _idle(python, row["wakeups_per_s"]),
         "start_ms": round(median(starts), 1),
         "boto3": pythons.boto3_version(python),
     }
+
+
+def _idle(python: str, wakeups_per_s: float) -> float:
+    """What as many wake-ups cost an event loop that does nothing else: the floor of this machine and this Python."""
+    command = [python, str(IDLE), str(wakeups_per_s), str(IDLE_S)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10 * IDLE_S)
+    return round(float(done.stdout), 3)
 
 
 def figures(rows: list[Row]) -> dict[str, float]:

@@ -199,4 +199,9 @@ def figures(rows: list[Row]) -> dict[str, float]:
     return {name: median(values) for name, values in found.items()}
 
 
-PART = Part("outage", ("contender", "case", "api_ms", "run"), _keys, _measure, figures)
+def _beside(key: Key) -> str | None:
+    """All contenders of a case at once, where not milliseconds count but what happens."""
+    return None if key["case"] in TIMED else str(key["case"])
+
+
+PART = Part("outage", ("contender", "case", "api_ms", "run"), _keys, _measure, figures, _beside)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import alarms, compare, footprint, outage, rollout, scale, sections
+from . import compare, outage, sections
 from .campaign import Part
+from .parts import PARTS
 from .store import Store
 from .summary import median, summarize
 from .svg import Lane, timeline
@@ -121,8 +122,7 @@ def behaviour(rows: Sequence[Row]) -> str:
 
 def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[str]:
     """Write the page and its plots; returns what was written. ``stores``: by part, where they are not those of the repository."""
-    parts = {part.name: part for part in (outage.PART, footprint.PART, scale.PART, alarms.PART, rollout.PART)}
-    found = {name: (stores or {}).get(name) or part.store() for name, part in parts.items()}
+    found = {name: (stores or {}).get(name) or part.store() for name, part in PARTS.items()}
     rows = {name: store.rows() for name, store in found.items()}
     if not rows["outage"]:
         raise FileNotFoundError("nothing is measured yet: run ./dev bench outage --quick first")
@@ -142,7 +142,7 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
         "alarms": sections.false_takeovers(rows["alarms"]),
         "rollouts": sections.rollouts(rows["rollout"]),
         "rollout tasks": sections.rollout_tasks(rows["rollout"]),
-        "compared": _compared(parts.values(), found),
+        "compared": _compared(PARTS.values(), found),
         **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters", "rollout")},
     }
     text = TEMPLATE.read_text(encoding="utf-8")

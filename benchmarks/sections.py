@@ -50,6 +50,7 @@ def footprints(rows: Sequence[Row]) -> str:
         "Python",
         "boto3",
         "CPU",
+        "of which idle",
         "resident",
         "peak",
         "private",
@@ -66,7 +67,7 @@ def footprints(rows: Sequence[Row]) -> str:
             m = {name: median([row[name] for row in members]) for name, value in members[0].items() if _number(value)}
             good = all(m[name] <= target for name, target in footprint.TARGETS.items())
             body.append(
-                [version, members[-1]["boto3"], f"{m['cpu_percent']:.2f} %"]
+                [version, members[-1]["boto3"], f"{m['cpu_percent']:.2f} %", f"{m['idle_percent']:.2f} %"]
                 + [f"{m[name]:.0f} MB" for name in ("resident_mb", "peak_mb", "private_mb")]
                 + [f"{m['wakeups_per_s']:.0f}", f"{m['threads']:.0f}", f"{m['start_ms']:.0f} ms"]
                 + [f"{m['canary_cpu_percent']:.2f} %", f"{m['canary_resident_mb']:.0f} MB", verdict(good)]

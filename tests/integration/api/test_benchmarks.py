@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -105,6 +106,7 @@ def footprint_row(cpu: float, resident: float, python: str = "3.11", run: int = 
         "wakeups_per_s",
         "threads",
         "start_ms",
+        "idle_percent",
         "canary_cpu_percent",
         "canary_resident_mb",
     )
@@ -221,3 +223,31 @@ def test_a_network_that_is_dead_half_of_the_time_is_an_alarm_and_a_good_one_is_n
 
     assert alarms.suffer("default", dead, "seed", 20.0)[0] >= 1
     assert alarms.suffer("default", alarms.lossy(0.01), "seed", 60.0) == (0, 0)
+
+
+def measured_where(key: dict[str, Any]) -> dict[str, Any]:
+    """In which process; ``broken`` cannot be measured there."""
+    if key["case"] == "broken" and os.getpid() != int(key["own"]):
+        raise ValueError("not here")
+    return {"pid": os.getpid()}
+
+
+def test_neighbours_are_measured_at_once_each_in_a_process_of_its_own(tmp_path: Path) -> None:
+    keys = [
+        {"case": case, "run": run, "own": os.getpid()}
+        for case, run in (("a", 0), ("b", 0), ("b", 1), ("broken", 0), ("broken", 1))
+    ]
+    part = campaign.Part(
+        "where",
+        ("case", "run"),
+        lambda quick: keys,
+        measured_where,
+        lambda rows: {},
+        lambda key: None if key["case"] == "a" else key["case"],
+    )
+    store, failed = campaign.run(part, quick=True, path=tmp_path / "rows.jsonl")
+    pids = {(row["case"], row["run"]): row["pid"] for row in store.rows()}
+    assert failed == 2 and set(pids) == {("a", 0), ("b", 0), ("b", 1)}
+    assert pids["a", 0] == os.getpid() and os.getpid() not in (pids["b", 0], pids["b", 1])
+    _store, failed = campaign.run(part, quick=True, path=tmp_path / "rows.jsonl")
+    assert failed == 2 and len(store.rows()) == 3, "what is there is not measured again, what failed is tried again"
