@@ -64,4 +64,7 @@ def _say(line: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what was measured is kept: the same command, without --fresh, goes on from here")
