@@ -49,16 +49,17 @@ def run(part: Part, *, quick: bool, resume: bool = True, path: Path | None = Non
     wanted = list(part.plan(quick))
     missing = [(number, key) for number, key in enumerate(wanted, 1) if not store.has(**key)]
     failed, began = 0, time.monotonic()
-    for done, (number, row) in enumerate(_rows(part, missing), 1):
+    for done, (number, found) in enumerate(_rows(part, missing), 1):
         key = wanted[number - 1]
+        row = {**key, **found}
         what = f"{part.name} {number}/{len(wanted)}: {', '.join(f'{name} {value}' for name, value in key.items())}"
         if "failure" in row:
             failed += 1
             _tell(f"{what}: FAILED: {row['failure']}")
             continue
-        store.add({**key, **row})
+        store.add(row)
         left = (time.monotonic() - began) / done * (len(missing) - done)
-        told = ", ".join(f"{name} {value:.4g}" for name, value in sorted(part.figures([{**key, **row}]).items())[:6])
+        told = ", ".join(f"{name} {value:.4g}" for name, value in sorted(part.figures([row]).items())[:6])
         _tell(f"{what}: {told or 'done'}; about {left / 60:.0f} min to go")
     return store, failed
 
