@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 
 from . import handover, imds
 from .errors import Ec2Error
+from .rhythm import Rhythm
 from .settings import Config
 
 
@@ -22,12 +23,14 @@ class Announcements:
         self,
         config: Config,
         pool: Executor,
+        rhythm: Rhythm,
         news: t.Callable[[], None],
         tell: t.Callable[[str, str, int], None],
     ) -> None:
         self.config = config
         self.standing: t.Tuple[handover.Notice, ...] = ()
         self._pool = pool
+        self._rhythm = rhythm
         self._news = news
         self._tell = tell
         self._metadata = imds.Metadata()
@@ -46,7 +49,7 @@ class Announcements:
                 told, problem = problem, str(error)
             if bool(told) != bool(problem):
                 self._tell("metadata", problem or "it answers again", logging.WARNING if problem else logging.INFO)
-            await asyncio.sleep(self.config.handover.poll)
+            await self._rhythm.rest(self.config.handover.poll)
 
     def _take_in(self, found: t.Tuple[handover.Notice, ...]) -> None:
         for notice in found:

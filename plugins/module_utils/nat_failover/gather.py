@@ -23,10 +23,12 @@ from .errors import Ec2Error, NatFailoverError
 from .internet import Internet
 from .model import Claim, InstanceView, RouteView, SelfCheck
 from .proof import Proof
+from .rhythm import Pause, Rhythm
 from .settings import Config
 
 LOG = logging.getLogger("nat-failover")
 MOST_READS = 3  # reads of EC2 under way at the same time
+Call = t.Tuple[t.Any, ...]  # a function and its arguments
 WHO_EVERY = 2.0  # seconds between looks at whether this machine is still the node
 AGAIN = 1.0  # seconds after which a read that has failed is repeated, at the most; with jitter
 
@@ -39,12 +41,13 @@ class Gatherer:
         config: Config,
         ec2: Ec2,
         runner: t.Callable[..., t.Tuple[int, str, str]],
-        clock: t.Callable[[], float],
+        rhythm: Rhythm,
         news: t.Callable[[], None],
     ) -> None:
         self.config = config
         self.ec2 = ec2
-        self.clock = clock
+        self.clock = rhythm.clock
+        self._rhythm = rhythm
         self.news = news
         self.me = SelfCheck(fact="") if config.me.witness else SelfCheck()  # a witness has no forwarding to prove
         self.routes: t.Dict[Claim, RouteView] = {}
@@ -57,13 +60,13 @@ class Gatherer:
         self.roster = discovery.Roster()
         self._addresses: t.Dict[str, str] = {}  # the last that was known of each peer
         self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="read")
-        self._read_now = asyncio.Event()
+        self._pause = Pause(rhythm)  # between two readings
         self._read_began = float("-inf")
         self._reads: t.Set["asyncio.Future[None]"] = set()
         self._watch: t.Optional[float] = None
-        self.internet = Internet(config, clock, self._internet_judged, self._tell)
-        self.announcements = Announcements(config, self._pool, news, self._tell)
-        self.proof = Proof(config, runner, self._pool, clock, self._source_dest_check)
+        self.internet = Internet(config, rhythm, self._internet_judged, self._tell)
+        self.announcements = Announcements(config, self._pool, rhythm, news, self._tell)
+        self.proof = Proof(config, runner, self._pool, rhythm, self._source_dest_check)
         self.proof.on_news = self._proven
         self.on_event: t.Callable[[str, str, int], None] = lambda kind, text, level: LOG.log(
             level, "%s: %s", kind, text
@@ -148,7 +151,7 @@ class Gatherer:
 
     def read_soon(self) -> None:
         """Read EC2 now; a read that is under way does not count."""
-        self._read_now.set()
+        self._pause.end()
 
     def look_for_tables(self) -> None:
         """Look for route tables by their tags with the next reading, which is now."""
@@ -185,38 +188,42 @@ class Gatherer:
     # --- EC2 -----------------------------------------------------------------------------------------------------------------------
 
     async def _read_loop(self) -> None:
+        ask = self._at_once
         while True:
             # Not awaited: a read that hangs must not hold up the next one, which a suspicion may ask for meanwhile.
             if len(self._reads) < MOST_READS:
                 self._read_began = self.clock()
-                read = asyncio.ensure_future(self._read(self._read_began))
+                read = asyncio.ensure_future(self._read(self._read_began, ask))
                 self._reads.add(read)
                 read.add_done_callback(self._read_ended)
-            try:
-                await asyncio.wait_for(self._read_now.wait(), timeout=self._watch or self.config.ec2.poll)
-            except asyncio.TimeoutError:
-                pass
-            self._read_now.clear()
+            hurried = await self._pause.last(self._watch or self.config.ec2.poll)
+            ask = self._at_once if hurried or self._watch is not None else self._in_turn
 
     def _read_ended(self, read: "asyncio.Future[None]") -> None:
         self._reads.discard(read)
         if not read.cancelled() and read.exception() is not None:
             LOG.error("ec2: unexpected error while reading", exc_info=read.exception())
 
-    async def _read(self, began: float) -> None:
+    def _at_once(self, calls: t.Sequence[Call]) -> "asyncio.Future[t.List[t.Any]]":
+        """Each result, or what was raised instead, as soon as it can be."""
         loop = asyncio.get_running_loop()
+        return asyncio.gather(*(loop.run_in_executor(self._pool, _result, call) for call in calls))
+
+    def _in_turn(self, calls: t.Sequence[Call]) -> "asyncio.Future[t.List[t.Any]]":
+        """The same for who is not in a hurry: threads that ask side by side spend more on waiting for each other than on asking."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, lambda: [_result(call) for call in calls])
+
+    async def _read(self, began: float, ask: t.Callable[[t.Sequence[Call]], "asyncio.Future[t.List[t.Any]]"]) -> None:
         config = self.config
-        calls: t.List[t.Tuple[t.Any, ...]] = [
+        calls: t.List[Call] = [
             (self.ec2.describe_routes, self.claims),
             (self.ec2.find_instances, config.nodes, config.cluster),
         ]
         if began - self._homes_began >= config.ec2.poll * 0.9:  # not in a burst: tables are not found in a hurry
             self._homes_began = began
             calls.append((self.ec2.describe_homes, config.cluster))
-        # Each is dated by its beginning, whatever the adapter stamps.
-        found = await asyncio.gather(
-            *(loop.run_in_executor(self._pool, *call) for call in calls), return_exceptions=True
-        )
+        # Each is dated by the beginning of all, whatever the adapter stamps.
+        found = await ask(calls)
         problems = [result for result in found if isinstance(result, Ec2Error)]
         for result in found:
             if isinstance(result, BaseException) and not isinstance(result, Ec2Error):
@@ -240,7 +247,9 @@ class Gatherer:
             self.note_ec2(not problems, began, str(problems[0]) if problems else "")
             if problems and self._watch is None:
                 # A moment without the API must not last until the next poll: so long this node could take nothing.
-                loop.call_later(min(self.config.ec2.poll, AGAIN) * random.uniform(0.5, 1.0), self.read_soon)
+                asyncio.get_running_loop().call_later(
+                    min(self.config.ec2.poll, AGAIN) * random.uniform(0.5, 1.0), self.read_soon
+                )
         self.news()
 
     def _looked(self, homes: t.Any, began: float) -> None:
@@ -307,7 +316,7 @@ class Gatherer:
                     if not told:
                         self.on_event("identity", str(error), logging.WARNING)
                     told = True
-            await asyncio.sleep(WHO_EVERY)
+            await self._rhythm.rest(WHO_EVERY)
         await asyncio.Event().wait()  # an instance's id does not change
 
     def _source_dest_check(self) -> t.Optional[bool]:
@@ -323,3 +332,12 @@ class Gatherer:
     def _internet_judged(self) -> None:
         self.me = replace(self.me, internet=self.internet.reachable, internet_at=self.internet.proven_at)
         self.news()
+
+
+def _result(call: Call) -> t.Any:
+    """What it returns, or what it raises."""
+    function, *args = call
+    try:
+        return function(*args)
+    except Exception as error:  # pylint: disable=broad-except  # whoever reads it decides
+        return error

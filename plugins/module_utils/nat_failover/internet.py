@@ -11,6 +11,7 @@ import typing as t
 
 from . import forwarding
 from .probes import Prober
+from .rhythm import Pause, Rhythm
 from .settings import Config
 
 LOST_AFTER = 3  # failed checks in a row before this node calls itself cut off
@@ -24,18 +25,18 @@ class Internet:
     def __init__(
         self,
         config: Config,
-        clock: t.Callable[[], float],
+        rhythm: Rhythm,
         news: t.Callable[[], None],
         tell: t.Callable[[str, str, int], None],
     ) -> None:
         self.config = config
         self.reachable = False
         self.proven_at: t.Optional[float] = None
-        self._clock = clock
+        self._clock = rhythm.clock
         self._news = news
         self._tell = tell
         self._failed = 0  # checks in a row
-        self._check_now = asyncio.Event()
+        self._pause = Pause(rhythm)
         self._prober = Prober()
 
     @property
@@ -45,7 +46,7 @@ class Internet:
 
     def check_soon(self) -> None:
         """Somebody needs to know now."""
-        self._check_now.set()
+        self._pause.end()
 
     def close(self) -> None:
         self._prober.close()
@@ -60,18 +61,15 @@ class Internet:
                 check = forwarding.InternetCheck(
                     settings.targets, minimum=settings.minimum, timeout=settings.timeout, reach=reach
                 )
-            self._check_now.clear()
+            self._pause.forget()
             began = self._clock()
             ok, detail = await check.run()
             self._failed = 0 if ok else self._failed + 1
             if ok or self._failed >= LOST_AFTER:
                 self._conclude(ok, began, detail)
             pause = settings.interval if ok else min(settings.interval, RETRY)
-            try:
-                await asyncio.wait_for(self._check_now.wait(), timeout=pause)
-            except asyncio.TimeoutError:
-                pass
-            await asyncio.sleep(SHORTEST_PAUSE)
+            if await self._pause.last(pause):
+                await asyncio.sleep(SHORTEST_PAUSE)
 
     def _conclude(self, ok: bool, began: float, detail: str) -> None:
         changed = ok != self.reachable

@@ -16,6 +16,7 @@ from concurrent.futures import Executor
 
 from . import canary, forwarding, limits, notices, system
 from .repair import Mender
+from .rhythm import Pause, Rhythm
 from .settings import Config
 
 LOOK_EVERY = 1.0  # seconds between looks at what costs nothing
@@ -39,7 +40,7 @@ class Proof:
         config: Config,
         runner: system.Runner,
         pool: Executor,
-        clock: t.Callable[[], float],
+        rhythm: Rhythm,
         source_dest_check: t.Callable[[], t.Optional[bool]],
     ) -> None:
         self.config = config
@@ -54,10 +55,11 @@ class Proof:
         self.on_event: t.Callable[[str, str, int], None] = lambda kind, text, level: None
         self._runner = runner
         self._pool = pool
-        self._clock = clock
+        self._clock = rhythm.clock
+        self._rhythm = rhythm
         self._source_dest_check = source_dest_check
-        self._mender = Mender(config.repair_socket, clock)
-        self._look_now = asyncio.Event()
+        self._mender = Mender(config.repair_socket, rhythm.clock)
+        self._pause = Pause(rhythm)  # between two looks
         self._own = ""  # the kernel's and EC2's failing fact
         self._unanswered: t.Dict[str, str] = {}  # the canary's, by family
         self._heard: t.Dict[str, str] = {}  # what was heard of it, in words
@@ -84,7 +86,7 @@ class Proof:
         """Something may have changed."""
         if rules:
             self._rules_due = min(self._rules_due, self._rules_read + RULES_PAUSE)
-        self._look_now.set()
+        self._pause.end()
 
     # --- facts -----------------------------------------------------------------------------------------------------------------------
 
@@ -99,14 +101,11 @@ class Proof:
             ):
                 self._rules_every = RULES_TOLD_EVERY
             while True:
-                self._look_now.clear()
+                self._pause.forget()
                 await self._look()
                 pause = min(LOOK_EVERY, max(0.0, self._rules_due - self._clock()))
-                try:
-                    await asyncio.wait_for(self._look_now.wait(), timeout=pause)
+                if await self._pause.last(pause):
                     await asyncio.sleep(SETTLE)
-                except asyncio.TimeoutError:
-                    pass
         finally:
             for each in subscribed:
                 loop.remove_reader(each)
@@ -213,14 +212,14 @@ class Proof:
                     )
             if check is None:
                 self._hear(family, OFF, "")
-                await asyncio.sleep(LOOK_EVERY)
+                await self._rhythm.rest(LOOK_EVERY)
                 continue
             began = self._clock()
             try:
                 ok, detail = await check.run()
             except canary.CanaryGone as error:
                 self._hear(family, "not there: %s" % error, "")
-                await asyncio.sleep(settings.interval)
+                await self._rhythm.rest(settings.interval)
                 continue
             # A round that began before a repair has asked the node of before the repair.
             lost = 0 if ok or began < self._mended_at else lost + 1
@@ -231,7 +230,7 @@ class Proof:
                 self._hear(family, "not answered", detail[:LONGEST_DETAIL])
             else:
                 self.look_soon(rules=True)
-            await asyncio.sleep(settings.interval if ok else min(settings.interval, RETRY * lost))
+            await self._rhythm.rest(settings.interval if ok else min(settings.interval, RETRY * lost))
 
     def _hear(self, family: str, state: str, problem: str) -> None:
         gone = state.startswith("not there")

@@ -208,7 +208,7 @@ def _canary_address(key: str, text: str, sources: t.Sequence[str]) -> str:
 
 def handover(reader: Reader) -> Handover:
     result = Handover(
-        poll=reader.number("poll_s", 2, 0.5, 60),
+        poll=reader.number("poll_s", 5, 0.5, 60),
         rebalance=reader.choice("rebalance", ("report", "drain"), "report"),
         scheduled_lead=reader.number("scheduled_lead_s", 300, 0, 86400),
         on_stop=reader.choice("on_stop", ("keep", "drain"), "keep"),

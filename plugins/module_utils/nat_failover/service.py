@@ -25,13 +25,15 @@ from .hands import Hands
 from .heartbeat import Codec, Radio, new_boot_id
 from .model import Evidence, InstanceView, Memory, Plan
 from .orders import Orders
+from .rhythm import Rhythm
 from .settings import Config
 from .signs import Signs
 from .system import sd_notify
 from .testimony import Testimony
 
 LOG = logging.getLogger("nat-failover")
-LONGEST_TICK = 0.1  # seconds between decisions when all is well; a much longer gap would look like a freeze
+LONGEST_TICK = 0.1  # seconds between decisions when all is well, if heartbeats are more often than that
+RAREST = 0.42  # of silent_after: a gap between decisions that is not much longer would look like a freeze
 PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
 WATCHDOG_EVERY = 1.0
 
@@ -49,6 +51,7 @@ class Service:
         self.config = config
         self.config_path = config_path
         self.clock = time.monotonic
+        self.rhythm = Rhythm(config.heartbeat.interval, self.clock)
         self.boot_id = new_boot_id()
         self.signs = Signs(self.boot_id)
         self.chronicle = Chronicle(self.clock)
@@ -63,7 +66,7 @@ class Service:
         )
         self.radio.on_news = self._news
         self.radio.on_heard = self._heard
-        self.gatherer = Gatherer(config, self.ec2, runner, self.clock, self.wake)
+        self.gatherer = Gatherer(config, self.ec2, runner, self.rhythm, self.wake)
         self.gatherer.on_event = self.gatherer.proof.on_event = self.record
         self.testimony = Testimony(
             config,
@@ -86,7 +89,6 @@ class Service:
         self._machines: t.Dict[str, str] = {}  # node -> the instance that the radio's evidence is of
         self._instances: t.Optional[t.Mapping[str, InstanceView]] = None  # those that the radio knows of
         self._told_at = self._pinged_at = float("-inf")
-        self._beat_at = 0.0  # when the next heartbeats are due
         self._due = float("inf")  # when to wake up, whatever is heard until then
         self._awaited = ""  # the peer whose next heartbeat puts off the wake-up that is set
         self._alarm: t.Optional[asyncio.TimerHandle] = None
@@ -181,6 +183,7 @@ class Service:
             self.record("reload_refused", str(error), logging.ERROR)
             return
         self.config = config
+        self.rhythm.interval = config.heartbeat.interval
         self.radio.codec = Codec(keys, config.cluster, config.self_name)
         self.gatherer.reconfigure(config)
         self.hands.config = config
@@ -200,12 +203,14 @@ class Service:
 
     async def _live(self) -> None:
         """Turn after turn, each begun by the loop itself: a task would cost two more rounds of the loop for every turn."""
-        self._pulse, self._beat_at = asyncio.get_running_loop().create_future(), self.clock()
+        self._pulse = asyncio.get_running_loop().create_future()
+        self.rhythm.begin(self.clock())
         self._turn()
         try:
             await self._pulse
         finally:
             self._pulse = None
+            self.rhythm.end()
             if self._alarm is not None:
                 self._alarm.cancel()
 
@@ -216,19 +221,27 @@ class Service:
         self._woken = True
         try:
             now = self.clock()
-            if now >= self._beat_at:
+            if now >= self.rhythm.beat_at:
                 self._beat(now)
-                self._beat_at = max(self._beat_at + self.config.heartbeat.interval, now)
+                self.rhythm.beaten(now)
             self._tick(now)
-            longest = max(LONGEST_TICK, self.config.heartbeat.silent_after / 8)
             self._due = min(
-                (self._beat_at, now + longest, *(self.clock() + every for every in self.plan.probe.values()))
+                (
+                    self.rhythm.beat_at,
+                    now + self._patience(),
+                    *(self.clock() + every for every in self.plan.probe.values()),
+                )
             )
             self._set_alarm()
         except Exception as error:  # pylint: disable=broad-except  # it is to end the service, as that of any worker
             self._pulse.set_exception(error)
         finally:
             self._woken = False
+
+    def _patience(self) -> float:
+        """Seconds until the next decision, whatever is heard: it comes with a heartbeat if those are often enough."""
+        silent_after = self.config.heartbeat.silent_after
+        return min(max(LONGEST_TICK, self.rhythm.longest, silent_after / 8), RAREST * silent_after)
 
     def _beat(self, now: float) -> None:
         if self.gatherer.judged:  # until then silence: a node that does not know yet is not one that cannot forward
@@ -262,8 +275,10 @@ class Service:
         self._alarm = asyncio.get_running_loop().call_later(delay, self._turn)
 
     def _heard(self, name: str) -> None:
-        """A heartbeat came in time: no need to wake up for its being late."""
-        if name == self._awaited:
+        """A heartbeat came in time: no need to wake up for its being late. Mine may leave with it."""
+        if self.rhythm.heard(self.clock()):
+            self.wake()
+        elif name == self._awaited:
             self._set_alarm()
 
     def decide(self, now: float) -> None:

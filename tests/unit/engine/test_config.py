@@ -69,7 +69,7 @@ def test_defaults():
         timeout=0.4,
         interval=2,
     )
-    assert config.handover == settings.Handover(poll=2, rebalance="report", scheduled_lead=300, on_stop="keep", wait=15)
+    assert config.handover == settings.Handover(poll=5, rebalance="report", scheduled_lead=300, on_stop="keep", wait=15)
     assert config.ec2 == settings.Ec2Settings(endpoint_url=None, connect_timeout=1, read_timeout=2, poll=5)
     assert (config.unseen_after, config.unmanaged_after) == (10, 60)
     assert (config.runtime_directory, config.state_directory) == ("/run/nat-failover", "/var/lib/nat-failover")

@@ -11,6 +11,7 @@ from nat_failover import config as configuration
 from nat_failover.errors import Ec2Error
 from nat_failover.gather import Gatherer
 from nat_failover.model import RouteView
+from nat_failover.rhythm import Rhythm
 
 CONFIG = configuration.parse(
     {
@@ -54,15 +55,16 @@ def read(refusal, watch=None):
 
     async def run():
         ec2 = Ec2()
-        gatherer = Gatherer(CONFIG, ec2, lambda *a, **k: (0, "", ""), lambda: float(next(times)), lambda: None)
+        rhythm = Rhythm(0.1, lambda: float(next(times)))
+        gatherer = Gatherer(CONFIG, ec2, lambda *a, **k: (0, "", ""), rhythm, lambda: None)
         try:
             gatherer.demand(None, watch)
-            await gatherer._read(100.0)
+            await gatherer._read(100.0, gatherer._at_once)
             assert gatherer.me.ec2 and gatherer.me.ec2_at == 100.0
-            gatherer._read_now.clear()
+            gatherer._pause.forget()
             asyncio.get_running_loop().call_later = lambda seconds, call: asked.append(seconds)
             ec2.refusal = refusal
-            await gatherer._read(103.0)
+            await gatherer._read(103.0, gatherer._in_turn)
             return gatherer
         finally:
             gatherer.close()

@@ -12,6 +12,7 @@ import pytest
 from nat_failover import canary, forwarding, limits, notices, proof, settings, system
 from nat_failover.proof import Proof
 from nat_failover.repair import MOST
+from nat_failover.rhythm import Rhythm
 from nat_failover.settings import Nat
 from nat_failover.targets import TCP, Target
 from nat_failover.targets import parse as parse_targets
@@ -60,7 +61,7 @@ class World:
             asyncio.new_event_loop()
         )  # one for all runs: before Python 3.10, events belong to the loop they were made in
         asyncio.set_event_loop(self.loop)
-        self.proof = Proof(self.config, None, ThreadPoolExecutor(1), self.clock, lambda: None)
+        self.proof = Proof(self.config, None, ThreadPoolExecutor(1), Rhythm(0.1, self.clock), lambda: None)
         self.proof.mending = True
         self.proof._mender._ask = self.mend
         self.proof.on_event = lambda kind, text, level: self.events.append((kind, text))

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When heartbeats leave, and when the pauses of a node's workers end. Time is played, but for a few milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from nat_failover.rhythm import EARLY, LAG, Pause, Rhythm
+
+INTERVAL = 0.1
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def rhythm(clock):
+    rhythm = Rhythm(INTERVAL, clock)
+    rhythm.begin(clock.now)
+    return rhythm
+
+
+def test_heartbeats_keep_their_pace_and_do_not_pile_up_after_a_delay(rhythm):
+    assert rhythm.beat_at == 100.0
+    rhythm.beaten(100.003)
+    assert rhythm.beat_at == pytest.approx(100.1)  # late ones do not shift the others
+    rhythm.beaten(101.7)
+    assert rhythm.beat_at == 101.7  # one for all that were missed
+
+
+def test_a_heartbeat_that_is_nearly_due_leaves_with_one_that_comes_in(rhythm):
+    rhythm.beaten(100.0)
+    assert not rhythm.heard(100.1 - EARLY * INTERVAL - 0.001)
+    assert rhythm.beat_at == pytest.approx(100.1)
+    assert rhythm.heard(100.1 - EARLY * INTERVAL + 0.001)
+    assert rhythm.beat_at == pytest.approx(100.051)
+    rhythm.beaten(100.0511)
+    assert rhythm.beat_at == pytest.approx(100.0511 + INTERVAL * (1 + LAG))  # the other's is to come first
+    assert rhythm.longest == pytest.approx(INTERVAL * (1 + LAG))
+
+
+def test_of_several_packets_at_once_one_is_enough(rhythm):
+    rhythm.beaten(100.0)
+    assert rhythm.heard(100.08) and rhythm.heard(100.08)
+    rhythm.beaten(100.08)
+    assert not rhythm.heard(100.081)
+
+
+def play(shifts, seconds, lost=lambda sender, now: False, delay=0.0005):
+    """Nodes that hear each other, in steps of 0.1 ms. Returns when each has sent."""
+    nodes = [Rhythm(INTERVAL, lambda: 0.0) for _shift in shifts]
+    for node, shift in zip(nodes, shifts):
+        node.begin(shift)
+    sent, flying = [[] for _node in nodes], []
+    for step in range(round(seconds * 10000)):
+        now = step / 10000
+        for sender, _at in [each for each in flying if each[1] <= now]:
+            for number, node in enumerate(nodes):
+                if number != sender and now >= shifts[number]:
+                    node.heard(now)
+        flying = [each for each in flying if each[1] > now]
+        for number, node in enumerate(nodes):
+            if node.beat_at <= now:
+                node.beaten(now)
+                sent[number].append(now)
+                if not lost(number, now):
+                    flying.append((number, now + delay))
+    return sent
+
+
+@pytest.mark.parametrize("shifts", [(0.0, 0.02), (0.0, 0.07), (0.0, 0.05), (0.0, 0.03, 0.06, 0.09, 0.045)])
+def test_nodes_end_up_sending_together_at_the_pace_of_one(shifts):
+    sent = play(shifts, 4.0)
+    for times in sent:
+        gaps = [later - sooner for sooner, later in zip(times, times[1:])]
+        assert max(gaps) <= INTERVAL * (1 + LAG) + 0.0002
+        assert len(times) <= 4.0 / INTERVAL * 1.05 + 2
+    lasts = [times[-2] for times in sent]
+    assert max(lasts) - min(lasts) < 0.01
+
+
+def test_who_sets_the_pace_may_die_or_be_lost(rhythm):
+    sent = play((0.0, 0.02, 0.04), 4.0, lost=lambda sender, now: sender == 0 and now > 1.0)
+    for times in sent:
+        gaps = [later - sooner for sooner, later in zip(times, times[1:])]
+        assert max(gaps) <= INTERVAL * (1 + LAG) + 0.0002
+
+
+def test_a_long_pause_ends_with_the_heartbeat_next_to_its_end_a_short_one_by_itself(rhythm, clock):
+    async def run():
+        long, short = rhythm.rest(1.0), rhythm.rest(0.01)
+        await asyncio.wait_for(short, 5)
+        clock.now = 100.9
+        rhythm.beaten(clock.now)
+        assert not long.done()
+        clock.now = 100.98
+        rhythm.beaten(clock.now)
+        assert long.done()
+        rhythm.beaten(101.1)
+
+    asyncio.run(run())
+
+
+def test_without_a_loop_that_sends_heartbeats_pauses_end_by_themselves(clock):
+    async def run():
+        rhythm = Rhythm(0.001, clock)
+        await asyncio.wait_for(rhythm.rest(0.02), 5)
+        rhythm.begin(100.0)
+        waiting = rhythm.rest(3600)
+        rhythm.end()
+        await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(run())
+
+
+def test_anybody_may_end_a_pause_and_one_ended_before_does_not_begin(rhythm):
+    async def run():
+        pause = Pause(rhythm)
+        waiting = asyncio.ensure_future(pause.last(3600))
+        await asyncio.sleep(0)
+        pause.end()
+        assert await asyncio.wait_for(waiting, 5)
+        pause.end()
+        assert await asyncio.wait_for(pause.last(3600), 5)
+        assert not await asyncio.wait_for(pause.last(0.001), 5)
+        pause.end()
+        pause.forget()
+        assert not await asyncio.wait_for(pause.last(0.001), 5)
+
+    asyncio.run(run())
+
+
+def test_who_is_cancelled_in_a_pause_disturbs_nobody(rhythm):
+    async def run():
+        pause = Pause(rhythm)
+        waiting = asyncio.ensure_future(pause.last(1.0))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        rhythm.beaten(200.0)
+        pause.end()
+        assert await pause.last(1.0)
+
+    asyncio.run(run())
