@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from moto.core import responses
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.route_tables import Route, RouteBackend
 from moto.ec2.utils import generate_route_id
@@ -124,4 +126,6 @@ def install() -> None:
     Instance.source_dest_check = property(_get_check, _set_check)
     Instance.instance_status = _status("instance_status")
     Instance.system_status = _status("system_status")
+    # For each call moto looks through all methods of the service, which takes longer than the rest of the call.
+    responses.method_names_from_class = functools.cache(responses.method_names_from_class)
     Route.lab_corrected = True
