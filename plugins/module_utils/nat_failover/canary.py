@@ -170,30 +170,39 @@ def _become(user: str) -> None:
 
 async def _answer_forever(listener: socket.socket, prober: Prober, aside: str = "") -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _answer(reader, writer, prober, aside)
+        try:
+            while await _answer(reader, writer, prober, aside):
+                pass
+        except OSError:
+            pass  # the asker does not wait any more
+        finally:
+            writer.close()
 
     server = await asyncio.start_unix_server(serve, sock=listener, limit=4096)
-    async with server:
-        await server.serve_forever()
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, prober: Prober, aside: str) -> None:
-    """One line asked, one line answered: did this target answer? ``aside``: see ``_enter_by``."""
     try:
-        request = json.loads(await asyncio.wait_for(reader.readline(), LONGEST_WAIT))
+        await asyncio.Event().wait()
+    finally:
+        server.close()  # without waiting for askers, whose connections stay open
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, prober: Prober, aside: str) -> bool:
+    """One line asked, one line answered: did this target answer? ``aside``: see ``_enter_by``. Returns whether another may be asked."""
+    understood = False
+    try:
+        line = await reader.readline()
+        if not line:
+            return False
+        request = json.loads(line)
         target, timeout = _target(request), min(float(request["timeout"]), LONGEST_WAIT)
+        understood = True
         answer = {"problem": await prober.reach(target, timeout), "aside": aside}
     except ProbeImpossible as error:
         answer = {"error": str(error)}
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, asyncio.TimeoutError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         answer = {"error": "not a line of JSON with kind, host, port and timeout"}
-    try:
-        writer.write(json.dumps(answer).encode() + b"\n")
-        await writer.drain()
-    except OSError:
-        pass  # the asker does not wait any more
-    finally:
-        writer.close()
+    writer.write(json.dumps(answer).encode() + b"\n")
+    await writer.drain()
+    return understood
 
 
 def _target(request: t.Mapping[str, t.Any]) -> Target:
@@ -207,6 +216,9 @@ def _target(request: t.Mapping[str, t.Any]) -> Target:
 # --- in the service --------------------------------------------------------------------------------------------------------------
 
 
+Streams = t.Tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class CanaryGone(NatFailoverError):
     """There is no canary to ask. That proves nothing against this node's forwarding."""
 
@@ -217,13 +229,14 @@ class Asking:
     def __init__(self, path: str) -> None:
         self._path = path
         self.aside = ""
+        self._idle: t.Optional[Streams] = None  # a connection on which nobody waits for an answer
 
     async def __call__(self, target: Target, timeout: float) -> str:
         try:
             address = await _resolve(target)
         except OSError as error:
             return "%s: %s" % (target, error.strerror or error)
-        asked = _ask(self._path, target._replace(host=address), timeout)
+        asked = self._ask(target._replace(host=address), timeout)
         try:
             answer = await asyncio.wait_for(asked, timeout + ANSWER_WITHIN)
         except (OSError, ValueError, KeyError, asyncio.TimeoutError) as error:
@@ -233,18 +246,35 @@ class Asking:
         self.aside = str(answer.get("aside", ""))
         return str(answer["problem"])
 
+    async def _ask(self, target: Target, timeout: float) -> t.Dict[str, t.Any]:
+        reader, writer = await self._connection()
+        try:
+            writer.write(json.dumps({**target._asdict(), "timeout": timeout}).encode() + b"\n")
+            await writer.drain()
+            answer = json.loads(await reader.readline())
+            if "problem" not in answer:
+                raise ValueError(answer.get("error", "no answer"))
+        except BaseException:  # also when cancelled: a late answer must not be taken for that to the next question
+            writer.close()
+            raise
+        self.close()
+        self._idle = reader, writer
+        return t.cast(t.Dict[str, t.Any], answer)
 
-async def _ask(path: str, target: Target, timeout: float) -> t.Dict[str, t.Any]:
-    reader, writer = await asyncio.open_unix_connection(path, limit=4096)
-    try:
-        writer.write(json.dumps({**target._asdict(), "timeout": timeout}).encode() + b"\n")
-        await writer.drain()
-        answer = json.loads(await reader.readline())
-    finally:
-        writer.close()
-    if "problem" not in answer:
-        raise ValueError(answer.get("error", "no answer"))
-    return t.cast(t.Dict[str, t.Any], answer)
+    async def _connection(self) -> Streams:
+        """The one that was used before, unless the canary has closed it or another question is under way."""
+        kept, self._idle = self._idle, None
+        if kept is not None and not kept[0].at_eof():
+            return kept
+        if kept is not None:
+            kept[1].close()
+        return await asyncio.open_unix_connection(self._path, limit=4096)
+
+    def close(self) -> None:
+        """Ask no more, or on a new connection."""
+        if self._idle is not None:
+            self._idle[1].close()
+        self._idle = None
 
 
 async def _resolve(target: Target) -> str:

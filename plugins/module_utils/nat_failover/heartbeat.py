@@ -76,6 +76,7 @@ class Radio:
         self.self_name = self_name
         self.boot_id = boot_id
         self.on_news: t.Callable[[str], None] = lambda name: None
+        self.on_read: t.Callable[[], None] = lambda: None  # what had arrived has been read, and told by the other two
         self.on_heard: t.Callable[[str], None] = lambda name: None  # every fresh packet, also one that says nothing new
         self.counters: t.Counter[str] = Counter()
         self.icmp_available = False
@@ -198,9 +199,11 @@ class Radio:
 
     def _read_udp(self) -> None:
         self._drain(self._udp, self.take)
+        self.on_read()
 
     def _read_icmp(self) -> None:
         self._drain(self._icmp, self._take_icmp)
+        self.on_read()
 
     def _drain(self, sock: t.Optional[socket.socket], take: t.Callable[[bytes, str], None]) -> None:
         for _datagram in range(AT_ONCE):

@@ -202,6 +202,7 @@ class Proof:
             settings = self.config.canary
             asked = settings if family == IPV4 else settings.ipv6
             if settings != known:
+                asking.close()
                 known, check, asking = settings, None, canary.Asking(settings.socket)
                 if settings.enabled and asked is not None:
                     check = forwarding.InternetCheck(

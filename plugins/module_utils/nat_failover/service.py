@@ -66,6 +66,7 @@ class Service:
         )
         self.radio.on_news = self._news
         self.radio.on_heard = self._heard
+        self.radio.on_read = self._read
         self.gatherer = Gatherer(config, self.ec2, runner, self.rhythm, self.wake)
         self.gatherer.on_event = self.gatherer.proof.on_event = self.record
         self.testimony = Testimony(
@@ -85,6 +86,7 @@ class Service:
         self._stopping = asyncio.Event()
         self._pulse: t.Optional["asyncio.Future[None]"] = None  # while the loop lives; never done but by an error
         self._woken = False  # a turn is queued already, or going on
+        self._wanted = False  # what is being read from the radio wants a turn
         self._probed: t.Dict[str, float] = {}
         self._machines: t.Dict[str, str] = {}  # node -> the instance that the radio's evidence is of
         self._instances: t.Optional[t.Mapping[str, InstanceView]] = None  # those that the radio knows of
@@ -190,9 +192,6 @@ class Service:
         self.record("reloaded", "%d nodes, %d claims, mode %s" % (len(config.nodes), len(config.claims), config.mode))
         self.wake()
 
-    def _news(self, name: str) -> None:
-        self.wake()
-
     def wake(self) -> None:
         """New evidence: decide now rather than at the next tick. What arrived together is judged together: the turn comes after it."""
         if self._pulse is not None and not self._woken:
@@ -218,7 +217,7 @@ class Service:
         """Heartbeats at their pace and decisions, together where they can be: a quiet node's cost is that of its wake-ups."""
         if self._pulse is None or self._pulse.done():
             return
-        self._woken = True
+        self._woken, self._wanted = True, False
         try:
             now = self.clock()
             if now >= self.rhythm.beat_at:
@@ -277,9 +276,17 @@ class Service:
     def _heard(self, name: str) -> None:
         """A heartbeat came in time: no need to wake up for its being late. Mine may leave with it."""
         if self.rhythm.heard(self.clock()):
-            self.wake()
+            self._wanted = True
         elif name == self._awaited:
             self._set_alarm()
+
+    def _news(self, name: str) -> None:
+        self._wanted = True
+
+    def _read(self) -> None:
+        """What arrived together is judged together, and in the same round of the loop."""
+        if self._wanted and not self._woken:
+            self._turn()
 
     def decide(self, now: float) -> None:
         """Evidence in, plan out, hands and gatherer told."""

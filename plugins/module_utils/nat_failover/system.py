@@ -24,6 +24,7 @@ CHAINS = {"nat": ("POSTROUTING", POSTROUTING), "filter": ("FORWARD", FORWARD), "
 COMMANDS = ("iptables", "ip6tables")  # a command stands for its family of addresses
 TIMEOUT = 5.0  # seconds for one iptables command
 RTF_REJECT = 0x200  # linux/route.h
+FORWARDED6 = "Ip6OutForwDatagrams"  # in /proc/net/snmp6
 IFA_F_UNUSABLE = 0x08 | 0x40  # linux/if_addr.h: duplicate, or not yet known to be none
 PROC, SYS_CLASS_NET = "/proc", "/sys/class/net"
 
@@ -221,10 +222,10 @@ def forwarded_packets(proc: str = PROC) -> int:
     """Packets of both families that this host has forwarded since it booted; 0 when that is not known."""
     rows = [line.split() for line in _read(os.path.join(proc, "net", "snmp")).splitlines() if line.startswith("Ip:")]
     four = int(rows[1][rows[0].index("ForwDatagrams")]) if len(rows) == 2 and "ForwDatagrams" in rows[0] else 0
-    counters = dict(
-        line.split()[:2] for line in _read(os.path.join(proc, "net", "snmp6")).splitlines() if len(line.split()) > 1
+    six = (
+        line.split() for line in _read(os.path.join(proc, "net", "snmp6")).splitlines() if line.startswith(FORWARDED6)
     )
-    return four + int(counters.get("Ip6OutForwDatagrams", 0))
+    return four + sum(int(words[1]) for words in six if len(words) == 2 and words[0] == FORWARDED6)
 
 
 def interface_problem(interface: str, sys_class_net: str = SYS_CLASS_NET) -> str:

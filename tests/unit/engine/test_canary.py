@@ -117,6 +117,60 @@ def test_bad_requests_do_no_harm(path, target, line):
     assert with_canary(path, body) == ({"error": "not a line of JSON with kind, host, port and timeout"}, "")
 
 
+class Slow(Prober):
+    """Answers with the target's port, after so many milliseconds."""
+
+    async def reach(self, target, timeout):
+        await asyncio.sleep(target.port / 1000)
+        return str(target.port)
+
+
+def test_one_connection_serves_question_after_question(path, monkeypatch):
+    opened = []
+    connect = asyncio.open_unix_connection
+
+    async def counted(*args, **options):
+        opened.append(1)
+        return await connect(*args, **options)
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", counted)
+
+    async def body():
+        asking = canary.Asking(path)
+        assert [await asking(tcp(port), 1.0) for port in (1, 2, 3)] == ["1", "2", "3"]
+        assert len(opened) == 1
+        assert await asyncio.gather(*(asking(tcp(port), 1.0) for port in (30, 20, 10))) == ["30", "20", "10"]
+        opened.clear()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asking(tcp(200), 1.0), 0.05)
+        assert await asking(tcp(4), 1.0) == "4", "not the late answer to the question before"
+        asking.close()
+        assert await asking(tcp(5), 1.0) == "5"
+        assert len(opened) == 2
+
+    with_canary(path, body, Slow())
+
+
+def test_a_canary_that_was_started_anew_is_asked_on_a_new_connection(path):
+    asking = canary.Asking(path)
+
+    async def served():
+        serving = asyncio.ensure_future(canary._answer_forever(canary._listen(path, ""), Slow()))
+        await asyncio.sleep(0)
+        answer = await asking(tcp(1), 1.0)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:  # as at the end of its process
+            task.cancel()
+        await asyncio.sleep(0.05)
+        return answer
+
+    async def twice():
+        return [await served(), await served()]
+
+    assert asyncio.run(twice()) == ["1", "1"]
+
+
 @pytest.mark.parametrize("fails", ["", "qdisc", "filter"])
 def test_its_packets_come_in_by_the_customers_interface_if_the_kernel_can(fails):
     lines = []

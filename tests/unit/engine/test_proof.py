@@ -79,6 +79,9 @@ class World:
             self.ip_forward, "", nat.interface, (nat.interface,), problem, 0.0, check, None, self.tcp_liberal
         )
 
+    def close(self):
+        pass
+
     async def __call__(self, target, timeout):
         if not self.canary_there:
             raise canary.CanaryGone("nobody there")
