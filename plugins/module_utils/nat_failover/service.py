@@ -30,6 +30,7 @@ from .settings import Config
 from .signs import Signs
 from .system import sd_notify
 from .testimony import Testimony
+from .turns import Turns
 
 LOG = logging.getLogger("nat-failover")
 LONGEST_TICK = 0.1  # seconds between decisions when all is well, if heartbeats are more often than that
@@ -64,9 +65,8 @@ class Service:
             port=config.heartbeat.port,
             clock=self.clock,
         )
-        self.radio.on_news = self._news
-        self.radio.on_heard = self._heard
-        self.radio.on_read = self._read
+        self.turns = Turns(self.rhythm, self._beat, self._tick, self._longest, self._late)
+        self.radio.on_news, self.radio.on_heard, self.radio.on_read = self.turns.news, self.turns.heard, self.turns.read
         self.gatherer = Gatherer(config, self.ec2, runner, self.rhythm, self.wake)
         self.gatherer.on_event = self.gatherer.proof.on_event = self.record
         self.testimony = Testimony(
@@ -84,16 +84,10 @@ class Service:
         self.plan = Plan()
         self.draining = Drain(self)
         self._stopping = asyncio.Event()
-        self._pulse: t.Optional["asyncio.Future[None]"] = None  # while the loop lives; never done but by an error
-        self._woken = False  # a turn is queued already, or going on
-        self._wanted = False  # what is being read from the radio wants a turn
         self._probed: t.Dict[str, float] = {}
         self._machines: t.Dict[str, str] = {}  # node -> the instance that the radio's evidence is of
         self._instances: t.Optional[t.Mapping[str, InstanceView]] = None  # those that the radio knows of
         self._told_at = self._pinged_at = float("-inf")
-        self._due = float("inf")  # when to wake up, whatever is heard until then
-        self._awaited = ""  # the peer whose next heartbeat puts off the wake-up that is set
-        self._alarm: t.Optional[asyncio.TimerHandle] = None
 
     @staticmethod
     def connect(config: Config) -> Ec2:
@@ -150,7 +144,7 @@ class Service:
         end = asyncio.ensure_future(until)
         tasks = [
             asyncio.ensure_future(work)
-            for work in (self._live(), *self.gatherer.work(), *self.testimony.work(), self.hands.flare_work())
+            for work in (self.turns.live(), *self.gatherer.work(), *self.testimony.work(), self.hands.flare_work())
         ]
         try:
             sd_notify("READY=1\nSTATUS=%s" % status.summary(self))
@@ -193,54 +187,19 @@ class Service:
         self.wake()
 
     def wake(self) -> None:
-        """New evidence: decide now rather than at the next tick. What arrived together is judged together: the turn comes after it."""
-        if self._pulse is not None and not self._woken:
-            self._woken = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        """New evidence: decide now."""
+        self.turns.wake()
 
-    # --- the loop --------------------------------------------------------------------------------------------------------------
+    # --- turns -----------------------------------------------------------------------------------------------------------------
 
-    async def _live(self) -> None:
-        """Turn after turn, each begun by the loop itself: a task would cost two more rounds of the loop for every turn."""
-        self._pulse = asyncio.get_running_loop().create_future()
-        self.rhythm.begin(self.clock())
-        self._turn()
-        try:
-            await self._pulse
-        finally:
-            self._pulse = None
-            self.rhythm.end()
-            if self._alarm is not None:
-                self._alarm.cancel()
-
-    def _turn(self) -> None:
-        """Heartbeats at their pace and decisions, together where they can be: a quiet node's cost is that of its wake-ups."""
-        if self._pulse is None or self._pulse.done():
-            return
-        self._woken, self._wanted = True, False
-        try:
-            now = self.clock()
-            if now >= self.rhythm.beat_at:
-                self._beat(now)
-                self.rhythm.beaten(now)
-            self._tick(now)
-            self._due = min(
-                (
-                    self.rhythm.beat_at,
-                    now + self._patience(),
-                    *(self.clock() + every for every in self.plan.probe.values()),
-                )
-            )
-            self._set_alarm()
-        except Exception as error:  # pylint: disable=broad-except  # it is to end the service, as that of any worker
-            self._pulse.set_exception(error)
-        finally:
-            self._woken = False
-
-    def _patience(self) -> float:
-        """Seconds until the next decision, whatever is heard: it comes with a heartbeat if those are often enough."""
+    def _longest(self) -> float:
+        """Seconds until the next turn: a probe, or a decision. That comes with a heartbeat, if those are often enough."""
         silent_after = self.config.heartbeat.silent_after
-        return min(max(LONGEST_TICK, self.rhythm.longest, silent_after / 8), RAREST * silent_after)
+        patience = min(max(LONGEST_TICK, self.rhythm.longest, silent_after / 8), RAREST * silent_after)
+        return min((patience, *self.plan.probe.values()))
+
+    def _late(self) -> t.Tuple[float, str]:
+        return inquiry.next_late(self.config, self.memory, self.radio.heartbeats())
 
     def _beat(self, now: float) -> None:
         if self.gatherer.judged:  # until then silence: a node that does not know yet is not one that cannot forward
@@ -263,30 +222,6 @@ class Service:
         if now - self._told_at >= WATCHDOG_EVERY:
             self._told_at = now
             sd_notify("WATCHDOG=1\nSTATUS=%s" % status.summary(self))
-
-    def _set_alarm(self) -> None:
-        """Wake up when something is due: a heartbeat, a probe, or the moment from which a peer's heartbeat is late."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        late, name = inquiry.next_late(self.config, self.memory, self.radio.heartbeats())
-        self._awaited = name if late < self._due else ""
-        delay = max(0.0, min(self._due, late) - self.clock())
-        self._alarm = asyncio.get_running_loop().call_later(delay, self._turn)
-
-    def _heard(self, name: str) -> None:
-        """A heartbeat came in time: no need to wake up for its being late. Mine may leave with it."""
-        if self.rhythm.heard(self.clock()):
-            self._wanted = True
-        elif name == self._awaited:
-            self._set_alarm()
-
-    def _news(self, name: str) -> None:
-        self._wanted = True
-
-    def _read(self) -> None:
-        """What arrived together is judged together, and in the same round of the loop."""
-        if self._wanted and not self._woken:
-            self._turn()
 
     def decide(self, now: float) -> None:
         """Evidence in, plan out, hands and gatherer told."""
