@@ -196,7 +196,7 @@ class Gatherer:
                 read = asyncio.ensure_future(self._read(self._read_began, ask))
                 self._reads.add(read)
                 read.add_done_callback(self._read_ended)
-            hurried = await self._pause.last(self._watch or self.config.ec2.poll)
+            hurried = await self._pause.wait(self._watch or self.config.ec2.poll)
             ask = self._at_once if hurried or self._watch is not None else self._in_turn
 
     def _read_ended(self, read: "asyncio.Future[None]") -> None:

@@ -68,7 +68,7 @@ class Internet:
             if ok or self._failed >= LOST_AFTER:
                 self._conclude(ok, began, detail)
             pause = settings.interval if ok else min(settings.interval, RETRY)
-            if await self._pause.last(pause):
+            if await self._pause.wait(pause):
                 await asyncio.sleep(SHORTEST_PAUSE)
 
     def _conclude(self, ok: bool, began: float, detail: str) -> None:

@@ -104,7 +104,7 @@ class Proof:
                 self._pause.forget()
                 await self._look()
                 pause = min(LOOK_EVERY, max(0.0, self._rules_due - self._clock()))
-                if await self._pause.last(pause):
+                if await self._pause.wait(pause):
                     await asyncio.sleep(SETTLE)
         finally:
             for each in subscribed:

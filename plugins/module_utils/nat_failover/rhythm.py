@@ -93,7 +93,7 @@ class Pause:
         """What asked for an end so far is answered by the round that begins now."""
         self._ended = False
 
-    async def last(self, seconds: float) -> bool:
+    async def wait(self, seconds: float) -> bool:
         """Returns whether somebody ended it."""
         if not self._ended:
             self._waiter = self._rhythm.rest(seconds)

@@ -128,16 +128,16 @@ def test_without_a_loop_that_sends_heartbeats_pauses_end_by_themselves(clock):
 def test_anybody_may_end_a_pause_and_one_ended_before_does_not_begin(rhythm):
     async def run():
         pause = Pause(rhythm)
-        waiting = asyncio.ensure_future(pause.last(3600))
+        waiting = asyncio.ensure_future(pause.wait(3600))
         await asyncio.sleep(0)
         pause.end()
         assert await asyncio.wait_for(waiting, 5)
         pause.end()
-        assert await asyncio.wait_for(pause.last(3600), 5)
-        assert not await asyncio.wait_for(pause.last(0.001), 5)
+        assert await asyncio.wait_for(pause.wait(3600), 5)
+        assert not await asyncio.wait_for(pause.wait(0.001), 5)
         pause.end()
         pause.forget()
-        assert not await asyncio.wait_for(pause.last(0.001), 5)
+        assert not await asyncio.wait_for(pause.wait(0.001), 5)
 
     asyncio.run(run())
 
@@ -145,12 +145,12 @@ def test_anybody_may_end_a_pause_and_one_ended_before_does_not_begin(rhythm):
 def test_who_is_cancelled_in_a_pause_disturbs_nobody(rhythm):
     async def run():
         pause = Pause(rhythm)
-        waiting = asyncio.ensure_future(pause.last(1.0))
+        waiting = asyncio.ensure_future(pause.wait(1.0))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         rhythm.beaten(200.0)
         pause.end()
-        assert await pause.last(1.0)
+        assert await pause.wait(1.0)
 
     asyncio.run(run())
