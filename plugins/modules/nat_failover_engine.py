@@ -56,7 +56,7 @@ version:
   type: str
   sample: 1.0.0
 files:
-  description: The files that were written or removed, or in check mode would be.
+  description: The files that were written or removed, or in check mode would be, by their path below the package.
   returned: success
   type: list
   elements: str
@@ -80,19 +80,43 @@ FILE_MODE = 0o644
 
 
 def carried() -> dict:
-    """The package's source files by name, wherever Ansible has put them (in a zip, as a rule)."""
+    """The package's source files by their path below it, wherever Ansible has put them (in a zip, as a rule)."""
     names = {"__init__.py": PACKAGE}
-    names.update(
-        (found.name + ".py", "%s.%s" % (PACKAGE, found.name)) for found in pkgutil.iter_modules(nat_failover.__path__)
-    )
+    for found in pkgutil.walk_packages(nat_failover.__path__, PACKAGE + "."):
+        path = found.name[len(PACKAGE) + 1 :].replace(".", "/")
+        names[path + ("/__init__.py" if found.ispkg else ".py")] = found.name
     return {file: importlib.util.find_spec(name).loader.get_source(name).encode() for file, name in names.items()}
 
 
 def installed(folder: str) -> dict:
-    """The Python files that are there now."""
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else ()
-    found = {name: _files.present(os.path.join(folder, name)) for name in names if name.endswith(".py")}
+    """The Python files that are below a folder now, by their path below it."""
+    paths = [
+        os.path.join(parent, name)
+        for parent, _folders, names in os.walk(folder)
+        for name in names
+        if name.endswith(".py")
+    ]
+    found = {os.path.relpath(path, folder): _files.present(path) for path in sorted(paths)}
     return {name: file for name, file in found.items() if file is not None}
+
+
+def folders_of(parent: str, folder: str, names: list) -> list:
+    """The folders that hold these files, each after the one that it lies in."""
+    below = {os.path.join(folder, os.path.dirname(name)).rstrip("/") for name in names}
+    return [parent, *sorted(below | {folder})]
+
+
+def remove(path: str, folder: str) -> None:
+    """Remove a file of an older version, its bytecode, and the folders that are empty without it."""
+    os.unlink(path)
+    parent, name = os.path.split(path)
+    cache = os.path.join(parent, "__pycache__")
+    for entry in os.listdir(cache) if os.path.isdir(cache) else ():
+        if entry.split(".")[0] == name[: -len(".py")]:
+            os.unlink(os.path.join(cache, entry))
+    for empty in (cache, parent):
+        if os.path.isdir(empty) and not os.listdir(empty) and empty != folder:
+            os.rmdir(empty)
 
 
 def render(version: str, files: dict) -> dict:
@@ -146,7 +170,7 @@ def main() -> None:
     wanted, present = plan(parent, module.params["launcher"], module.params["launcher_content"])
     stale = sorted(present.keys() - wanted.keys())
     differing = sorted(path for path in wanted if present.get(path) != wanted[path])
-    folders = [path for path in (parent, folder) if not _files.folder_is_right(path, FOLDER_MODE)]
+    folders = [path for path in folders_of(parent, folder, carried()) if not _files.folder_is_right(path, FOLDER_MODE)]
     if not module.check_mode:
         try:
             for path in folders:
@@ -154,14 +178,18 @@ def main() -> None:
             for path in differing:
                 _files.write(module, path, wanted[path])
             for path in stale:
-                os.unlink(path)
+                remove(path, folder)
         except OSError as error:
             module.fail_json(msg="%s cannot be written: %s; run this as root" % (folder, error.strerror or error))
-    before, after = ({os.path.basename(path): file for path, file in files.items()} for files in (present, wanted))
+
+    def name_of(path: str) -> str:
+        return os.path.relpath(path, folder) if path.startswith(folder + os.sep) else os.path.basename(path)
+
+    before, after = ({name_of(path): file for path, file in files.items()} for files in (present, wanted))
     module.exit_json(
         changed=bool(differing or stale or folders),
         version=nat_failover.__version__,
-        files=[os.path.basename(path) for path in differing + stale],
+        files=[name_of(path) for path in differing + stale],
         diff={"before": render(version_of(before), before), "after": render(nat_failover.__version__, after)},
     )
 

@@ -135,10 +135,15 @@ def text(path: str) -> str:
 
 
 def sources(path: str) -> list:
-    """The file itself, or the Python files of a folder."""
+    """The file itself, or the Python files below a folder."""
     if not os.path.isdir(path):
         return [path]
-    return [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(".py")]
+    return sorted(
+        os.path.join(parent, name)
+        for parent, _folders, names in os.walk(path)
+        for name in names
+        if name.endswith(".py")
+    )
 
 
 def newer(paths: list, socket: str) -> list:

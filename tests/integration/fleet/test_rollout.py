@@ -94,7 +94,7 @@ class Rollout:
         if not (units.is_dir() and marks <= {file.name for file in units.iterdir()}):
             return False
         known = [self.hosts.file(host, CONFIG), self.hosts.file(host, "/etc/nat-failover/heartbeat.key")]
-        known += self.hosts.file(host, "/usr/local/lib/nat-failover/nat_failover").glob("*.py")
+        known += self.hosts.file(host, "/usr/local/lib/nat-failover/nat_failover").rglob("*.py")
         told = self.hosts.file(host, SOCKET).stat().st_mtime_ns
         return all(file.stat().st_mtime_ns <= told for file in known)
 

@@ -53,6 +53,22 @@ def test_mends_content_mode_and_stale_files(run, folder):
     assert not run("nat_failover_engine", path=str(folder))["changed"]
 
 
+def test_what_an_older_version_leaves_behind_goes_away(run, folder):
+    """A file and a folder that are no more, and their bytecode."""
+    package = folder / "nat_failover"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "old_room" / "__pycache__").mkdir(parents=True)
+    (package / "old.py").write_text("pass\n")
+    (package / "__pycache__" / "old.cpython-39.pyc").write_text("")
+    (package / "old_room" / "part.py").write_text("pass\n")
+    (package / "old_room" / "__pycache__" / "part.cpython-39.pyc").write_text("")
+    result = run("nat_failover_engine", path=str(folder))
+    assert {"old.py", "old_room/part.py"} <= set(result["files"])
+    assert not (package / "old.py").exists() and not (package / "old_room").exists()
+    assert not (package / "__pycache__").exists()
+    assert not run("nat_failover_engine", path=str(folder))["changed"]
+
+
 def test_diff_names_versions(run, folder):
     run("nat_failover_engine", path=str(folder))
     (folder / "nat_failover" / "__init__.py").write_text('__version__ = "0.9.0"\n')

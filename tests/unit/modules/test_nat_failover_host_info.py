@@ -14,8 +14,8 @@ import pytest
 def asked(tmp_path):
     """A host on which everything is installed, and whose service has read it all."""
     library = tmp_path / "nat_failover"
-    library.mkdir()
-    for name in ("command", "config.json", "key", "nat_failover/policy.py"):
+    (library / "room").mkdir(parents=True)
+    for name in ("command", "config.json", "key", "nat_failover/policy.py", "nat_failover/room/part.py"):
         (tmp_path / name).write_text('{"cluster": "prod"}' if name == "config.json" else "x\n")
         os.utime(tmp_path / name, (1000, 1000))
     (tmp_path / "control.sock").touch()
@@ -55,7 +55,7 @@ def test_a_pristine_host(run, asked, tmp_path):
     assert result["pristine"] and result["config"] == "" and result["user"] == {} and result["unknown"] == []
 
 
-@pytest.mark.parametrize("name", ["config.json", "key", "nat_failover/policy.py"])
+@pytest.mark.parametrize("name", ["config.json", "key", "nat_failover/policy.py", "nat_failover/room/part.py"])
 def test_what_is_newer_than_the_socket_is_not_known_to_the_service(run, asked, tmp_path, name):
     later = os.stat(tmp_path / "control.sock").st_mtime + 10
     os.utime(tmp_path / name, (later, later))
