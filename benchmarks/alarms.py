@@ -7,8 +7,8 @@ import math
 import random
 from collections.abc import Callable, Iterator
 
-from nat_failover.sections import PROFILES
-from nat_failover.verdict import LATE
+from nat_failover.config.sections import PROFILES
+from nat_failover.policy.verdict import LATE
 from tests.simulation.cloud import owner_of
 from tests.simulation.network import Bursts
 from tests.simulation.world import USUAL, World

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nat_failover.sections import PROFILES
+from nat_failover.config.sections import PROFILES
 
 from . import alarms, footprint, pythons, rollout, scale
 from .summary import median

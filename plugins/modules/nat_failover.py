@@ -213,7 +213,7 @@ drift:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer, runner
-from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover import once
+from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.service import oneshot as once
 
 
 def main() -> None:

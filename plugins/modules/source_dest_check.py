@@ -92,7 +92,7 @@ from collections.abc import MutableMapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer
-from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.ec2 import Ec2
+from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.aws.ec2 import Ec2
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.errors import NatFailoverError
 
 # Nothing waits for this call but the operator: give EC2 more time than the service does.

@@ -10,11 +10,11 @@ from __future__ import annotations
 import bisect
 import typing as t
 
-from nat_failover import inquiry
-from nat_failover.fencing import SETTLED
-from nat_failover.model import Heard, Memory
-from nat_failover.settings import Config
-from nat_failover.verdict import FLARE_VALID, LATE
+from nat_failover.model.cluster import Heard, Memory
+from nat_failover.model.settings import Config
+from nat_failover.policy import probe_plan as inquiry
+from nat_failover.policy.fencing import SETTLED
+from nat_failover.policy.verdict import FLARE_VALID, LATE
 
 LONGEST = 1.0
 

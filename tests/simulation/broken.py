@@ -8,9 +8,13 @@ import typing as t
 from dataclasses import replace
 from unittest import mock
 
-from nat_failover import discovery, fencing, locking, pause, policy, signs, verdict
-from nat_failover.model import DRAINED, DRAINING, FAILED, ROUTE_MISSING, Memory
-from nat_failover.settings import Config
+from nat_failover.model import liveness as signs
+from nat_failover.model.cluster import DRAINED, DRAINING, FAILED, ROUTE_MISSING, Memory
+from nat_failover.model.settings import Config
+from nat_failover.policy import decide as policy
+from nat_failover.policy import fence_lock as locking
+from nat_failover.policy import fencing, pause, verdict
+from nat_failover.policy import membership as discovery
 
 from .incidents import WITNESSED, play
 from .laws import Violation

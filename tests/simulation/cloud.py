@@ -7,7 +7,7 @@ import random
 import typing as t
 from collections import deque
 
-from nat_failover.model import (
+from nat_failover.model.cluster import (
     ROUTE_ACTIVE,
     ROUTE_BLACKHOLE,
     ROUTE_MISSING,

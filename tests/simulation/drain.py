@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover import handover
-from nat_failover.model import ACTIVE, DRAINED, HEALTHY, STOPPING, TAG_DRAINED, WITNESS
+from nat_failover.model.cluster import ACTIVE, DRAINED, HEALTHY, STOPPING, TAG_DRAINED, WITNESS
+from nat_failover.policy import interruption as handover
 
 from .cloud import interface
 

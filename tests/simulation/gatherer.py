@@ -6,10 +6,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from nat_failover import discovery
-from nat_failover.ec2 import THROTTLED
-from nat_failover.gather import AGAIN
-from nat_failover.model import Claim, InstanceView, RouteView, SelfCheck
+from nat_failover.aws.ec2 import THROTTLED
+from nat_failover.model.cluster import Claim, InstanceView, RouteView, SelfCheck
+from nat_failover.observe.collector import AGAIN
+from nat_failover.policy import membership as discovery
 
 if t.TYPE_CHECKING:
     from .service import Service

@@ -5,9 +5,18 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover import inquiry
-from nat_failover.hands import BACKOFF_FIRST, BACKOFF_MOST
-from nat_failover.model import LOCK_STEPS, ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, FenceStep, Plan, RouteView, SetRoute
+from nat_failover.act.executor import BACKOFF_FIRST, BACKOFF_MOST
+from nat_failover.model.cluster import (
+    LOCK_STEPS,
+    ROUTE_ACTIVE,
+    TAG_FENCE,
+    TAG_FLARE,
+    FenceStep,
+    Plan,
+    RouteView,
+    SetRoute,
+)
+from nat_failover.policy import probe_plan as inquiry
 
 if t.TYPE_CHECKING:
     from .service import Service

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover.model import TAG_DRAINED, Evidence, Plan, Report
-from nat_failover.settings import Config
+from nat_failover.model.cluster import TAG_DRAINED, Evidence, Plan, Report
+from nat_failover.model.settings import Config
 
 from .alarms import spans
 from .cloud import Cloud

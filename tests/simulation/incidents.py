@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 
-from nat_failover.model import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
+from nat_failover.model.cluster import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
 from .apis import dark_partition, dynamodb
 from .cloud import STOP

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover.model import (
+from nat_failover.model.cluster import (
     ACTIVE,
     ROUTE_ACTIVE,
     TAG_DRAINED,

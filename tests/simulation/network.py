@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import typing as t
 
-from nat_failover.model import Report
+from nat_failover.model.cluster import Report
 
 from .timeline import Timeline
 

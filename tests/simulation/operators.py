@@ -6,8 +6,8 @@ from __future__ import annotations
 import random
 import typing as t
 
-from nat_failover import pause
-from nat_failover.model import TAG_MAINTENANCE, TAG_PAUSE, Claim
+from nat_failover.model.cluster import TAG_MAINTENANCE, TAG_PAUSE, Claim
+from nat_failover.policy import pause
 
 from .machines import one, owner
 from .service import EPOCH

@@ -9,8 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from nat_failover import inquiry, pause, policy
-from nat_failover.model import (
+from nat_failover.model.cluster import (
     ACTIVE,
     HEALTHY,
     SUSPECTED,
@@ -22,8 +21,11 @@ from nat_failover.model import (
     Plan,
     Report,
 )
-from nat_failover.signs import Signs
-from nat_failover.verdict import LEAST_UNANSWERED
+from nat_failover.model.liveness import Signs
+from nat_failover.policy import decide as policy
+from nat_failover.policy import pause
+from nat_failover.policy import probe_plan as inquiry
+from nat_failover.policy.verdict import LEAST_UNANSWERED
 
 from .alarms import next_alarm
 from .cloud import HARMLESS, interface

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nat_failover.model import Heard, Memory, PeerMemory
+from nat_failover.model.cluster import Heard, Memory, PeerMemory
 
 from .alarms import times
 from .broken import BROKEN

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover import inquiry
-from nat_failover.model import FenceStep, Lock, WitnessView
+from nat_failover.model.cluster import FenceStep, Lock, WitnessView
+from nat_failover.policy import probe_plan as inquiry
 
 from .table import Held
 

@@ -7,9 +7,9 @@ import functools
 import random
 import typing as t
 
-from nat_failover import config as configuration
-from nat_failover.model import Claim
-from nat_failover.settings import Config
+from nat_failover.config import load as configuration
+from nat_failover.model.cluster import Claim
+from nat_failover.model.settings import Config
 
 from .cloud import Cloud
 from .host import Host

@@ -12,11 +12,13 @@ import json
 import sys
 import typing as t
 
-from . import __version__, pause, system
-from . import config as configuration
-from .control import ask
+from . import __version__
+from .config import load as configuration
 from .errors import ConfigError, NatFailoverError
-from .journal import start_logging
+from .host import kernel as system
+from .policy import pause
+from .service.control import ask
+from .service.journal import start_logging
 
 Runner = t.Callable[..., t.Tuple[int, str, str]]
 DEFAULT_CONFIG = "/etc/nat-failover/config.json"
@@ -78,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, runner: Runner) -> int:
-    from .service import Service  # pylint: disable=import-outside-toplevel  # boto3 is heavy, and only this command needs it
+    from .service.service import Service  # pylint: disable=import-outside-toplevel  # boto3 is heavy, and only this command needs it
 
     config = configuration.load(arguments.config)
     keys = configuration.load_keys(config.key_file)
@@ -104,9 +106,9 @@ def _check_config(arguments: argparse.Namespace, runner: Runner) -> int:
     configuration.check_interface(config)
     proven = ["%s: %d nodes, %d claims" % (arguments.config, len(config.nodes), len(config.claims))]
     if arguments.online:
-        from . import witness  # pylint: disable=import-outside-toplevel
-        from .preflight import check_online  # pylint: disable=import-outside-toplevel
-        from .service import Service  # pylint: disable=import-outside-toplevel
+        from .aws import witness_table as witness  # pylint: disable=import-outside-toplevel
+        from .service.preflight import check_online  # pylint: disable=import-outside-toplevel
+        from .service.service import Service  # pylint: disable=import-outside-toplevel
 
         configuration.load_keys(config.key_file)
         proven += check_online(config, Service.connect(config), witness.connect(config))
@@ -215,7 +217,7 @@ def _rules(arguments: argparse.Namespace, runner: Runner) -> int:
 
 
 def _canary(arguments: argparse.Namespace, runner: Runner) -> int:
-    from .canary import live  # pylint: disable=import-outside-toplevel
+    from .host.canary_process import live  # pylint: disable=import-outside-toplevel
 
     config = configuration.load(arguments.config)
     if not config.canary.enabled:
@@ -227,7 +229,7 @@ def _canary(arguments: argparse.Namespace, runner: Runner) -> int:
 
 
 def _repair(arguments: argparse.Namespace, runner: Runner) -> int:
-    from .repair import FAILED, answer  # pylint: disable=import-outside-toplevel
+    from .host.repair_helper import FAILED, answer  # pylint: disable=import-outside-toplevel
 
     line = answer(sys.stdin.readline(100).strip(), configuration.load(arguments.config), runner)
     sys.stdout.write(line + "\n")

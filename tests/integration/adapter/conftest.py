@@ -9,8 +9,8 @@ import pytest
 
 from lab.api.testing import RunningApi
 from lab.vpc import DEFAULT_ROUTE
-from nat_failover.ec2 import Ec2
-from nat_failover.model import Claim, Node
+from nat_failover.aws.ec2 import Ec2
+from nat_failover.model.cluster import Claim, Node
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from nat_failover.heartbeat import Radio
-from nat_failover.model import ACTIVE, Report
-from nat_failover.packets import ANSWER, BEAT, LONGEST, PROBE, REASONS, Codec
+from nat_failover.model.cluster import ACTIVE, Report
+from nat_failover.wire.codec import ANSWER, BEAT, LONGEST, PROBE, REASONS, Codec
+from nat_failover.wire.transport import Radio
 
 MILLION = 10**6
 KEY, CLUSTER = b"k" * 32, "prod"

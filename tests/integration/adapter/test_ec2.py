@@ -10,7 +10,7 @@ import pytest
 
 from lab import vpc
 from nat_failover.errors import Ec2Error
-from nat_failover.model import ROUTE_ACTIVE, ROUTE_BLACKHOLE, ROUTE_MISSING, ROUTE_NO_TABLE, Claim, Node
+from nat_failover.model.cluster import ROUTE_ACTIVE, ROUTE_BLACKHOLE, ROUTE_MISSING, ROUTE_NO_TABLE, Claim, Node
 
 NOWHERE = "rtb-0fffffffffffffff0"
 NOBODY = "i-0fffffffffffffff0"

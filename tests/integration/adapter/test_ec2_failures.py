@@ -11,10 +11,10 @@ import time
 import pytest
 
 from lab.api import backend
-from nat_failover import aws
-from nat_failover.ec2 import Ec2
+from nat_failover.aws import client as aws
+from nat_failover.aws.ec2 import Ec2
 from nat_failover.errors import Ec2Error, NatFailoverError
-from nat_failover.model import ROUTE_ACTIVE
+from nat_failover.model.cluster import ROUTE_ACTIVE
 
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -285,7 +285,7 @@ def test_a_client_that_cannot_be_made(region, endpoint):
 
 
 def test_without_boto3(monkeypatch):
-    monkeypatch.setattr("nat_failover.aws.HAS_BOTO3", False)
+    monkeypatch.setattr("nat_failover.aws.client.HAS_BOTO3", False)
     with pytest.raises(NatFailoverError, match="boto3 is missing.*apt-get install python3-boto3"):
         Ec2("eu-west-1")
 

@@ -11,10 +11,10 @@ import pytest
 
 from lab import vpc
 from lab.api import backend
-from nat_failover import config as configuration
-from nat_failover import ec2
+from nat_failover.aws import ec2
+from nat_failover.config import load as configuration
 from nat_failover.errors import Ec2Error, NatFailoverError
-from nat_failover.preflight import check_online
+from nat_failover.service.preflight import check_online
 
 FENCE_ACTIONS = {
     "stop_start": ("StopInstances", "StartInstances"),

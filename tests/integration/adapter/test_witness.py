@@ -12,13 +12,13 @@ import pytest
 
 from lab import vpc
 from lab.api import backend
-from nat_failover import config as configuration
-from nat_failover import testimony as testimonies
+from nat_failover.aws.witness_table import Table
+from nat_failover.config import load as configuration
 from nat_failover.errors import NatFailoverError, WitnessError
-from nat_failover.model import FenceStep, Lock
-from nat_failover.preflight import check_online
-from nat_failover.signs import Signs
-from nat_failover.witness import Table
+from nat_failover.model.cluster import FenceStep, Lock
+from nat_failover.model.liveness import Signs
+from nat_failover.observe import witness_reader as testimonies
+from nat_failover.service.preflight import check_online
 
 NAME = "nat-failover"
 MINE = "i-0aaaaaaaaaaaaaaaa"

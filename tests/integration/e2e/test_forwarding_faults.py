@@ -73,7 +73,7 @@ def test_all_facts_are_shown_and_counters_of_the_driver_are_read(broken: Cluster
     shown = broken.run(NODE, "status").stdout
     assert "facts: ip_forward 1, interface ens5 up" in shown
     # The lab's links have no allowances, but they have counters: the driver's own number of the other end.
-    code = "from nat_failover import limits; print(limits.driver_counters('ens5')['peer_ifindex'])"
+    code = "from nat_failover.observe import capacity as limits; print(limits.driver_counters('ens5')['peer_ifindex'])"
     counted = broken.lab.exec(NODE, [sys.executable, "-c", code], env=broken.environment()).stdout
     assert counted == broken.lab.exec(NODE, ["cat", "/sys/class/net/ens5/iflink"]).stdout
 

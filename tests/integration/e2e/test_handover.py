@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nat_failover.control import ask
 from nat_failover.errors import NatFailoverError
+from nat_failover.service.control import ask
 from tests.integration.e2e.cluster import Cluster, running_cluster
 
 FENCE = 8.0  # seconds: longer than the fence's delay

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab.api.imds import TTL_MAX_S
-from nat_failover.packets import REASONS
+from nat_failover.wire.codec import REASONS
 from tests.integration.e2e.cluster import Cluster, running_cluster
 
 METADATA = ["OUTPUT", "-d", "169.254.169.254", "-j", "DROP"]

@@ -11,11 +11,11 @@ import types
 
 import pytest
 
-from nat_failover import canary
-from nat_failover import config as configuration
+from nat_failover.config import load as configuration
+from nat_failover.config.targets import ICMP, TCP, Target
 from nat_failover.errors import NatFailoverError
-from nat_failover.probes import ProbeImpossible, Prober
-from nat_failover.targets import ICMP, TCP, Target
+from nat_failover.host import canary_process as canary
+from nat_failover.wire.prober import ProbeImpossible, Prober
 
 from .test_config import LEAST
 

@@ -8,11 +8,11 @@ import json
 
 import pytest
 
-from nat_failover import config as configuration
-from nat_failover import settings
+from nat_failover.config import load as configuration
+from nat_failover.config.targets import Target
 from nat_failover.errors import ConfigError
-from nat_failover.model import Claim
-from nat_failover.targets import Target
+from nat_failover.model import settings
+from nat_failover.model.cluster import Claim
 
 TABLE_A, TABLE_B = "rtb-0aaaaaaaaaaaaaaaa", "rtb-0bbbbbbbbbbbbbbbb"
 LEAST = {

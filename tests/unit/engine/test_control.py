@@ -12,8 +12,8 @@ import threading
 
 import pytest
 
-from nat_failover.control import LONGEST, Control, ask
 from nat_failover.errors import NatFailoverError
+from nat_failover.service.control import LONGEST, Control, ask
 
 
 class Service:

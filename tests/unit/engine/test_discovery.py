@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from nat_failover import config as configuration
-from nat_failover import discovery
-from nat_failover.discovery import Roster
-from nat_failover.model import TAG_CLUSTER, TAG_NODE, Claim, Evidence, InstanceView, Node, SelfCheck
+from nat_failover.config import load as configuration
+from nat_failover.model.cluster import TAG_CLUSTER, TAG_NODE, Claim, Evidence, InstanceView, Node, SelfCheck
+from nat_failover.policy import membership as discovery
+from nat_failover.policy.membership import Roster
 
 A, B = Node("nat-a", "", ()), Node("nat-b", "", ())
 FIXED = Node("nat-a", "i-1", ())

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from nat_failover import cli
-from nat_failover import drain as module
-from nat_failover.drain import Drain
 from nat_failover.errors import NatFailoverError
-from nat_failover.handover import SPOT, Notice
-from nat_failover.model import TAG_DRAINED, InstanceView, RouteView
-from nat_failover.settings import Handover
+from nat_failover.model.cluster import TAG_DRAINED, InstanceView, RouteView
+from nat_failover.model.settings import Handover
+from nat_failover.policy.interruption import SPOT, Notice
+from nat_failover.service import drain as module
+from nat_failover.service.drain import Drain
 
 SPOT_NOTICE = Notice(SPOT, "spot interruption: stop at noon")
 

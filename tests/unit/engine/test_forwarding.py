@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import pytest
 
-from nat_failover import forwarding
-from nat_failover.forwarding import Facts, InternetCheck, Ipv6Facts, from_here, judge_facts, mendable
-from nat_failover.probes import Prober
-from nat_failover.repair import RULES, SYSCTLS
-from nat_failover.settings import Nat
-from nat_failover.targets import parse
+from nat_failover.config.targets import parse
+from nat_failover.host.repair_helper import RULES, SYSCTLS
+from nat_failover.model.settings import Nat
+from nat_failover.observe import forwarding_facts as forwarding
+from nat_failover.observe.forwarding_facts import Facts, InternetCheck, Ipv6Facts, from_here, judge_facts, mendable
+from nat_failover.wire.prober import Prober
 
 FINE = Facts("1", "", "ens5", ("ens5",), "", 0.1, False)
 FINE6 = Ipv6Facts("1", "2", ("ens5",), True)

@@ -7,11 +7,11 @@ import asyncio
 
 import pytest
 
-from nat_failover import config as configuration
+from nat_failover.config import load as configuration
 from nat_failover.errors import Ec2Error
-from nat_failover.gather import Gatherer
-from nat_failover.model import RouteView
-from nat_failover.rhythm import Rhythm
+from nat_failover.model.cluster import RouteView
+from nat_failover.observe.collector import Gatherer
+from nat_failover.timing import Rhythm
 
 CONFIG = configuration.parse(
     {

@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from nat_failover import handover
-from nat_failover.handover import AUTOSCALING, REBALANCE, SCHEDULED, SPOT, UNREADABLE, Notice
-from nat_failover.settings import Handover
+from nat_failover.model.settings import Handover
+from nat_failover.policy import interruption as handover
+from nat_failover.policy.interruption import AUTOSCALING, REBALANCE, SCHEDULED, SPOT, UNREADABLE, Notice
 
 SETTINGS = Handover(poll=2, rebalance="report", scheduled_lead=300, on_stop="keep", wait=15)
 NOON = calendar.timegm((2026, 1, 31, 12, 0, 0))

@@ -8,8 +8,8 @@ import types
 
 import pytest
 
-from nat_failover.hands import Hands
-from nat_failover.model import TAG_FENCE, FenceStep, InstanceView
+from nat_failover.act.executor import Hands
+from nat_failover.model.cluster import TAG_FENCE, FenceStep, InstanceView
 
 
 class Gatherer:

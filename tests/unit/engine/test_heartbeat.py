@@ -10,11 +10,11 @@ import socket
 
 import pytest
 
-from nat_failover import heartbeat
 from nat_failover.errors import NatFailoverError
-from nat_failover.heartbeat import GREET_EVERY, Codec, Radio
-from nat_failover.icmp import ECHO
-from nat_failover.model import Report
+from nat_failover.model.cluster import Report
+from nat_failover.wire import transport as heartbeat
+from nat_failover.wire.icmp import ECHO
+from nat_failover.wire.transport import GREET_EVERY, Codec, Radio
 
 KEY = b"k" * 32
 ADDRESS = {"nat-a": "127.0.0.11", "nat-b": "127.0.0.12"}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nat_failover import icmp
-from nat_failover.icmp import ANSWER_WITHIN, ECHO, PENDING, Echo, checksum
+from nat_failover.wire import icmp
+from nat_failover.wire.icmp import ANSWER_WITHIN, ECHO, PENDING, Echo, checksum
 
 ADDRESS = "10.0.1.10"
 BOUNDED = settings(max_examples=200, derandomize=True, deadline=None, database=None)

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
+from nat_failover.aws.imds import DOCUMENT, Metadata, instance_identity
 from nat_failover.errors import Ec2Error
-from nat_failover.imds import DOCUMENT, Metadata, instance_identity
 
 IDENTITY = {
     "instanceId": "i-0aaaaaaaaaaaaaaaa",

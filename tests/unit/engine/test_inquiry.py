@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nat_failover import inquiry
-from nat_failover.model import Memory, PeerMemory
+from nat_failover.model.cluster import Memory, PeerMemory
+from nat_failover.policy import probe_plan as inquiry
 
 from .test_policy import NOW, PEER, THIRD, Case, make_config
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from nat_failover import journal
+from nat_failover.service import journal
 
 LOG = logging.getLogger("nat-failover")
 

@@ -13,7 +13,9 @@ import botocore.session
 import pytest
 from botocore.loaders import JSONFileLoader, create_loader
 
-from nat_failover import ec2, lean, witness
+from nat_failover.aws import botocore_subset as lean
+from nat_failover.aws import ec2
+from nat_failover.aws import witness_table as witness
 
 OPERATION = {"name": "x", "documentation": "<p>long</p>"}
 

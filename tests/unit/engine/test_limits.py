@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from nat_failover import limits
-from nat_failover.limits import DROPPED, SQUEEZED, WINDOW, Limits
+from nat_failover.observe import capacity as limits
+from nat_failover.observe.capacity import DROPPED, SQUEEZED, WINDOW, Limits
 
 PPS = "pps_allowance_exceeded"
 

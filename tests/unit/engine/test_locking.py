@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from nat_failover import locking
-from nat_failover.model import LOCK_KEY, FenceStep, Heard, Lock, WitnessView
+from nat_failover.model.cluster import LOCK_KEY, FenceStep, Heard, Lock, WitnessView
+from nat_failover.policy import fence_lock as locking
 
 from .test_policy import FINE, ME, NOW, PEER, THIRD, Case, make_config, steps
 

@@ -7,9 +7,9 @@ import asyncio
 
 import pytest
 
+from nat_failover.act.throttle import CATCH_UP, FIRST, MOST, SLOWER, Pace, Rereads
 from nat_failover.errors import Ec2Error
-from nat_failover.model import Claim, RouteView
-from nat_failover.pace import CATCH_UP, FIRST, MOST, SLOWER, Pace, Rereads
+from nat_failover.model.cluster import Claim, RouteView
 
 TICK, LATENCY = 0.1, 0.3
 

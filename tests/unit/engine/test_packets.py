@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nat_failover import packets
-from nat_failover.model import Report
-from nat_failover.packets import (
+from nat_failover.model.cluster import Report
+from nat_failover.wire import codec as packets
+from nat_failover.wire.codec import (
     ANSWER,
     BEAT,
     BIND_WITHIN,

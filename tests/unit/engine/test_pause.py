@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from nat_failover import pause
 from nat_failover.errors import NatFailoverError
-from nat_failover.model import TAG_PAUSE, InstanceView
+from nat_failover.model.cluster import TAG_PAUSE, InstanceView
+from nat_failover.policy import pause
 
 NOON = 1769860800.0  # 2026-01-31T12:00:00Z
 

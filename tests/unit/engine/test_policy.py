@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from nat_failover import config as configuration
-from nat_failover import fencing, policy
-from nat_failover.model import (
+from nat_failover.config import load as configuration
+from nat_failover.model.cluster import (
     ACTIVE,
     DRAINED,
     DRAINING,
@@ -27,6 +26,8 @@ from nat_failover.model import (
     RouteView,
     SelfCheck,
 )
+from nat_failover.policy import decide as policy
+from nat_failover.policy import fencing
 
 NOW = 1000.0
 FINE = Report(ACTIVE, True)

@@ -9,13 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nat_failover import canary, forwarding, limits, notices, proof, settings, system
-from nat_failover.proof import Proof
-from nat_failover.repair import MOST
-from nat_failover.rhythm import Rhythm
-from nat_failover.settings import Nat
-from nat_failover.targets import TCP, Target
-from nat_failover.targets import parse as parse_targets
+from nat_failover.config.targets import TCP, Target
+from nat_failover.config.targets import parse as parse_targets
+from nat_failover.host import canary_process as canary
+from nat_failover.host import kernel as system
+from nat_failover.host import netlink as notices
+from nat_failover.host.repair_helper import MOST
+from nat_failover.model import settings
+from nat_failover.model.settings import Nat
+from nat_failover.observe import capacity as limits
+from nat_failover.observe import forwarding_check as proof
+from nat_failover.observe import forwarding_facts as forwarding
+from nat_failover.observe.forwarding_check import Proof
+from nat_failover.timing import Rhythm
 
 
 class World:

@@ -8,9 +8,10 @@ import types
 
 import pytest
 
-from nat_failover import repair, system
-from nat_failover.repair import MOST, RULES, SYSCTLS, WINDOW, Mender
-from nat_failover.settings import Nat
+from nat_failover.host import kernel as system
+from nat_failover.host import repair_helper as repair
+from nat_failover.host.repair_helper import MOST, RULES, SYSCTLS, WINDOW, Mender
+from nat_failover.model.settings import Nat
 
 CONFIG = types.SimpleNamespace(nat=Nat(("10.0.0.0/16",), "ens5.7"))
 DUAL = types.SimpleNamespace(nat=Nat(("10.0.0.0/16", "2001:db8::/56"), "ens5.7"))

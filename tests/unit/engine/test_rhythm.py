@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from nat_failover.rhythm import EARLY, LAG, Pause, Rhythm
+from nat_failover.timing import EARLY, LAG, Pause, Rhythm
 
 INTERVAL = 0.1
 

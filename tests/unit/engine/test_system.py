@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from nat_failover import system
 from nat_failover.errors import NatFailoverError
-from nat_failover.settings import Nat
+from nat_failover.host import kernel as system
+from nat_failover.model.settings import Nat
 
 NAT = Nat(("10.0.0.0/16", "172.16.0.0/12"), "ens5")
 BOTH = Nat(("10.0.0.0/16", "fd00:1::/48", "2001:db8::/56"), "ens5")

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from nat_failover import icmp, probes
+from nat_failover.config.targets import ICMP, TCP, UDP, Target, parse
 from nat_failover.errors import ConfigError
-from nat_failover.probes import ProbeImpossible, Prober, dns_answers, dns_question
-from nat_failover.targets import ICMP, TCP, UDP, Target, parse
+from nat_failover.wire import icmp
+from nat_failover.wire import prober as probes
+from nat_failover.wire.prober import ProbeImpossible, Prober, dns_answers, dns_question
 
 
 @pytest.mark.parametrize(

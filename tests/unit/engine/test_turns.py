@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from nat_failover.rhythm import Rhythm
-from nat_failover.turns import Turns
+from nat_failover.service.loop import Turns
+from nat_failover.timing import Rhythm
 
 HOUR = 3600.0
 SOON = 5.0

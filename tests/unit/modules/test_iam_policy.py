@@ -44,7 +44,7 @@ def test_a_node_can_neither_join_a_cluster_nor_delete_all_tags(policy):
 
 
 def test_the_tags_are_those_that_the_engine_writes(load):
-    from nat_failover import model
+    from nat_failover.model import cluster as model
 
     written = {getattr(model, name) for name in dir(model) if name.startswith("TAG_")}
     ours = set(load("plugin_utils.iam").WRITTEN_TAGS)

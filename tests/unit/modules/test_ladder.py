@@ -104,8 +104,8 @@ class World(FakeService):
 @pytest.fixture
 def world(load, monkeypatch):
     made = World(load("module_utils.nat_failover.errors"))
-    monkeypatch.setattr(load("module_utils.nat_failover.once"), "ask", made.ask)
-    monkeypatch.setattr(load("module_utils.nat_failover.service").Service, "connect", made)
+    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "ask", made.ask)
+    monkeypatch.setattr(load("module_utils.nat_failover.service.service").Service, "connect", made)
     monkeypatch.setattr(load("modules.source_dest_check"), "Ec2", made)
     return made
 

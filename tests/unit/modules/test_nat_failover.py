@@ -73,7 +73,7 @@ class FakeService:
 @pytest.fixture
 def service(load, monkeypatch):
     fake = FakeService()
-    monkeypatch.setattr(load("module_utils.nat_failover.once"), "ask", fake.ask)
+    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "ask", fake.ask)
     return fake
 
 
@@ -122,7 +122,7 @@ def test_everything_is_handed_to_the_engine(run, load, monkeypatch):
         seen.update(more, state=state, config=config)
         return {"changed": False}
 
-    monkeypatch.setattr(load("module_utils.nat_failover.once"), "run", once_run)
+    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "run", once_run)
     run("nat_failover", check=True, config="/c.json", wait_timeout=7, route_tables=[TABLE_B])
     assert callable(seen.pop("runner"))
     assert seen == {

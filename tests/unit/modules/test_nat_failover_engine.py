@@ -23,7 +23,7 @@ def folder(tmp_path):
 def test_check_mode_predicts(run, folder):
     result = run("nat_failover_engine", check=True, path=str(folder))
     assert result["changed"]
-    assert "policy.py" in result["files"]
+    assert "policy/decide.py" in result["files"]
     assert not folder.exists()
 
 
@@ -42,12 +42,12 @@ def test_installs_once(run, folder):
 def test_mends_content_mode_and_stale_files(run, folder):
     run("nat_failover_engine", path=str(folder))
     package = folder / "nat_failover"
-    (package / "policy.py").write_text("pass\n")
-    (package / "model.py").chmod(0o666)
+    (package / "policy" / "decide.py").write_text("pass\n")
+    (package / "model" / "cluster.py").chmod(0o666)
     (package / "of_an_older_version.py").write_text("pass\n")
     (package / "kept.txt").write_text("not ours\n")
     result = run("nat_failover_engine", path=str(folder))
-    assert sorted(result["files"]) == ["model.py", "of_an_older_version.py", "policy.py"]
+    assert sorted(result["files"]) == ["model/cluster.py", "of_an_older_version.py", "policy/decide.py"]
     assert not (package / "of_an_older_version.py").exists()
     assert (package / "kept.txt").exists()
     assert not run("nat_failover_engine", path=str(folder))["changed"]
@@ -118,7 +118,9 @@ def test_what_travels_with_the_module_is_enough(collection, tmp_path):
         )
         assert done.returncode == (2 if "/nowhere" in command else 0), done.stderr
         assert "Traceback" not in done.stderr
-    imports = "import nat_failover.service, nat_failover.preflight, nat_failover.cli as c; print(c.__file__)"
+    imports = (
+        "import nat_failover.service.service, nat_failover.service.preflight, nat_failover.cli as c; print(c.__file__)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", imports], env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=False
     )

@@ -45,7 +45,8 @@ def test_the_readme_uses_variables_that_exist():
 
 def test_sections_take_what_the_engine_takes():
     """A section's documented options are accepted by the configuration, and no key of it lacks an option."""
-    from nat_failover import config, errors
+    from nat_failover import errors
+    from nat_failover.config import load as config
 
     raw = {
         "cluster": "prod",
@@ -71,7 +72,8 @@ def test_sections_take_what_the_engine_takes():
 @pytest.mark.parametrize("sources", [("10.0.0.0/16",), ("10.0.0.0/16", "2001:db8::/56")])
 def test_the_file_sets_at_boot_what_the_root_helper_mends(sources):
     """The same keys and values in the same order: with IPv6 the order matters (docs/forwarding.md)."""
-    from nat_failover import settings, system
+    from nat_failover.host import kernel as system
+    from nat_failover.model import settings
 
     nat = settings.Nat(sources, "ens5.7")
     tracked = {key: value for key, value in system.sysctls(nat).items() if "conntrack" in key}
