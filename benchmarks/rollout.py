@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from lab.api.testing import running_api
-from lab.crowd.hosts import CONNECTION, Crowd, crowd
 from lab.fabric import cleanup
 from lab.fabric.names import Names
+from lab.fleet.hosts import CONNECTION, Crowd, crowd
+from lab.running_api import running_api
 from tests.integration.playbooks.conftest import Playbooks
 
 from .campaign import Key, Part, Row

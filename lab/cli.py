@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 import yaml
 
 from . import __doc__ as what
-from . import launch, present
+from . import launch
+from . import render as present
 from .errors import LabError, Prerequisite
 from .fabric.names import Names
 from .settings import BARE, FAULTS, MACHINE, Settings

@@ -118,7 +118,7 @@ class NodeIds:
 def add_pairs(
     ids: VpcIds, count: int, *, account: str = backend.ACCOUNT, region: str = backend.REGION
 ) -> list[NodeIds]:
-    """More clusters of two nodes each (``lab/crowd``), all in one subnet, which holds 75 of them. With the API's lock held."""
+    """More clusters of two nodes each (``lab/fleet``), all in one subnet, which holds 75 of them. With the API's lock held."""
     model = backend.ec2(account, region)
     subnet = next(iter(ids.zones.values())).public_subnet
     built = []

@@ -12,13 +12,13 @@ from typing import Any
 from . import vpc
 from .api import backend
 from .api.imds import Imds, imds_app
-from .api.testing import RunningApi
 from .errors import LabError, Prerequisite
 from .fabric import cleanup, netns
 from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, VPC, VPC6, Names, Port, address6, client_mac
 from .fabric.network import Network
 from .fabric.rules import UPLINK_PEER, LinkFault
 from .hosts.host import FROZEN, KILLED, OFF, ON, Host
+from .running_api import RunningApi
 from .settings import FAULTS
 from .vpc import DEFAULT_ROUTE, subnets
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import backend, dynamodb, policy
+from . import backend, dynamodb
+from . import iam_policy as policy
 from .corrections import primary_interface
 from .errors import ApiError
 from .identity import Principal

@@ -15,7 +15,7 @@ from typing import Any
 from . import backend
 from .corrections import primary_interface
 from .httpd import HttpServer, status_line
-from .notices import Notices
+from .interruptions import Notices
 
 TTL_MAX_S = 21600
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .. import present
+from .. import render as present
 from ..errors import LabError
 from .show import Show
 

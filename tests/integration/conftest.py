@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from botocore.loaders import JSONFileLoader, create_loader
 
-from lab.api.testing import RunningApi, running_api
+from lab.running_api import RunningApi, running_api
 
 
 class Whole(JSONFileLoader):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.api.testing import RunningApi
+from lab.running_api import RunningApi
 from lab.vpc import DEFAULT_ROUTE
 from nat_failover.aws.ec2 import Ec2
 from nat_failover.model.cluster import Claim, Node

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lab.api.testing import RunningApi
+from lab.running_api import RunningApi
 
 
 @pytest.fixture

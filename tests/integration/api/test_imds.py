@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 from botocore.utils import InstanceMetadataFetcher
 
 from lab.api.imds import Imds, imds_app, serve
-from lab.api.testing import RunningApi
 from lab.errors import LabError
+from lab.running_api import RunningApi
 
 
 @dataclass

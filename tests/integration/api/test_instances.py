@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lab.api.testing import running_api
+from lab.running_api import running_api
 
 NOBODY = "i-0fffffffffffffff0"
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lab import present, status
+from lab import render as present
+from lab import status
 from lab.fabric import cleanup
 from lab.fabric.names import INTERNET
 from lab.testing import RunningLab, running_lab

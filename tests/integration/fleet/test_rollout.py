@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.crowd.hosts import CONNECTION, Crowd, crowd
 from lab.fabric import netns
+from lab.fleet.hosts import CONNECTION, Crowd, crowd
 from tests.integration.fleet.conftest import Fleet
 
 CONFIG = "/etc/nat-failover/config.json"

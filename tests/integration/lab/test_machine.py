@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import present, status
+from lab import render as present
+from lab import status
 from lab.fabric import cleanup
 from lab.fabric.names import Names
 from lab.testing import RunningLab, running_lab

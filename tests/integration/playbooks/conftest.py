@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lab.api.testing import RunningApi
+from lab.running_api import RunningApi
 
 ROOT = Path(__file__).resolve().parents[3]
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")

@@ -14,7 +14,7 @@ import pytest
 
 from lab import vpc
 from lab.api import backend
-from lab.api.testing import RunningApi, running_api
+from lab.running_api import RunningApi, running_api
 from tests.integration.playbooks.conftest import ROOT, Playbooks
 
 INVENTORIES = ROOT / "inventories"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.api.testing import RunningApi, running_api
+from lab.running_api import RunningApi, running_api
 from tests.integration.playbooks.conftest import Outcome, Playbooks
 
 NAME = "acme"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What EC2 announces, as the metadata service writes it, and what a node does about it. Shapes: lab/api/notices.py names the sources."""
+"""What EC2 announces, as the metadata service writes it, and what a node does about it. Shapes: lab/api/interruptions.py names the sources."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ansible.plugins.connection import ConnectionBase
 DOCUMENTATION = """
 name: lab_crowd
 short_description: run tasks on a host of a lab's crowd
-description: Enters the network namespace and the disk of a host that C(lab.crowd) has made.
+description: Enters the network namespace and the disk of a host that C(lab.fleet) has made.
 author: The aws_ha.egress contributors (@aws-ha)
 options:
   namespace:

@@ -13,13 +13,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from .. import vpc
-from . import backend
-from .calls import Call, read_calls
-from .identity import OPERATOR_ACCESS_KEY, OPERATOR_SECRET_KEY
-from .power import PowerHook, Times
-from .server import Api
-from .snapshot import Instance, Snapshot
+from . import vpc
+from .api import backend
+from .api.calls import Call, read_calls
+from .api.identity import OPERATOR_ACCESS_KEY, OPERATOR_SECRET_KEY
+from .api.power import PowerHook, Times
+from .api.server import Api
+from .api.snapshot import Instance, Snapshot
 
 
 class RunningApi:

@@ -18,9 +18,9 @@ from typing import Any
 from .. import image, vpc
 from ..api.httpd import HttpServer
 from ..api.imds import imds_app, serve
-from ..api.testing import RunningApi
 from ..fabric import cleanup, netns
 from ..fabric.names import API, INTERFACE, METADATA, Names
+from ..running_api import RunningApi
 
 CONNECTION = Path(__file__).parent / "connection"
 SYSTEMCTL = Path(__file__).parent / "systemctl.sh"
