@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     for part in wanted:
         store, failed = campaign.run(part, quick=asked.quick, resume=not asked.fresh, path=asked.out)
         failures += failed
-        _say({"part": part.name, "failed": failed, "figures": part.figures(store.rows())})
+        rows = store.rows()
+        _say({"part": part.name, "failed": failed, "figures": part.figures(rows), **part.facts(rows)})
     if asked.part == "all":
         _say({"part": "report", "files": report.write()})
     return 1 if failures else 0

@@ -103,7 +103,7 @@ def suffer(profile: str, setup: Setup, seed: str, seconds: float) -> tuple[int, 
 
     world.cloud.set_route = counted_route  # type: ignore[method-assign]
     world.cloud.stop = counted_stop  # type: ignore[method-assign]
-    # What a law forbids is counted here, not an error.
+    # An act that a law forbids is counted here. It is no error.
     world.cloud.watch = lambda *_call: None
     for host in world.hosts.values():
         host.decided = lambda *_decision: None

@@ -26,6 +26,7 @@ class Part:
     """``plan(quick)``: the keys of all measurements, in their order. ``measure(key)``: the rest of the row.
 
     ``figures(rows)``: numbers by name, of which a smaller one is the better one; they are compared with those of the run before.
+    ``facts(rows)``: what the figures must be read beside, such as how much was tried.
     ``beside(key)``: neighbours of the plan with the same answer are measured at the same time; None: alone on this machine.
     """
 
@@ -35,6 +36,7 @@ class Part:
     measure: Callable[[Key], Row]
     figures: Callable[[list[Row]], dict[str, float]]
     beside: Callable[[Key], Hashable] = lambda key: None
+    facts: Callable[[list[Row]], dict[str, Any]] = lambda rows: {}
 
     def store(self, path: Path | None = None) -> Store:
         """The recorded rows, by default those that the documentation is made of."""
@@ -65,7 +67,7 @@ def run(part: Part, *, quick: bool, resume: bool = True, path: Path | None = Non
 
 
 def _rows(part: Part, missing: list[tuple[int, Key]]) -> Iterator[tuple[int, Row]]:
-    """What was measured, by the number of its key, as it comes."""
+    """The rows by the number of their keys, as they come."""
     for beside, batch in itertools.groupby(missing, lambda each: part.beside(each[1])):
         members = list(batch)
         if beside is None or len(members) == 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is measured: our service by profile, the article's loop, and keepalived. Each builds a lab of its own, ready to fail."""
+"""The contenders: the service by profile, the article's loop, and keepalived. Each builds a lab of its own, ready to fail."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from typing import Any, Protocol
 from lab.fabric.names import INTERFACE
 from lab.hosts.host import Host
 from lab.testing import RunningLab, forward, running_lab
-from lab.vpc import ZoneIds
+from lab.vpc import CLUSTER_TAG, ZoneIds
 from tests.integration.e2e.cluster import Cluster, running_cluster
 
 ENDPOINT = "http://198.51.100.53"
 PEERS = Path(__file__).parent / "peers"
 CALL = [sys.executable, str(PEERS / "ec2_call.py")]
+UNTAGGED = "-untagged"  # behind a profile: the instances do not carry the cluster's tag, and are found by their ids
 # The return is watched within seconds; the fence keeps its default delay. Neither has a part in the detection.
-OURS: dict[str, Any] = {"return": {"after_s": 2, "max_s": 20}, "fence": {}}
+# A call may take as long as the slowest API that is measured.
+OURS: dict[str, Any] = {
+    "return": {"after_s": 2, "max_s": 20},
+    "fence": {},
+    "ec2": {"connect_timeout_s": 1, "read_timeout_s": 4, "poll_s": 5},
+}
 
 
 class Contender(Protocol):
@@ -57,7 +63,7 @@ class Scripted:
         self.lab: RunningLab = None  # type: ignore[assignment]  # set as soon as there is one
 
     def boot(self, host: Host) -> None:
-        """What the instance does at boot; the first boot comes before the ids are known."""
+        """The boot of the instance. The first boot comes before the ids are known."""
         forward(host)
         if self.lab is not None:
             self.start(host)
@@ -174,11 +180,23 @@ class Keepalived(Scripted):
             )
 
 
+def _keep(_cluster: Cluster) -> None:
+    """The instances keep their tags."""
+
+
+def _untag(cluster: Cluster) -> None:
+    """The instances lose the tag by which the service finds them at once."""
+    instances = [zone.instance_id for zone in cluster.lab.ids.zones.values()]
+    cluster.lab.client().delete_tags(Resources=instances, Tags=[{"Key": CLUSTER_TAG}])
+
+
 @contextmanager
 def running(name: str, folder: Path) -> Iterator[Contender]:
-    """A contender, settled: ``default`` and ``fast`` are our profiles."""
-    if name in ("default", "fast", "calm"):
-        with running_cluster(folder, settings={"profile": name, **OURS}) as cluster:
+    """A contender, settled: ``default`` and ``fast`` are profiles, also with ``UNTAGGED`` behind them."""
+    profile = name.removesuffix(UNTAGGED)
+    if profile in ("default", "fast", "calm"):
+        settings = {"profile": profile, **OURS}
+        with running_cluster(folder, settings=settings, prepare=_keep if profile == name else _untag) as cluster:
             yield Ours(cluster)
         return
     made = Article(folder) if name == "article" else Keepalived(folder, float(name.partition("-")[2]))

@@ -48,7 +48,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a client and an operator saw of one fault."""
+    """The observations of a client and of an operator of one fault."""
 
     outage_ms: float
     ends: str
@@ -113,7 +113,7 @@ def fill(low: float, high: float) -> Step:
     return step
 
 
-# What Docker's daemon does to the rules when it starts, and again at each restart: its chains come first in FORWARD, whose policy becomes DROP.
+# Docker's daemon changes the rules when it starts, and again at each restart: its chains come first in FORWARD, whose policy becomes DROP.
 DOCKER = """
 for chain in DOCKER DOCKER-USER DOCKER-ISOLATION-STAGE-1 DOCKER-ISOLATION-STAGE-2; do iptables -N $chain; done
 iptables -t nat -N DOCKER
@@ -205,9 +205,9 @@ def suffer(cluster: Cluster, fault: Fault) -> Outcome:
         began = time.monotonic()
         fault.inject(cluster)
         if fault.ends == HANDED_OVER:
-            cluster.wait("%s: %s takes over" % (fault.name, PEER), lambda: cluster.lab.owner("a") == PEER, 12)
+            cluster.wait(f"{fault.name}: {PEER} takes over", lambda: cluster.lab.owner("a") == PEER, 12)
         elif fault.ends == MENDED:
-            cluster.wait("%s is mended" % fault.name, lambda: "mended" in kinds(cluster, known), 12)
+            cluster.wait(f"{fault.name} is mended", lambda: "mended" in kinds(cluster, known), 12)
         else:
             time.sleep(3)
         stream.wait_for_answer()
@@ -238,7 +238,7 @@ def main() -> int:
         with running_cluster(Path(folder), settings=SETTINGS, helpers=True) as cluster:
             for fault in FAULTS:
                 outcome = suffer(cluster, fault)
-                print("%s: %s" % (fault.name, outcome), file=sys.stderr)
+                print(f"{fault.name}: {outcome}", file=sys.stderr)
                 figures[fault.name] = {"outage_ms": outcome.outage_ms, "ends": outcome.ends, "fences": outcome.fences}
     print(json.dumps({"benchmark": "faults", "interval_ms": INTERVAL_S * 1000, "faults": figures}))
     return 0

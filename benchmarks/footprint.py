@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the service costs its node when all is well: CPU, memory, wake-ups and the time to start, by Python version."""
+"""The cost of the service for its node when all is well: CPU, memory, wake-ups and the time to start, by Python version."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def measure(key: Key) -> Row:
 
 
 def _idle(python: str, wakeups_per_s: float) -> float:
-    """What as many wake-ups cost an event loop that does nothing else: the floor of this machine and this Python."""
+    """The cost of as many wake-ups for an event loop that does nothing else: the floor of this machine and this Python."""
     command = [python, str(IDLE), str(wakeups_per_s), str(IDLE_S)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10 * IDLE_S)
     return round(float(done.stdout), 3)

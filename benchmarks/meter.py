@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a process costs: CPU, memory and wake-ups, from the kernel's own books."""
+"""The cost of a process: CPU, memory and wake-ups, from the kernel's own books."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Meter:
         self._before = self._counters()
 
     def read(self) -> Cost:
-        """What it cost since the start."""
+        """The cost since the start."""
         seconds = time.monotonic() - self._began
         cpu, children, voluntary, involuntary = (
             now - before for now, before in zip(self._counters(), self._before, strict=True)

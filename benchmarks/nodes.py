@@ -107,12 +107,12 @@ def running_nodes(
 
 
 def events(cluster: Cluster, node: str) -> list[dict[str, Any]]:
-    """What a node has told, oldest first."""
+    """The events of a node, the oldest first."""
     found: list[dict[str, Any]] = cluster.status(node)["events"]
     return found
 
 
 def counters(cluster: Cluster, node: str) -> dict[str, int]:
-    """What a node's radio has counted."""
+    """The counters of a node's transport."""
     found: dict[str, int] = cluster.status(node)["counters"]
     return found

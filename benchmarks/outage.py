@@ -15,12 +15,14 @@ from typing import Any
 from lab.stream import TCP, Result
 
 from .campaign import Key, Part, Row
-from .contenders import Contender, Ours, running
+from .contenders import UNTAGGED, Contender, Ours, running
 from .summary import median
 
 QUICK, FULL = 2, 30  # runs of each
 TIMED = ("kill", "freeze", "unforward", "drain", "return")
 PROFILES = ("default", "fast")
+BY_ID = tuple(profile + UNTAGGED for profile in PROFILES)
+LATENCIES = (0, 100, 300, 1000, 2000)  # milliseconds of each call to the API
 PEERS = ("article", "keepalived-1", "keepalived-0.1")
 LIMIT_S = 30.0
 GAP_S = 0.03  # shorter silences of a 5 ms stream are the machine's, not the network's
@@ -83,8 +85,8 @@ CASES = {
 def plan(runs: int) -> Iterator[tuple[str, str, int, int]]:
     """(contender, case, API latency in ms, number of the run): all contenders in turn, so that each sees the same machine."""
     for run in range(runs):
-        for latency in (0, 100, 300):
-            for name in (*PROFILES, *PEERS):
+        for latency in LATENCIES:
+            for name in (*PROFILES, *BY_ID, *PEERS):
                 yield name, "kill", latency, run
         for name in PROFILES:
             for case in ("freeze", "unforward", "drain", "return"):
@@ -190,10 +192,10 @@ def _measure(key: Key) -> Row:
 
 
 def figures(rows: list[Row]) -> dict[str, float]:
-    """Our own median outages; the peers' are no figures of ours."""
+    """The median outages of the service. Those of the peers are none of its figures."""
     found: dict[str, list[float]] = {}
     for row in rows:
-        if row["contender"] in PROFILES and CASES[row["case"]].name in TIMED:
+        if row["contender"] in (*PROFILES, *BY_ID) and CASES[row["case"]].name in TIMED:
             name = f"{row['case']}, {row['contender']}, API {row['api_ms']} ms: outage_ms"
             found.setdefault(name, []).append(row["outage_ms"])
     return {name: median(values) for name, values in found.items()}

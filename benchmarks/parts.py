@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
-from . import alarms, footprint, outage, rollout, scale
+from . import alarms, attacks, footprint, forwarding, outage, rollout, scale
 
-PARTS = {part.name: part for part in (footprint.PART, scale.PART, alarms.PART, rollout.PART, outage.PART)}
+_ALL = (footprint, forwarding, scale, alarms, rollout, attacks, outage)
+PARTS = {module.PART.name: module.PART for module in _ALL}

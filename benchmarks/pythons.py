@@ -19,7 +19,7 @@ VERSIONS = ("3.9", "3.11", "3.13")
 
 def find(version: str) -> str:
     """The interpreter's path; raises ``LookupError`` where this machine has none."""
-    if version == "%d.%d" % sys.version_info[:2]:
+    if version == ".".join(map(str, sys.version_info[:2])):
         return sys.executable
     interpreter = interpreters.find(version)
     if interpreter is None:
@@ -28,6 +28,6 @@ def find(version: str) -> str:
 
 
 def boto3_version(python: str) -> str:
-    """What such a service has for a client library."""
+    """The client library of such a service."""
     code = "import boto3; print(boto3.__version__)"
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

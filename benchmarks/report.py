@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/benchmarks.md and its plots, made of the recorded rows alone: whoever measures anew gets a new page."""
+"""docs/benchmarks.md and its plots, made of the recorded rows alone: a new measurement gives a new page."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ Row = dict[str, Any]
 DOCS = Path(__file__).parents[1] / "docs"
 TEMPLATE = Path(__file__).parent / "benchmarks.md.in"
 NAMES = {
-    "default": "ours, `default`",
-    "fast": "ours, `fast`",
+    "default": "this collection, `default`",
+    "fast": "this collection, `fast`",
+    "default-untagged": "this collection, `default`, instances without the tag",
+    "fast-untagged": "this collection, `fast`, instances without the tag",
     "article": "the article's loop",
     "keepalived-1": "keepalived, adverts every 1 s",
     "keepalived-0.1": "keepalived, adverts every 0.1 s",
 }
-OURS = ("default", "fast")
+OURS = (*outage.PROFILES, *outage.BY_ID)
 STEPS = {
-    "asked": "EC2 is asked",
-    "answered": "it has answered",
+    "asked": "the reading of EC2 begins",
+    "answered": "EC2 has answered",
     "verdict": "verdict",
     "written": "the write arrives",
     "applied": "it is applied",
@@ -37,10 +39,10 @@ STEPS = {
 }
 SPLIT = ("detect", "decide", "api", "fabric")
 BEHAVIOUR = {
-    "partition": "the nodes lose sight of each other; both live and reach EC2 (40 s)",
+    "partition": "no packet passes between the nodes; both live and reach EC2 (40 s)",
     "api-outage": "a node dies, and the EC2 API answers 503 for the first 15 s",
     "uplink": "a node loses its uplink: internet and EC2 (40 s)",
-    "one-way": "nat-a is not heard by nat-b, but hears it (40 s)",
+    "one-way": "packets of nat-a do not reach nat-b, those of nat-b arrive (40 s)",
 }
 
 
@@ -82,7 +84,7 @@ def splits(rows: Sequence[Row]) -> str:
 
 
 def steps(rows: Sequence[Row]) -> str:
-    """The way of our own takeovers, each step in milliseconds after the death; medians."""
+    """The way of the takeovers of this collection, each step in milliseconds after the death; medians."""
     body = []
     for (case, contender, latency), members in groups(rows).items():
         found = [row["steps"] for row in members if row.get("steps")]
@@ -93,21 +95,21 @@ def steps(rows: Sequence[Row]) -> str:
 
 
 def ratios(rows: Sequence[Row]) -> str:
-    """Every median of a hard death, in units of our default profile's in the same run."""
+    """Every median of a hard death, in units of the default profile's in the same run."""
     found = groups(rows)
     body = []
     for contender in NAMES:
         cells = []
-        for latency in (0, 100, 300):
+        for latency in outage.LATENCIES:
             mine, theirs = found.get(("kill", "default", latency)), found.get(("kill", contender, latency))
             known = bool(mine and theirs)
             cells.append(f"{_middle(theirs) / _middle(mine):.1f}" if known else "–")  # type: ignore[arg-type]
         body.append([NAMES[contender], *cells])
-    return table(["contender", "API 0 ms", "API 100 ms", "API 300 ms"], body)
+    return table(["contender", *(f"API {latency} ms" for latency in outage.LATENCIES)], body)
 
 
 def behaviour(rows: Sequence[Row]) -> str:
-    """Who was stopped, who owns what at the end, and which zone was dark for how long."""
+    """The stopped nodes, the owners of the routes at the end, and the dark time of each zone."""
     head = ["fault", "contender", "stopped", "routes at the end", "zone a dark", "zone b dark"]
     body = []
     for case, words in BEHAVIOUR.items():
@@ -115,7 +117,7 @@ def behaviour(rows: Sequence[Row]) -> str:
             if found == case:
                 row = members[-1]
                 owners = ", ".join(f"{zone}: {owner}" for zone, owner in sorted(row["owners"].items()))
-                stopped = ", ".join(row["stopped"]) or "nobody"
+                stopped = ", ".join(row["stopped"]) or "none"
                 body.append([words, NAMES[contender], stopped, owners, *(_dark(row, zone) for zone in (0, 1))])
     return table(head, body)
 
@@ -130,6 +132,7 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
     fields = {
         **{f"load {name}": _load(each) for name, each in rows.items()},
         "note": found["outage"].note(),
+        "note attacks": found["attacks"].note(),
         "splits": splits(rows["outage"]),
         "steps": steps(rows["outage"]),
         "ratios": ratios(rows["outage"]),
@@ -137,11 +140,15 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
         "behaviour": behaviour(rows["outage"]),
         **{case: outages(rows["outage"], case) for case in outage.TIMED},
         "footprint": sections.footprints(rows["footprint"]),
+        "note forwarding": found["forwarding"].note(),
+        "forwarding": sections.carried(rows["forwarding"]),
         "adoptions": sections.adoptions(rows["scale"]),
         "clusters": sections.clusters(rows["scale"]),
         "alarms": sections.false_takeovers(rows["alarms"]),
         "rollouts": sections.rollouts(rows["rollout"]),
         "rollout tasks": sections.rollout_tasks(rows["rollout"]),
+        "forgeries": sections.forgeries(rows["attacks"]),
+        "floods": sections.floods(rows["attacks"]),
         "compared": _compared(PARTS.values(), found),
         **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters", "rollout")},
     }

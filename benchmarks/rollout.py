@@ -101,7 +101,7 @@ def _spent() -> float:
 
 
 def groups(rows: Sequence[Row]) -> dict[tuple[int, str], list[Row]]:
-    """What was measured in a run, by (number of hosts, first or second)."""
+    """The measurements of a run, by (number of hosts, first or second)."""
     counts = sorted({row["hosts"] for row in rows})
     return {(count, name): [row[name] for row in rows if row["hosts"] == count] for count in counts for name in PASSES}
 

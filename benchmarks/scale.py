@@ -43,7 +43,7 @@ def measure(key: Key) -> Row:
 
 
 def least_s(count: int) -> float:
-    """What the bucket of the writes alone makes of so many tables."""
+    """The time that the bucket of the writes alone gives to so many tables."""
     bucket = BUCKETS[0]
     return max(0.0, (count - float(bucket["burst"])) / float(bucket["rate"]))  # type: ignore[arg-type]
 

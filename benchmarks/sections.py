@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nat_failover.config.sections import PROFILES
+from nat_failover.config.sections import EARLY, PROFILES
 
-from . import alarms, footprint, pythons, rollout, scale
+from . import alarms, attacks, footprint, forwarding, pythons, rollout, scale
+from .contenders import UNTAGGED
 from .summary import median
 from .svg import Bar, bars
 from .table import milliseconds, table
@@ -23,25 +24,33 @@ def verdict(good: bool) -> str:
     return "PASS" if good else "FAIL"
 
 
+def limit_ms(profile: str, latency: int) -> int:
+    """How long a hard death may interrupt packets: silence, one heartbeat, one latency and a margin.
+
+    A profile whose takeovers are not early has its answer of EC2 before the write: it comes within the silence, or takes longer.
+    """
+    interval, _burst, silent = PROFILES[profile]
+    return (silent if profile in EARLY else max(silent, latency)) + interval + latency + MARGIN_MS
+
+
 def limits(rows: Sequence[Row]) -> str:
-    """A hard death against its limit: silent_after + one heartbeat + the API's latency + 50 ms."""
+    """A hard death against its limit, of clusters whose instances carry the tag and of those that do not."""
     body = []
-    for profile, (interval, _burst, silent) in PROFILES.items():
+    for contender in (*PROFILES, *(profile + UNTAGGED for profile in PROFILES)):
+        profile = contender.removesuffix(UNTAGGED)
         for latency in sorted({row["api_ms"] for row in rows}):
             found = [
                 row["outage_ms"]
                 for row in rows
-                if (row["contender"], row["case"], row["api_ms"]) == (profile, "kill", latency)
+                if (row["contender"], row["case"], row["api_ms"]) == (contender, "kill", latency)
             ]
             if found:
-                limit, middle = silent + interval + latency + MARGIN_MS, median(found)
+                limit, middle = limit_ms(profile, latency), median(found)
                 cells = [milliseconds(value) for value in (limit, middle, max(found))]
-                body.append([f"`{profile}`", f"{latency} ms", *cells, verdict(middle <= limit)])
-    return (
-        table(["profile", "API latency", "limit", "median", "max", "median within the limit"], body)
-        if body
-        else NOT_YET
-    )
+                tagged = "no" if contender != profile else "yes"
+                body.append([f"`{profile}`", tagged, f"{latency} ms", *cells, verdict(middle <= limit)])
+    head = ["profile", "tagged", "API latency", "limit", "median", "max", "median within the limit"]
+    return table(head, body) if body else NOT_YET
 
 
 def footprints(rows: Sequence[Row]) -> str:
@@ -75,6 +84,23 @@ def footprints(rows: Sequence[Row]) -> str:
     return table([*head, "within the limits"], body) if body else NOT_YET
 
 
+def carried(rows: Sequence[Row]) -> str:
+    """Packets a second and CPU per packet of the three contenders; medians."""
+    body = []
+    for traffic, members in forwarding.groups(list(rows)).items():
+        pps, ns = (
+            [median([row[figure][name] for row in members]) for name in forwarding.CONTENDERS]
+            for figure in ("pps", "ns")
+        )
+        share = median([row["share"] for row in members])
+        told = f"{verdict(share >= forwarding.GOAL)}{', noisy' if forwarding.noisy(members) else ''}"
+        spread = f"{100 * median([row['spread'] for row in members]):.1f} %"
+        body.append([traffic, *(f"{value:,.0f}" for value in pps), *(f"{value:,.0f}" for value in ns)])
+        body[-1] += [f"{100 * share:.1f} %", spread, told]
+    head = ["traffic", "plain: packets/s", "bare", "role", "plain: ns/packet", "bare", "role", "role / bare", "spread"]
+    return table([*head, f"{100 * forwarding.GOAL:.0f} % of the bare rule"], body) if body else NOT_YET
+
+
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -102,14 +128,21 @@ def adoptions(rows: Sequence[Row]) -> str:
 
 
 def clusters(rows: Sequence[Row]) -> str:
-    """What a larger cluster costs each of its nodes."""
+    """The cost of a larger cluster for each of its nodes."""
     body = []
     for (kind, count, _limit, _latency), members in scale.groups(list(rows)).items():
         if kind == "nodes":
             m = {name: median([row[name] for row in members]) for name, value in members[0].items() if _number(value)}
             body.append(
-                [count, milliseconds(m["detect_ms"]), milliseconds(m["detect_last_ms"]), f"{m['packets_per_s']:.0f}"]
-                + [f"{m['cpu_percent']:.2f} %", f"{m['resident_mb']:.0f} MB", f"{m['wakeups_per_s']:.0f}"]
+                [
+                    count,
+                    milliseconds(m["detect_ms"]),
+                    milliseconds(m["detect_last_ms"]),
+                    f"{m['packets_per_s']:.0f}",
+                    f"{m['cpu_percent']:.2f} %",
+                    f"{m['resident_mb']:.0f} MB",
+                    f"{m['wakeups_per_s']:.0f}",
+                ]
             )
     head = ["nodes", "detected after (ms)", "by the last one", "packets/s", "CPU", "resident", "wake-ups/s"]
     return table(head, body) if body else NOT_YET
@@ -138,13 +171,21 @@ def false_takeovers(rows: Sequence[Row]) -> str:
 
 
 def rollouts(rows: Sequence[Row]) -> str:
-    """What a run of the role costs, per host."""
+    """The cost of a run of the role, per host."""
     body = []
     for (count, name), members in rollout.groups(rows).items():
         m = {figure: median([each[figure] for each in members]) for figure in rollout.FIGURES}
         body.append(
-            [count, name, f"{m['wall_s'] * count:,.0f} s", f"{m['wall_s']:.2f} s", f"{m['operator_cpu_s']:.2f} s"]
-            + [f"{m['host_cpu_s']:.2f} s", f"{m['trips']:.0f}", f"{m['sent_kb']:,.0f} kB"]
+            [
+                count,
+                name,
+                f"{m['wall_s'] * count:,.0f} s",
+                f"{m['wall_s']:.2f} s",
+                f"{m['operator_cpu_s']:.2f} s",
+                f"{m['host_cpu_s']:.2f} s",
+                f"{m['trips']:.0f}",
+                f"{m['sent_kb']:,.0f} kB",
+            ]
         )
     head = ["hosts", "run", "took", "per host", "CPU of your machine", "CPU of the host", "round trips", "sent"]
     return table(head, body) if body else NOT_YET
@@ -167,6 +208,40 @@ def rollout_tasks(rows: Sequence[Row]) -> str:
     tasks = sorted({*times["first"], *times["second"]}, key=lambda task: -times["second"].get(task, 0.0))
     body = [[task, *(milliseconds(times[name].get(task)) for name in rollout.PASSES)] for task in tasks[:12]]
     return table([f"task ({count} hosts)", "first run, ms per host", "second run, ms per host"], body)
+
+
+def forgeries(rows: Sequence[Row]) -> str:
+    """Forged heartbeats and mutated input: how many were tried, and how many did what nobody foresees."""
+    body = []
+    for (attack, kind), members in attacks.groups(rows).items():
+        if attack == "forged heartbeats":
+            tried, bad = "forged", "accepted"
+            told = f"{median([row['microseconds'] for row in members]):.1f} µs to refuse one"
+        elif attack == "mutated input":
+            tried, bad = "fuzzed", "unexpected"
+            share = sum(row["refused"] for row in members) / sum(row["fuzzed"] for row in members)
+            told = f"{100 * share:.0f} % refused with an error"
+        else:
+            continue
+        counts = [sum(row[name] for row in members) for name in (tried, bad)]
+        body.append([attack, kind, f"{counts[0]:,}", f"{counts[1]:,}", told])
+    head = ["attack", "on", "tried", "accepted, or unexpected", ""]
+    return table(head, body) if body else NOT_YET
+
+
+def floods(rows: Sequence[Row]) -> str:
+    """The cost of a flood for a node, and its effects."""
+    body = []
+    for (attack, kind), members in attacks.groups(rows).items():
+        if attack == "flood":
+            m = {name: median([row[name] for row in members]) for name, value in members[0].items() if _number(value)}
+            body.append(
+                [kind, f"{m['pps']:,.0f}", f"{m['taken_percent']:.1f} %", f"{m['cpu_percent']:.0f} %"]
+                + [f"{m['idle_cpu_percent']:.1f} %"]
+                + [sum(row[name] for row in members) for name in ("verdicts", "routes", "fences")]
+            )
+    head = ["flood", "packets/s", "read by the service", "CPU", "before it", "verdicts", "routes", "fences"]
+    return table(head, body) if body else NOT_YET
 
 
 def plots(rows: dict[str, Sequence[Row]]) -> dict[str, str]:

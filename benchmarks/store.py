@@ -51,7 +51,7 @@ class Store:
         return Store(self.path.with_suffix(".before.jsonl"), self.keys)
 
     def note(self) -> str:
-        """What whoever measured wants a reader to know; a file beside the rows, which goes with them."""
+        """The remarks of the person who measured. A file beside the rows, which goes with them."""
         path = self.path.with_suffix(".note")
         return path.read_text(encoding="utf-8") if path.exists() else ""
 

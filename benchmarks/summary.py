@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a handful of measurements says."""
+"""Summaries of a handful of measurements."""
 
 from __future__ import annotations
 

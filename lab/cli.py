@@ -10,26 +10,20 @@ import shlex
 import shutil
 import signal
 import sys
+import tomllib
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import yaml
 
 from . import __doc__ as what
-from . import launch
-from . import render as present
+from . import launch, render
 from .errors import LabError, Prerequisite
 from .fabric.names import Names
 from .settings import BARE, FAULTS, MACHINE, Settings
 
-TOOLS = {"ip": "iproute2", "iptables-restore": "iptables", "conntrack": "conntrack", "ping": "iputils-ping"}
-MACHINE_TOOLS = {
-    "systemd-nspawn": "systemd-container",
-    "debootstrap": "debootstrap",
-    "ssh-keygen": "openssh-client",
-    "nsenter": "util-linux",
-    "mount": "mount",
-}
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+PROGRAMS = tomllib.loads((launch.ROOT / "tools" / "programs.toml").read_text(encoding="utf-8"))
 
 
 def progress(text: str) -> None:
@@ -62,8 +56,8 @@ def check(weight: str) -> None:
     """Refuse in one line what could not work."""
     if os.geteuid() != 0:
         raise Prerequisite("the lab makes network namespaces: run this as root (sudo)")
-    tools = {**TOOLS, **(MACHINE_TOOLS if weight == MACHINE else {})}
-    missing = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
+    needed = {**PROGRAMS["lab"], **(PROGRAMS["machine"] if weight == MACHINE else {})}
+    missing = sorted({package for program, package in needed.items() if not shutil.which(program, path=PATH)})
     if missing:
         raise Prerequisite(f"not installed: {', '.join(missing)}; on Debian: apt-get install {' '.join(missing)}")
 
@@ -85,7 +79,7 @@ def _down(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     data = launch.call(Names(arguments.name), "status")
-    print(json.dumps(data, indent=2) if getattr(arguments, "json", False) else present.text(data))
+    print(json.dumps(data, indent=2) if getattr(arguments, "json", False) else render.text(data))
     return 0
 
 
@@ -123,18 +117,18 @@ def _heal(arguments: argparse.Namespace) -> int:
 
 def _inventory(arguments: argparse.Namespace) -> int:
     data = _machines(arguments)
-    print(yaml.safe_dump(present.inventory(data), sort_keys=False, width=1000), end="")
+    print(yaml.safe_dump(render.inventory(data), sort_keys=False, width=1000), end="")
     return 0
 
 
 def _ssh_config(arguments: argparse.Namespace) -> int:
-    print(present.ssh_config(_machines(arguments)))
+    print(render.ssh_config(_machines(arguments)))
     return 0
 
 
 def _env(arguments: argparse.Namespace) -> int:
     data = launch.call(Names(arguments.name), "status")
-    for key, value in present.environment(data).items():
+    for key, value in render.environment(data).items():
         print(f"export {key}={shlex.quote(value)}")
     return 0
 

@@ -19,7 +19,7 @@ from .errors import LabError, Prerequisite
 from .fabric import cleanup
 from .fabric.names import Names
 from .hosts.weights import node_maker
-from .settings import FAILED, PROGRESS, READY, REFUSED, STATE_FILE, Settings
+from .settings import FAILED, INTERRUPTS, PROGRESS, READY, REFUSED, STATE_FILE, Settings
 from .world import World
 
 log = logging.getLogger("lab")
@@ -52,15 +52,15 @@ class Control:
         return {}
 
     def _do_command(self, world: World, host: str) -> dict[str, Any]:
-        """What to put before a command so that it runs on a host."""
+        """The words before a command that make it run on a host."""
         target = world.host(host)
         if target.state != "on":
-            raise LabError(f"{host} is {target.state}")
+            raise LabError(f"{target.title} is {target.state}")
         return {"command": target.command([])}
 
 
 class Reporter:
-    """Lines of JSON to the command that waits for us."""
+    """Lines of JSON to the command that waits for this process."""
 
     def __init__(self, descriptor: int) -> None:
         self._out = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8")
@@ -128,6 +128,7 @@ def _interrupt(_number: int, _frame: Any) -> None:
 
 if __name__ == "__main__":
     os.chdir("/")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)  # lab/launch.py holds them while it starts this
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
     sys.exit(main(Settings.load(sys.argv[1]), Reporter(int(sys.argv[2]))))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes wrong in the lab, as one line for a human."""
+"""Errors of the lab, one line each."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The disk image of the lab's machines: a Debian made by debootstrap once, cached, and never changed afterwards."""
+"""The disk image of the lab's machines: a Debian made by mmdebstrap once, cached, and never changed afterwards."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from .archive import Mirror, mirror
 from .errors import LabError, Prerequisite
 from .fabric.cleanup import mounts_below, unmount_below
 from .fabric.names import CACHE
@@ -25,7 +25,7 @@ SUITES = ("bookworm", "trixie")
 SUITE = os.environ.get("LAB_SUITE") or SUITES[0]
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-boto3", "sudo"),
-    *("iptables", "iproute2", "iputils-ping", "conntrack", "procps", "curl"),
+    *("iptables", "nftables", "iproute2", "iputils-ping", "conntrack", "procps", "curl"),
 )
 # Not wanted in a machine that has no console, no clock and no archive of its own.
 MASKED = (
@@ -33,20 +33,14 @@ MASKED = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
     *("systemd-udevd.service", "systemd-udev-trigger.service", "systemd-firstboot.service"),
 )
+# Read by nobody in a machine, and half of the files that it would have.
+LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 # The answer to "what is in the image": a change makes another image.
-RECIPE = {"version": 1, "suite": SUITE, "packages": PACKAGES, "masked": MASKED}
-LIMIT_S = 1800
+RECIPE = {"version": 2, "suite": SUITE, "packages": PACKAGES, "masked": MASKED, "left out": LEFT_OUT}
+LIMIT_S, TICK_S = 1800, 20
 
+__all__ = ["Mirror", "ensure", "mirror", "path"]
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """Where this machine gets its Debian packages from."""
-
-    url: str
-    keyring: str | None
-    proxy: str | None
 
 
 def path() -> Path:
@@ -62,8 +56,8 @@ def ensure(progress: Progress) -> Path:
     image = path()
     if image.is_dir():
         return image
-    if not shutil.which("debootstrap"):
-        raise Prerequisite("debootstrap is not installed: apt-get install debootstrap")
+    if not shutil.which("mmdebstrap"):
+        raise Prerequisite("mmdebstrap is not installed: apt-get install mmdebstrap")
     CACHE.mkdir(parents=True, exist_ok=True)
     with _alone(progress):
         if image.is_dir():
@@ -81,50 +75,6 @@ def ensure(progress: Progress) -> Path:
     return image
 
 
-def mirror(etc: Path = Path("/etc/apt")) -> Mirror:
-    """This machine's own archive, key ring and proxy."""
-    found = next(_one_line_sources(etc), None) or next(_deb822_sources(etc), None)
-    url, keyring = found or ("http://deb.debian.org/debian", None)
-    keyring = keyring or "/usr/share/keyrings/debian-archive-keyring.gpg"
-    return Mirror(url, keyring if Path(keyring).exists() else None, _proxy(url))
-
-
-def _one_line_sources(etc: Path) -> Iterator[tuple[str, str | None]]:
-    for file in [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*.list"))]:
-        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-            match = re.match(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s+(.*)", line.strip())
-            if match and _is_debian(match[3].split(), match[4].split()):
-                signed = re.search(r"signed-by=(\S+)", match[1] or "")
-                yield match[2], signed[1] if signed else None
-
-
-def _deb822_sources(etc: Path) -> Iterator[tuple[str, str | None]]:
-    for file in sorted((etc / "sources.list.d").glob("*.sources")):
-        for stanza in re.split(r"\n\s*\n", file.read_text(encoding="utf-8")):
-            lines = [line for line in stanza.splitlines() if not line.startswith("#")]
-            fields = {
-                key.strip().lower(): value.strip() for key, _colon, value in (line.partition(":") for line in lines)
-            }
-            off = fields.get("enabled", "yes").lower() == "no"
-            if not off and _is_debian(fields.get("suites", "").split(), fields.get("components", "").split()):
-                yield fields["uris"].split()[0], fields.get("signed-by")
-
-
-def _is_debian(suites: list[str], components: list[str]) -> bool:
-    """Debian's main archive of any release, which has the image's suite too; not its security archive and nobody else's."""
-    releases = {"stable", "bullseye", "bookworm", "trixie", "forky", "sid"}
-    return "main" in components and bool(releases & set(suites))
-
-
-def _proxy(url: str) -> str | None:
-    scheme = url.partition(":")[0]
-    done = subprocess.run(
-        ["apt-config", "shell", "PROXY", f"Acquire::{scheme}::Proxy"], capture_output=True, text=True, check=False
-    )
-    match = re.match(r"PROXY='(.+)'", done.stdout)
-    return match[1] if match and match[1] != "DIRECT" else None
-
-
 @contextmanager
 def _alone(progress: Progress) -> Iterator[None]:
     """One builder at a time on this machine."""
@@ -138,7 +88,7 @@ def _alone(progress: Progress) -> Iterator[None]:
 
 
 def _remove_drafts() -> None:
-    """What interrupted builders left. With the lock held."""
+    """The leftovers of interrupted builders. With the lock held."""
     for draft in CACHE.glob(".draft-*"):
         unmount_below(draft)
         if not mounts_below(draft):
@@ -147,14 +97,15 @@ def _remove_drafts() -> None:
 
 def _bootstrap(draft: Path, progress: Progress) -> None:
     source = mirror()
-    progress(f"making the machines' image from {source.url} (once; one to three minutes)")
-    argv = ["debootstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES)]
-    argv += [f"--keyring={source.keyring}"] if source.keyring else []
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--include=" + ",".join(PACKAGES)]
+    argv += ["--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT)]
+    argv += [SUITE, str(draft), source.source(SUITE)]
+    progress(f"making the machines' image of {SUITE} from {source.url} (once; one to two minutes)")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     if source.proxy:
         environment[source.url.partition(":")[0] + "_proxy"] = source.proxy
     process = subprocess.Popen(
-        [*argv, SUITE, str(draft), source.url],
+        argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -165,23 +116,24 @@ def _bootstrap(draft: Path, progress: Progress) -> None:
     try:
         last = _watch(process, progress)
         if process.wait() != 0:
-            raise LabError(f"debootstrap failed: {last}")
+            raise LabError(f"mmdebstrap failed: {last}")
     except BaseException:
         _end_group(process)
         raise
 
 
 def _watch(process: subprocess.Popen[str], progress: Progress) -> str:
-    """Pass on where debootstrap is, now and then; the last error or line."""
-    last, told, begin, error = "", time.monotonic(), time.monotonic(), ""
+    """Pass on where mmdebstrap is, now and then; the last error or line."""
+    last, begin, error = "", time.monotonic(), ""
+    told = begin
     for line in process.stdout or ():
         last = line.strip()
         error = last if last.startswith(("E:", "W: Failure")) else error
-        if time.monotonic() - told > 5:
+        if last.startswith("I: ") and time.monotonic() - told > TICK_S:
             told = time.monotonic()
-            progress(f"image, {told - begin:.0f} s: {last.removeprefix('I: ')}")
+            progress(f"image, {told - begin:.0f} s: {last.removeprefix('I: ').removesuffix('...')}")
         if time.monotonic() - begin > LIMIT_S:
-            raise LabError(f"debootstrap took more than {LIMIT_S} s")
+            raise LabError(f"mmdebstrap took more than {LIMIT_S} s")
     return error or last
 
 
@@ -197,7 +149,7 @@ def _end_group(process: subprocess.Popen[str]) -> None:
 
 
 def _prepare(root: Path) -> None:
-    """What every machine has in common; what is its own comes at its first boot."""
+    """The part that all machines share. A machine's own part comes at its first boot."""
     for unit in MASKED:
         link = root / "etc/systemd/system" / unit
         link.unlink(missing_ok=True)
@@ -213,3 +165,17 @@ def _prepare(root: Path) -> None:
     )
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
     (root / "var/cache/apt/archives/partial").mkdir(parents=True)
+
+
+def main() -> int:
+    """Make the image now; ./dev does so while it installs Python packages."""
+    try:
+        ensure(lambda text: print(f"lab: {text}", file=sys.stderr, flush=True))
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

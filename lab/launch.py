@@ -5,24 +5,26 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import LabError, Prerequisite
 from .fabric import cleanup
 from .fabric.names import Names
-from .settings import FAILED, LOG_FILE, PROGRESS, READY, REFUSED, STATE_FILE, Settings
+from .settings import FAILED, INTERRUPTS, LOG_FILE, PROGRESS, READY, REFUSED, STATE_FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def up(settings: Settings, progress: Callable[[str], None]) -> None:
-    """Start a lab unless it is up. Whatever ends this before the lab is up, an interrupt too, leaves nothing behind."""
+    """Start a lab unless it is up. An end before the lab is up, an interrupt too, leaves nothing behind."""
     names = Names(settings.name)
     if cleanup.owner(names) is not None:
         _same(settings, call(names, "status"))
@@ -32,7 +34,8 @@ def up(settings: Settings, progress: Callable[[str], None]) -> None:
     cleanup.remove(names)
     process = None
     try:
-        process, answers = _spawn(names, settings)
+        with _interrupts_held():  # one that comes in the middle would leave a process that nobody knows
+            process, answers = _spawn(names, settings)
         with os.fdopen(answers, encoding="utf-8") as lines:
             _wait(lines, names, progress)
     except BaseException:
@@ -67,7 +70,7 @@ def call(names: Names, word: str, **body: Any) -> dict[str, Any]:
     endpoint = json.loads(file.read_text(encoding="ascii"))["endpoint"]
     data = json.dumps(body).encode()
     request = urllib.request.Request(f"{endpoint}/_lab/{word}", data=data, method="POST")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy reaches our loopback
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy reaches the loopback
     try:
         with opener.open(request, timeout=120) as answer:
             result: dict[str, Any] = json.load(answer)
@@ -113,6 +116,16 @@ def _spawn(names: Names, settings: Settings) -> tuple[subprocess.Popen[bytes], i
     finally:
         os.close(report)
     return process, answers
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """SIGINT and SIGTERM arrive at the end of this. A child inherits the mask (lab/daemon.py takes it off)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(lines: Any, names: Names, progress: Callable[[str], None]) -> None:

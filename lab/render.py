@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a running lab says of itself (``status.describe``), for people, for ssh, for Ansible and for AWS clients."""
+"""The description of a running lab (``status.describe``) for people, for ssh, for Ansible and for AWS clients."""
 
 from __future__ import annotations
 
@@ -38,19 +38,18 @@ def inventory(data: dict[str, Any]) -> dict[str, Any]:
     names = Names(data["name"])
     nodes = {
         name: {
-            "ansible_host": host["address"],
+            "ansible_host": names.ssh_name(name),
+            "ansible_ssh_common_args": _arguments(_ssh_options(names, host["address"])),
             "nat_instance_instance_id": host["instance_id"],
             "nat_instance_address": host["address"],
             "nat_instance_route_tables": host["route_tables"],
         }
         for name, host in _nodes(data).items()
     }
-    options = " ".join(f"-o {key}={_quoted(value)}" for key, value in _ssh_options(names).items())
     variables = {
         "ansible_user": "root",
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_ssh_private_key_file": str(names.state / KEY),
-        "ansible_ssh_common_args": options,
         "nat_instance_cluster": data["cluster"],
         "nat_instance_region": data["region"],
         "nat_instance_ec2": {"endpoint_url": f"http://{API}"},
@@ -66,9 +65,9 @@ def ssh_config(data: dict[str, Any]) -> str:
     names = Names(data["name"])
     lines = []
     for name, host in _nodes(data).items():
-        lines += [f"Host {name}", f"  HostName {host['address']}", "  User root"]
+        lines += [f"Host {name}", f"  HostName {names.ssh_name(name)}", "  User root"]
         lines += [f"  IdentityFile {names.state / KEY}"]
-        lines += [f"  {key} {value}" for key, value in _ssh_options(names).items()]
+        lines += [f"  {key} {value}" for key, value in _ssh_options(names, host["address"]).items()]
     return "\n".join(lines)
 
 
@@ -87,14 +86,20 @@ def _nodes(data: dict[str, Any]) -> dict[str, Any]:
     return {name: host for name, host in data["hosts"].items() if "instance_id" in host}
 
 
-def _ssh_options(names: Names) -> dict[str, str]:
-    way = f"ip netns exec {names.namespace(OPS)} {sys.executable} -I {Path(relay.__file__).resolve()} %h %p"
+def _ssh_options(names: Names, address: str) -> dict[str, str]:
+    """Options by which ssh meets this lab's hosts only: what it keeps by host name is of this lab as well."""
+    way = f"ip netns exec {names.namespace(OPS)} {sys.executable} -I {Path(relay.__file__).resolve()} %h {address} %p"
     return {
         "ProxyCommand": way,
+        "ControlPath": names.ssh_control,
         "UserKnownHostsFile": str(names.state / KNOWN_HOSTS),
         "StrictHostKeyChecking": "yes",
         "IdentitiesOnly": "yes",
     }
+
+
+def _arguments(options: dict[str, str]) -> str:
+    return " ".join(f"-o {key}={_quoted(value)}" for key, value in options.items())
 
 
 def _quoted(value: str) -> str:

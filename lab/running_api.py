@@ -16,13 +16,20 @@ from botocore.config import Config
 from . import vpc
 from .api import backend
 from .api.calls import Call, read_calls
+from .api.health_checks import Probe
 from .api.identity import OPERATOR_ACCESS_KEY, OPERATOR_SECRET_KEY
 from .api.power import PowerHook, Times
 from .api.server import Api
 from .api.snapshot import Instance, Snapshot
+from .api.target_health import Check
 
 
-class RunningApi:
+def every_check_passes(_address: str, _port: int, _check: Check) -> bool:
+    """The health check of an API without a network."""
+    return True
+
+
+class ServedApi:
     """An API that is being served, with the reference VPC in it. moto keeps one world per process: run one of these at a time."""
 
     def __init__(
@@ -37,11 +44,17 @@ class RunningApi:
         power: PowerHook | None = None,
         transition_s: float = 0.2,
         ipv6: bool = False,
+        probe: Probe = every_check_passes,
     ) -> None:
         self.ids = vpc.build(zones, source_dest_check=source_dest_check, ipv6=ipv6)
         self.call_log = directory / "calls.jsonl"
         self.api = Api(
-            on_change=on_change, control=control, call_log=self.call_log, enforce_iam=enforce_iam, power=power
+            on_change=on_change,
+            control=control,
+            call_log=self.call_log,
+            enforce_iam=enforce_iam,
+            power=power,
+            probe=probe,
         )
         self.api.power.times = Times(transition_s, transition_s, transition_s)
         listener = socket.create_server(("127.0.0.1", 0))
@@ -82,10 +95,10 @@ class RunningApi:
 
     def control(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> dict[str, Any]:
         """One of the controls of ``control``, without HTTP."""
-        return self.api._own_control.handle(method, path, body or {})
+        return self.api.own_control.handle(method, path, body or {})
 
-    def fault(self, action: str = "*", **rule: Any) -> str:
-        """Arm a fault (``faults.Rule``); returns its id."""
+    def arm(self, action: str = "*", **rule: Any) -> str:
+        """Arm a fault of the API (``faults.Rule``); returns its id."""
         return str(self.control("fault", {"action": action, **rule})["id"])
 
     def clear_faults(self) -> None:
@@ -101,16 +114,24 @@ class RunningApi:
         return self.api.snapshot().instance(reference)
 
     def target(self, route_table: str, destination: str = vpc.DEFAULT_ROUTE) -> str | None:
-        """What a route points at now; None if there is no such route."""
+        """The present target of a route. None if there is no such route."""
         table = next(each for each in self.api.snapshot().route_tables if each.id == route_table)
         return next((route.target_id for route in table.routes if route.destination == destination), None)
+
+
+class RunningApi(ServedApi):
+    """An API without a network: every fault is one of the API."""
+
+    def fault(self, action: str = "*", **rule: Any) -> str:
+        """Arm a fault (``faults.Rule``); returns its id."""
+        return self.arm(action, **rule)
 
 
 @contextmanager
 def running_api(
     *, zones: Sequence[str] = ("a", "b"), enforce_iam: bool = False, **options: Any
 ) -> Iterator[RunningApi]:
-    """A served API with the reference VPC; see ``RunningApi`` for the options."""
+    """A served API with the reference VPC; see ``ServedApi`` for the options."""
     with tempfile.TemporaryDirectory(prefix="lab-api-") as directory:
         api = RunningApi(Path(directory), zones=zones, enforce_iam=enforce_iam, **options)
         try:

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a lab is made of, and the words between its process and the command line. Light: no moto here."""
+"""The parts of a lab, and the words between its process and the command line. Light: no moto here."""
 
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import asdict, dataclass
 
 BARE, MACHINE = "bare", "machine"
 KEY, KNOWN_HOSTS = "ssh_key", "known_hosts"
 STATE_FILE, LOG_FILE = "lab.json", "daemon.log"
 REFUSED = 422  # the HTTP status of bad input
+INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
 PROGRESS, READY, FAILED = "progress", "ready", "failed"
 
 
@@ -29,7 +31,7 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a lab is made of."""
+    """The parts of a lab."""
 
     name: str
     zones: tuple[str, ...] = ("a", "b")

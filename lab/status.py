@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a running lab looks like, read in its own process."""
+"""The state of a running lab, read in its own process."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ def describe(world: World) -> dict[str, Any]:
         "region": world.api.region,
         "ipv6": world.ipv6,
         "cluster": CLUSTER,
+        "vpc": world.ids.vpc,
+        "private_subnets": [zone.private_subnet for zone in world.ids.zones.values()],
+        "ca": str(world.ca),
         "access_key": OPERATOR_ACCESS_KEY,
         "secret_key": OPERATOR_SECRET_KEY,
         "call_log": str(world.call_log),
@@ -51,5 +54,5 @@ def write_known_hosts(world: World) -> None:
     """The machines' host keys, so that ssh need not trust blindly even here."""
     machines = [host for host in world.hosts.values() if isinstance(host, Machine)]
     if machines:
-        lines = [f"{host.address} {host.host_key()}\n" for host in machines]
+        lines = [f"{world.names.ssh_name(host.name)} {host.host_key()}\n" for host in machines]
         (world.names.state / KNOWN_HOSTS).write_text("".join(lines), encoding="ascii")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A steady stream of requests from a client to the internet, which shows to the millisecond when there is no way out.
 
-``Stream`` starts this file as a process of its own in the client's namespace: nothing in the lab's process delays it. What was sent and
+``Stream`` starts this file as a process of its own in the client's namespace: nothing in the lab's process delays it. All that was sent and
 received goes into a file, one line each: ``s <number> <monotonic time>`` and ``r <number> <monotonic time>``. The monotonic clock is one
 for the whole machine, so these times compare with those of the call log and of faults. The process needs the standard library only.
 """
@@ -30,7 +30,7 @@ _NUMBER = struct.Struct("!Q")
 
 @dataclass(frozen=True)
 class Result:
-    """What a stream saw. Times are monotonic seconds; the number of a request is its key."""
+    """The observations of a stream. Times are monotonic seconds; the number of a request is its key."""
 
     sent: dict[int, float]
     received: dict[int, float]
@@ -95,7 +95,7 @@ class Stream:
         self.stop()
 
     def result(self) -> Result:
-        """What was seen so far, or in all once stopped."""
+        """The observations so far, or all of them once stopped."""
         return self._result or self._read(time.monotonic())
 
     def wait_for_answer(self, limit_s: float = 5.0, *, since: float | None = None) -> float:
@@ -151,7 +151,7 @@ def _main(arguments: Sequence[str]) -> None:
         os.nice(-10)  # a measurement should not wait for what it measures
     except OSError:
         pass
-    with open(file, "a", buffering=1, encoding="ascii") as out:
+    with Path(file).open("a", buffering=1, encoding="ascii") as out:
         (_udp if kind == UDP else _tcp)((server, int(port)), float(interval), out)
 
 
@@ -173,7 +173,7 @@ def _udp(server: tuple[str, int], interval_s: float, out: TextIO) -> None:
             except OSError:
                 pass  # no route, or refused: this one is lost
             due = max(due + interval_s, now - interval_s)
-        watched = [sock, 0] if end == float("inf") else [sock]
+        watched: list[socket.socket | int] = [sock, 0] if end == float("inf") else [sock]
         ready, _writable, _failed = select.select(watched, [], [], max(0.0, min(due - time.monotonic(), 0.05)))
         if sock in ready:
             _take(sock, out)

@@ -7,18 +7,21 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from . import vpc
+from . import authority, vpc
 from .api import backend
+from .api.health_checks import probe
 from .api.imds import Imds, imds_app
+from .api.target_health import Check
 from .errors import LabError, Prerequisite
 from .fabric import cleanup, netns
 from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, VPC, VPC6, Names, Port, address6, client_mac
-from .fabric.network import Network
+from .fabric.network import ROUTER, Network
 from .fabric.rules import UPLINK_PEER, LinkFault
 from .hosts.host import FROZEN, KILLED, OFF, ON, Host
-from .running_api import RunningApi
+from .running_api import ServedApi
 from .settings import FAULTS
 from .vpc import DEFAULT_ROUTE, subnets
 
@@ -27,7 +30,7 @@ log = logging.getLogger(__name__)
 LINK_OPTIONS = ("peer", "direction", "percent")
 
 
-class World(RunningApi):
+class World(ServedApi):
     """A running lab. moto keeps one world per process: run one of these at a time."""
 
     def __init__(
@@ -55,6 +58,7 @@ class World(RunningApi):
             power=self._power,
             transition_s=transition_s,
             ipv6=ipv6,
+            probe=self._check_target,
             **options,
         )
         try:
@@ -72,10 +76,15 @@ class World(RunningApi):
             self.network.close()
         cleanup.remove(self.names)
 
+    @property
+    def ca(self) -> Path:
+        """The certificate of the authority that the lab's web server is certified by."""
+        return self.names.run / authority.CA
+
     def host(self, name: str) -> Host:
         """A host by name: nat-a, client-a, ops."""
         if name not in self.hosts:
-            raise Prerequisite(f"no host {name!r}; there are {', '.join(self.hosts)}")
+            raise Prerequisite(f"no host {name!r} in lab {self.names.name}; there are {', '.join(self.hosts)}")
         return self.hosts[name]
 
     def exec(self, host: str, argv: Sequence[str], **options: Any) -> Any:
@@ -86,7 +95,7 @@ class World(RunningApi):
         """A node's metadata service."""
         found = self.host(node).imds
         if found is None:
-            raise LabError(f"{node} is no instance")
+            raise LabError(f"{node} of lab {self.names.name} is no instance")
         return found
 
     def owner(self, zone: str, destination: str = DEFAULT_ROUTE) -> str | None:
@@ -94,10 +103,10 @@ class World(RunningApi):
         target = self.target(self.ids.zones[zone].route_table, destination)
         return next((each.node for each in self.ids.zones.values() if each.interface_id == target), None)
 
-    def fault(self, kind: str = "api", host: str = "", **options: Any) -> float:  # pylint: disable=arguments-renamed
+    def fault(self, kind: str = "api", host: str = "", **options: Any) -> float:
         """Break something (``FAULTS``). Returns by when it was in effect, on the monotonic clock. For ``api`` see ``faults.Rule``."""
         if kind == "api":
-            super().fault(**options)
+            self.arm(**options)
             return time.monotonic()
         if kind not in FAULTS:
             raise Prerequisite(f"no fault {kind!r}; one of {', '.join(FAULTS)}")
@@ -202,6 +211,10 @@ class World(RunningApi):
 
     def _port(self, host: str, address: str, mac: str, subnet: str | None = None, interface: str | None = None) -> Port:
         return Port(host, address, mac, subnet, interface, address6(address) if self.ipv6 else None)
+
+    def _check_target(self, address: str, port: int, check: Check) -> bool:
+        """One health check of a load balancer, from the VPC's router."""
+        return netns.inside(self.names.namespace(ROUTER), lambda: probe(address, port, check))
 
     def _changed(self, snapshot: Any) -> None:
         if self.network is not None:

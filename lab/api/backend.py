@@ -12,14 +12,15 @@ from typing import Any
 # moto reads some 900 machine images at the first EC2 call (over a second) unless told not to, and has to be told by environment.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
-from moto.core.base_backend import BackendDict  # noqa: E402  (after the environment)
-from moto.dynamodb.models import dynamodb_backends  # noqa: E402
-from moto.ec2.models import ec2_backends  # noqa: E402
-from moto.iam.models import iam_backends  # noqa: E402
-from moto.moto_api._internal import mock_random  # noqa: E402
-from moto.sts.models import sts_backends  # noqa: E402
+from moto.core.base_backend import BackendDict
+from moto.dynamodb.models import dynamodb_backends
+from moto.ec2.models import ec2_backends
+from moto.elbv2.models import elbv2_backends
+from moto.iam.models import iam_backends
+from moto.moto_api._internal import mock_random
+from moto.sts.models import sts_backends
 
-from . import corrections  # noqa: E402
+from . import corrections
 
 importlib.import_module("moto.core.common_models")  # for its side effect: models register themselves
 
@@ -30,7 +31,7 @@ PARTITION = "aws"
 
 @dataclass(frozen=True)
 class Credentials:
-    """What an instance gets from its metadata service."""
+    """The answers of the metadata service to an instance."""
 
     access_key: str
     secret_key: str
@@ -40,9 +41,15 @@ class Credentials:
 
 
 def ec2(account: str = ACCOUNT, region: str = REGION) -> Any:
-    """moto's EC2 model of one account and region, with our corrections."""
+    """moto's EC2 model of one account and region, with the lab's corrections."""
     corrections.install()
     return ec2_backends[account][region]
+
+
+def elbv2(account: str = ACCOUNT, region: str = REGION) -> Any:
+    """moto's model of load balancers of one account and region, with the lab's corrections."""
+    corrections.install()
+    return elbv2_backends[account][region]
 
 
 def dynamodb(account: str = ACCOUNT, region: str = REGION) -> Any:

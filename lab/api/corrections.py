@@ -9,7 +9,9 @@ from typing import Any
 from moto.core import responses
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.route_tables import Route, RouteBackend
-from moto.ec2.utils import generate_route_id
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping, generate_route_id
+
+from . import balancers
 
 GONE = ("stopped", "terminated")
 
@@ -62,6 +64,12 @@ def _route_interface_id(route: Any) -> str | None:
     return interface.id if interface is not None else None
 
 
+def _profile_arn(instance: Any) -> str | None:
+    """For the filter iam-instance-profile.arn of DescribeInstances, which moto does not know."""
+    associations = instance.ec2_backend.iam_instance_profile_associations.values()
+    return next((each.iam_instance_profile.arn for each in associations if each.instance.id == instance.id), None)
+
+
 def _get_check(instance: Any) -> bool:
     interface = primary_interface(instance)
     return interface.source_dest_check if interface is not None else True
@@ -86,7 +94,7 @@ def _status(kind: str) -> Any:
 
 
 def set_status(instance: Any, instance_status: str = "ok", system_status: str = "ok") -> None:
-    """What DescribeInstanceStatus says of a running instance from now on."""
+    """The later answers of DescribeInstanceStatus for a running instance."""
     instance.lab_instance_status, instance.lab_system_status = instance_status, system_status
 
 
@@ -114,18 +122,27 @@ def _create_route_to_list(
     return route
 
 
+CORRECTED: tuple[tuple[Any, str, Any], ...] = (
+    (Route, "state", property(_route_state)),
+    (Route, "instance_id", property(_route_instance_id)),
+    (Route, "instance_owner_id", property(_route_instance_owner_id)),
+    (Route, "network_interface_id", property(_route_interface_id)),
+    (RouteBackend, "create_route", _create_route_to_list),
+    (Instance, "source_dest_check", property(_get_check, _set_check)),
+    (Instance, "instance_status", _status("instance_status")),
+    (Instance, "system_status", _status("system_status")),
+    (Instance, "lab_profile_arn", property(_profile_arn)),
+    # For each call moto looks through all methods of the service, which takes longer than the rest of the call.
+    (responses, "method_names_from_class", functools.cache(vars(responses)["method_names_from_class"])),
+)
+
+
+@functools.cache
 def install() -> None:
     """Correct moto's classes, once per process."""
-    if getattr(Route, "lab_corrected", False):
-        return
-    Route.state = property(_route_state)
-    Route.instance_id = property(_route_instance_id)
-    Route.instance_owner_id = property(_route_instance_owner_id)
-    Route.network_interface_id = property(_route_interface_id)
-    RouteBackend.create_route = _create_route_to_list
-    Instance.source_dest_check = property(_get_check, _set_check)
-    Instance.instance_status = _status("instance_status")
-    Instance.system_status = _status("system_status")
-    # For each call moto looks through all methods of the service, which takes longer than the rest of the call.
-    responses.method_names_from_class = functools.cache(responses.method_names_from_class)
-    Route.lab_corrected = True
+    for owner, name, value in (*CORRECTED, *balancers.CORRECTED):
+        setattr(owner, name, value)
+    filter_dict_attribute_mapping["iam-instance-profile.arn"] = "lab_profile_arn"
+    EC2_PREFIX_TO_RESOURCE["eipalloc"] = (
+        "elastic-ip"  # the resource type that DescribeTags says, where moto says vpc-elastic-ip
+    )

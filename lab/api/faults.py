@@ -16,12 +16,12 @@ DROPS = ("before", "after")
 
 @dataclass(frozen=True)
 class Rule:
-    """``action`` and ``caller`` (a node's name or an access key) are shell patterns. What is left at its default does nothing.
+    """``action`` and ``caller`` (a node's name or an access key) are shell patterns. A field at its default does nothing.
 
     ``count``: how many matching calls are hit before the rule is spent. ``delay_ms`` comes before the call is applied and
     ``delay_after_ms`` after it. ``drop`` closes the connection "before" or "after" the call was applied. ``burst``/``rate`` are a token
     bucket that answers RequestLimitExceeded. ``body`` is sent raw instead of an AWS error. ``stale_s``: reads show the state of that
-    long ago, though nothing from before the rule was made.
+    long ago, though nothing from before the rule was made. ``page_items``: EC2 reads are answered in pages of so many items.
     """
 
     action: str = "*"
@@ -38,6 +38,7 @@ class Rule:
     burst: float | None = None
     rate: float = 0.0
     stale_s: float = 0.0
+    page_items: int = 0
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Rule:
@@ -51,6 +52,8 @@ class Rule:
             raise ValueError(f"drop must be one of {DROPS}, not {rule.drop!r}")
         if not 0 <= rule.probability <= 1:
             raise ValueError(f"probability must be between 0 and 1, not {rule.probability!r}")
+        if rule.page_items < 0:
+            raise ValueError(f"page_items must be 0 (no pages) or more, not {rule.page_items!r}")
         return rule
 
 
@@ -67,6 +70,7 @@ class Effect:
     status: int | None = None
     body: str | None = None
     stale_s: float = 0.0
+    page_items: int = 0
 
 
 class _Armed:
@@ -127,7 +131,7 @@ class Faults:
             return any(armed.rule.stale_s > 0 for armed in self._armed.values())
 
     def hit(self, action: str, caller: str, access_key: str) -> Effect:
-        """What is to happen to this call; counts it against the rules that match."""
+        """The fault of this call. The call counts against the rules that match."""
         effect = Effect()
         with self._guard:
             for name, armed in self._armed.items():
@@ -153,6 +157,7 @@ def _combine(effect: Effect, name: str, rule: Rule, throttled: bool) -> None:
     effect.delay_after_s += rule.delay_after_ms / 1000
     effect.drop = effect.drop or rule.drop
     effect.stale_s = max(effect.stale_s, rule.stale_s)
+    effect.page_items = effect.page_items or rule.page_items
     if effect.error is None and effect.body is None:
         if rule.body is not None:
             effect.body, effect.status = rule.body, rule.status or 502

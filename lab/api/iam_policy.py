@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Values = Mapping[str, list[str]]
@@ -16,12 +17,24 @@ class Unsupported(Exception):
     """A condition that this evaluation does not model. Said aloud, since guessing either way would prove nothing."""
 
 
-def evaluate(policies: Iterable[Mapping[str, Any]], action: str, resource: str, context: Values) -> str:
-    """``ALLOWED``, ``DENIED`` (an explicit deny wins) or ``IMPLICIT``. ``context`` maps condition keys, in lower case, to their values."""
+def evaluate(
+    policies: Iterable[Mapping[str, Any]],
+    action: str,
+    resource: str,
+    context: Values,
+    known: Callable[[str], bool] = lambda _key: True,
+) -> str:
+    """``ALLOWED``, ``DENIED`` (an explicit deny wins) or ``IMPLICIT``. ``context`` maps condition keys, in lower case, to their values.
+
+    A condition on a key that is not ``known`` raises ``Unsupported``.
+    """
     verdict = IMPLICIT
     for policy in policies:
         for statement in _list(policy.get("Statement", [])):
             if not _applies(statement, action, resource, context):
+                continue
+            _refuse_unknown(statement, known)
+            if not _conditions_hold(statement, context):
                 continue
             if statement.get("Effect") == "Deny":
                 return DENIED
@@ -42,6 +55,17 @@ def _applies(statement: Mapping[str, Any], action: str, resource: str, context: 
         _like(resource, _substitute(str(pattern), context)) for pattern in _list(statement.get("NotResource", ["*"]))
     ):
         return False
+    return True
+
+
+def _refuse_unknown(statement: Mapping[str, Any], known: Callable[[str], bool]) -> None:
+    for block in statement.get("Condition", {}).values():
+        for key in block:
+            if not known(key):
+                raise Unsupported(f"condition key {key}")
+
+
+def _conditions_hold(statement: Mapping[str, Any], context: Values) -> bool:
     return all(
         _condition(operator, key, [_substitute(str(each), context) for each in _list(wanted)], context)
         for operator, block in statement.get("Condition", {}).items()
@@ -56,7 +80,14 @@ def _condition(operator: str, key: str, wanted: list[str], context: Values) -> b
     values = context.get(key.lower())
     if name == "Null":
         return (not values) == (wanted[0].lower() == "true")
-    negated = name in ("StringNotEquals", "StringNotLike", "StringNotEqualsIgnoreCase", "ArnNotLike", "ArnNotEquals")
+    negated = name in (
+        "StringNotEquals",
+        "StringNotLike",
+        "StringNotEqualsIgnoreCase",
+        "ArnNotLike",
+        "ArnNotEquals",
+        "NotIpAddress",
+    )
 
     def one(value: str) -> bool:
         return any(_test(name, value, each) for each in wanted) != negated
@@ -80,6 +111,8 @@ def _test(name: str, value: str, wanted: str) -> bool:
         return value.lower() == wanted.lower()
     if name in ("StringLike", "StringNotLike", "ArnLike", "ArnNotLike", "ArnEquals", "ArnNotEquals"):
         return _like(value, wanted)
+    if name in ("IpAddress", "NotIpAddress"):
+        return bool(value) and ipaddress.ip_address(value) in ipaddress.ip_network(wanted)
     raise Unsupported(f"condition operator {name}")
 
 

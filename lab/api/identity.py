@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who calls: access keys, request signatures (version 4), and the node behind a role's credentials."""
+"""The caller of a request: access keys, signatures (version 4), and the node behind a role's credentials."""
 
 from __future__ import annotations
 

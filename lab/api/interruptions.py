@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What EC2 tells an instance of what is to come, as its metadata service writes it.
+"""Announcements of EC2 to an instance, as its metadata service writes them.
 
 AWS: EC2 User Guide, "Spot Instance interruption notices", "EC2 instance rebalance recommendations", "Scheduled events for Amazon EC2 instances";
 EC2 Auto Scaling User Guide, "Retrieve the target lifecycle state through instance metadata".
@@ -21,7 +21,7 @@ EVENT_FORMAT = "%d %b %Y %H:%M:%S GMT"
 
 @dataclass
 class Notices:
-    """What stands for one instance. None answers 404, which is AWS's "nothing is planned"; a list of events is there always."""
+    """The announcements for one instance. None answers 404, which is AWS's "nothing is planned"; a list of events is there always."""
 
     spot_action: dict[str, Any] | None = None
     rebalance: dict[str, Any] | None = None

@@ -59,7 +59,11 @@ class ApiRequest:
     def rewrite(self, **params: str) -> None:
         """Change query parameters of an EC2 call before moto sees them. After the signature has been checked only."""
         self.params.update(params)
-        self.body = urlencode(self.params).encode()
+        self.hide()
+
+    def hide(self, *names: str) -> None:
+        """Let moto see the query parameters without these. The call log keeps them."""
+        self.body = urlencode({name: value for name, value in self.params.items() if name not in names}).encode()
         self.environ["QUERY_STRING"] = ""
         self.rewind()
 

@@ -1,92 +1,68 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API itself: every AWS call passes here on its way to moto, under one lock."""
+"""The API as HTTP: a call is authorised, checked, faulted, answered by moto and logged."""
 
 from __future__ import annotations
 
 import json
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from . import backend, checks
+from . import backend, checks, pages
 from .authorize import authorize
 from .calls import Call, CallLog, now, relevant
 from .control import Control, ControlError
 from .errors import Answer, ApiError
-from .faults import Effect, Faults
-from .history import History
+from .faults import Effect
 from .httpd import DropConnection, HttpServer, call_wsgi, status_line
-from .identity import Identity
 from .power import ACTIONS as POWER_ACTIONS
-from .power import Power, PowerHook
 from .request import ApiRequest
-from .snapshot import Snapshot, snapshot
+from .state import State
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
-class Api:
-    """One lab's API. ``on_change`` is called with the lock held, before the answer goes out, so the kernel follows the API at once."""
+class Api(State):
+    """One lab's API as HTTP. Every AWS call passes here on its way to moto, under one lock.
+
+    ``call_log`` is the file that each call is appended to. ``control`` serves ``/_lab/<word>`` beside the API's own controls.
+    """
 
     def __init__(
         self,
         *,
-        region: str = backend.REGION,
-        on_change: Callable[[Snapshot], None] | None = None,
-        control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
         call_log: Path,
-        enforce_iam: bool = False,
-        power: PowerHook | None = None,
-        account: str = backend.ACCOUNT,
+        control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
+        **state: Any,
     ) -> None:
-        self.region, self.account = region, account
-        self.enforce_iam = enforce_iam
-        self.lock = threading.RLock()
-        self.faults = Faults()
-        self.identity = Identity(account, region)
-        self.power = Power(self.lock, self._changed, power)
-        self.history = History()
-        self._on_change = on_change
+        super().__init__(**state)
+        self.own_control = Control(self)
         self._control = control
-        self._own_control = Control(self)
         self._log = CallLog(call_log)
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._moto_ec2: Any = None
         self._http = HttpServer(self, "lab-api")
 
-    @property
-    def model(self) -> Any:
-        """moto's EC2 model. Touch it with the lock held only."""
-        return backend.ec2(self.account, self.region)
-
     def start(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on sockets that are bound and listening already. The API owns them from now on."""
         for listener in sockets:
             self._http.serve(listener)
+        self.checks.start()
 
     def stop(self) -> None:
         """Close all sockets and end all transitions."""
         self._http.stop()
         self.power.close()
+        self.checks.close()
         self._log.close()
-
-    def snapshot(self) -> Snapshot:
-        """The VPC now."""
-        with self.lock:
-            return snapshot(self.account, self.region)
-
-    def changed(self) -> None:
-        """Tell ``on_change``, after a change that came by no call."""
-        with self.lock:
-            self._changed()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """WSGI."""
@@ -96,7 +72,7 @@ class Api:
         elif path.startswith("/moto-api"):
             answer = Answer(
                 404, b"moto's own control would bypass the lab; see /_lab/api\n"
-            )  # its reset forgets what we know
+            )  # its reset forgets the recorded history
         else:
             answer = self._serve(ApiRequest.parse(environ, self.region))
         start_response(status_line(answer.status), answer.headers)
@@ -146,9 +122,13 @@ class Api:
             checks.check(model, request)
         if request.dry_run:
             raise ApiError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
-        if effect.stale_s and request.reads and here:
-            with self.history.as_of(model, effect.stale_s):
-                return self._call_moto(request)
+        if effect.page_items and request.service == "ec2" and request.reads:
+            first = pages.start(request)
+            answer = self._read(request, effect, here)
+            body = pages.cut(request, answer.body, first, effect.page_items) if answer.status < 300 else answer.body
+            return replace(answer, body=body)
+        if request.reads:
+            return self._read(request, effect, here)
         if request.service == "ec2" and here and request.action in POWER_ACTIONS:
             answer = self.power.handle(model, request)
         else:
@@ -159,13 +139,20 @@ class Api:
             if answer.status < 300 and here:
                 self._follow_up(request, known)
         if not request.reads and answer.status < 300:
-            self._changed()
+            self.changed()
         return answer
+
+    def _read(self, request: ApiRequest, effect: Effect, here: bool) -> Answer:
+        """A reading, of now or of a while ago."""
+        if not (effect.stale_s and here):
+            return self._call_moto(request)
+        with self.history.as_of(self.model, effect.stale_s):
+            return self._call_moto(request)
 
     def _call_moto(self, request: ApiRequest) -> Answer:
         request.rewind()
         request.environ["HTTP_X_MOTO_ACCOUNT_ID"] = self.identity.account(request.access_key)
-        app = self._moto
+        app: Any = self._moto
         if request.service == "ec2":
             # Finding the service again for each call costs moto a sixth of the call.
             app = self._moto_ec2 = self._moto_ec2 or self._moto.get_application(request.environ)
@@ -174,7 +161,7 @@ class Api:
         return Answer(code, body, headers, _error_code(body) if code >= 300 else None)
 
     def _follow_up(self, request: ApiRequest, known: set[str]) -> None:
-        """What moto does at once and AWS in time, or forgets."""
+        """Effects that moto has at once and AWS in time, or that moto forgets."""
         if request.action == "RunInstances":
             for instance in backend.instances(self.model):
                 if instance.id not in known:
@@ -187,15 +174,6 @@ class Api:
             for interface in self.model.enis.values():
                 if interface.public_ip in held.values() and held.get(interface.id) != interface.public_ip:
                     interface.public_ip = None
-
-    def _changed(self) -> None:
-        if self.faults.stale:
-            self.history.remember(self.model)
-        if self._on_change is not None:
-            try:
-                self._on_change(snapshot(self.account, self.region))
-            except Exception:
-                log.exception("the fabric failed to follow a change")
 
     def _write(self, request: ApiRequest, caller: str, received: float, effect: Effect, answer: Answer | None) -> None:
         monotonic, wall = now()
@@ -226,7 +204,7 @@ class Api:
                 raise ValueError("the body must be a JSON object")
             if path == "api" or path.startswith("api/"):
                 return _json(
-                    200, self._own_control.handle(environ["REQUEST_METHOD"], path[len("api/") :].strip("/"), body)
+                    200, self.own_control.handle(environ["REQUEST_METHOD"], path[len("api/") :].strip("/"), body)
                 )
             if self._control is None:
                 return _json(404, {"error": f"nothing here serves /_lab/{path}"})

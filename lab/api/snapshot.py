@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the fabric needs to know about the VPC, as plain frozen values."""
+"""The VPC as the fabric needs it, as plain frozen values."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import backend
+from . import backend, balancers
+from .balancer_attributes import DRAIN_UNHEALTHY, END_FLOWS, PRESERVE, RESET_UNHEALTHY
 from .corrections import primary_interface, target_interface
+from .health_checks import States
+from .target_health import UNHEALTHY, Target, receiving
 
 LOCAL, GATEWAY, INTERFACE, NAT_GATEWAY, OTHER = "local", "gateway", "interface", "nat-gateway", "other"
 
@@ -65,6 +68,33 @@ class NatGateway:
 
 
 @dataclass(frozen=True)
+class Listener:
+    """One address and port of a network load balancer. Each of ``targets`` gets a share of the new flows.
+
+    ``reset`` are the targets whose flows are ended. Targets are (address, port). ``keeps_client``: the target sees the client's address.
+    """
+
+    address: str
+    port: int
+    protocol: str
+    targets: tuple[tuple[str, int], ...]
+    reset: tuple[tuple[str, int], ...]
+    keeps_client: bool
+    unhealthy: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """A network load balancer. ``answers`` are the addresses of its DNS name: those of zones with a healthy target, or all if none has one."""
+
+    name: str
+    dns_name: str
+    addresses: Mapping[str, str]  # by availability zone
+    answers: tuple[str, ...]
+    listeners: tuple[Listener, ...]
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything at one moment. The account's default VPC is left out."""
 
@@ -73,6 +103,7 @@ class Snapshot:
     subnets: tuple[Subnet, ...]
     prefix_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the networks in each, by its id
     nat_gateways: tuple[NatGateway, ...] = ()
+    balancers: tuple[Balancer, ...] = ()
 
     def instance(self, reference: str) -> Instance:
         """By id or name; ``KeyError`` if there is none."""
@@ -82,7 +113,7 @@ class Snapshot:
         raise KeyError(reference)
 
 
-def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION) -> Snapshot:
+def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION, health: States | None = None) -> Snapshot:
     """Read moto's models. The caller holds the API's lock if the API is being served."""
     model = backend.ec2(account, region)
     default_vpcs = {vpc.id for vpc in model.vpcs.values() if str(vpc.is_default).lower() == "true"}
@@ -105,7 +136,58 @@ def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION) -> Sn
             for key, each in model.managed_prefix_lists.items()
         },
         tuple(_nat_gateways(model)),
+        tuple(_balancers(backend.elbv2(account, region), health or {})),
     )
+
+
+def _balancers(model: Any, health: States) -> Iterator[Balancer]:
+    for each in model.load_balancers.values():
+        if each.type == balancers.NETWORK:
+            addresses = {eni.subnet.availability_zone: eni.private_ip_address for eni in each.lab_interfaces}
+            listeners = tuple(_listeners(model, each, addresses, health))
+            serving = {one.address for one in listeners if set(one.targets) - set(one.unhealthy)}
+            answers = tuple(address for address in addresses.values() if address in serving)
+            yield Balancer(each.name, each.dns_name, addresses, answers or tuple(addresses.values()), listeners)
+
+
+def _listeners(model: Any, balancer: Any, addresses: Mapping[str, str], health: States) -> Iterator[Listener]:
+    for listener in balancer.listeners.values():
+        for group in (model.target_groups[arn] for arn in balancers.forwards_to(model, listener)):
+            known = [
+                (target, health[(group.arn, *key)])
+                for key, target in balancers.targets(group).items()
+                if (group.arn, *key) in health
+            ]
+            for zone, address in addresses.items():
+                near = [each for each in known if balancers.serves(model, balancer, group, each[0], zone)]
+                chosen = receiving(near)
+                unhealthy = tuple(_place(target) for target, state in near if state.state == UNHEALTHY)
+                targets = tuple(_place(target) for target in chosen)
+                ended = _ended(group, unhealthy)
+                yield Listener(
+                    address,
+                    int(listener.port),
+                    listener.protocol,
+                    targets,
+                    tuple(each for each in ended if each not in targets),
+                    group.attributes[PRESERVE] == "true",
+                    unhealthy,
+                )
+
+
+def _ended(group: Any, unhealthy: tuple[tuple[str, int], ...]) -> Iterator[tuple[str, int]]:
+    """The targets whose flows are ended: unhealthy ones, at once or after their draining interval, and deregistered ones after the delay.
+
+    AWS: Network Load Balancer User Guide, "Edit target group attributes".
+    """
+    if group.attributes[RESET_UNHEALTHY] == "true" or int(group.attributes[DRAIN_UNHEALTHY]) > 0:
+        yield from unhealthy
+    if group.attributes[END_FLOWS] == "true":
+        yield from (_place(target) for target in balancers.gone(group).values())
+
+
+def _place(target: Target) -> tuple[str, int]:
+    return target.address, target.port
 
 
 def _nat_gateways(model: Any) -> Iterator[NatGateway]:

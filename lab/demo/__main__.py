@@ -80,22 +80,9 @@ def _configure(show: Show, story: Story, names: Names, status: dict[str, Any]) -
     show.head("ansible-playbook playbooks/site.yml, over SSH")
     show.line(f"{site.play(show, inventory, log)} tasks changed something")
     show.head("The same once more: nothing must change")
-    changed = site.play(_Quiet(show), inventory, log)
+    changed = site.play(show, inventory, log)
     show.line(f"second run: changed={changed}")
     return changed
-
-
-class _Quiet(Show):
-    """Says nothing of a run's tasks, but that it goes on."""
-
-    def __init__(self, show: Show) -> None:
-        super().__init__()
-        self._show, self._last = show, time.monotonic()
-
-    def line(self, text: str) -> None:
-        if time.monotonic() - self._last > 2:
-            self._last = time.monotonic()
-            self._show.line(f"  ... {text.strip()}")
 
 
 def _kill(show: Show, story: Story, names: Names, call_log: Path) -> dict[str, Any]:

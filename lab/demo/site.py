@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .. import render as present
+from .. import render
 from ..errors import LabError
 from .show import Show
 
@@ -26,8 +26,8 @@ HERE = {"nat_instance_sources": ["10.0.0.0/16"], "nat_instance_manage_packages":
 
 def write_inventory(status: dict[str, Any], folder: Path) -> Path:
     """The inventory, readable by root only: it holds the heartbeat key, which an operator would keep in a vault."""
-    inventory = present.inventory(status)
-    variables = inventory["all"]["children"][present.GROUP]["vars"]
+    inventory = render.inventory(status)
+    variables = inventory["all"]["children"][render.GROUP]["vars"]
     variables.update(PACE, **HERE, nat_instance_heartbeat_key=secrets.token_hex(32))
     file = folder / "inventory.yml"
     file.touch(mode=0o600)
@@ -50,7 +50,7 @@ def play(show: Show, inventory: Path, log: Path) -> int:
                 output.append(line.rstrip())
                 task = re.match(r"(?:TASK|RUNNING HANDLER) \[(?:.* : )?(.*?)\] \*", line)
                 if task and not _included(task.group(1)):
-                    show.line(f"  {task.group(1)}")
+                    show.passing(task.group(1))
         finally:
             if process.poll() is None and sys.exc_info()[0] is not None:
                 process.terminate()

@@ -6,6 +6,7 @@ Standard library only, run as a file inside the namespace. Ends when its standar
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -59,10 +60,8 @@ def answer(sock: socket.socket) -> bool:
 
 def send(sock: socket.socket, index: int) -> None:
     """One advertisement. A link that is just going away is no reason to end."""
-    try:
+    with contextlib.suppress(OSError):
         sock.sendto(advertisement(), (ALL_NODES, 0, 0, index))
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":

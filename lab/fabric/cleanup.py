@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import netns
-from .names import RUN, Names
+from .names import ETC, RUN, Names
 
 NSPAWN = Path("/run/systemd/nspawn")
 CGROUP = Path("/sys/fs/cgroup")
@@ -64,7 +64,7 @@ def record(names: Names, role: str, pid: int) -> None:
 
 
 def recorded(names: Names) -> dict[str, Process]:
-    """What was written down, by role."""
+    """The recorded processes, by role."""
     found = {}
     for path in sorted(names.run.glob("*.process")):
         try:
@@ -88,6 +88,8 @@ def remove(names: Names) -> None:
     for namespace in names.namespaces():
         netns.end_processes(namespace)
         netns.delete(namespace)
+    for left in ETC.glob(names.namespace("*")):
+        shutil.rmtree(left, ignore_errors=True)
     remove_cgroups(names.namespace("*"))
     for left in NSPAWN.glob("*/" + names.namespace("*")):  # what a killed systemd-nspawn leaves
         shutil.rmtree(left, ignore_errors=True)
@@ -100,14 +102,14 @@ def remove(names: Names) -> None:
 def unmount_below(folder: Path) -> None:
     """Unmount what is mounted in a folder, the deepest first."""
     for target in mounts_below(folder):
-        root = os.stat(target)
+        root = Path(target).stat()
         netns.run(["umount", "--lazy", target])
         # systemd-nspawn leaves the lock of its root folder behind when its system is killed.
         (NSPAWN / f"locks/inode-{root.st_dev}:{root.st_ino}").unlink(missing_ok=True)
 
 
 def mounts_below(folder: Path) -> list[str]:
-    """What is mounted in a folder, the deepest first."""
+    """The mounts in a folder, the deepest first."""
     lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
     # The kernel writes a space in a path as \040; no path of the lab has one.
     targets = [line.split()[1] for line in lines]

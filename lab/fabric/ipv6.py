@@ -22,7 +22,7 @@ INTERNET_GATEWAY = "2001:db8:ffff::1"
 _ON = {
     "ipv6/conf/all/disable_ipv6": "0",
     "ipv6/conf/default/disable_ipv6": "0",
-    # Nobody else has our addresses: not waiting a second until that is proven.
+    # Nobody else has the lab's addresses: not waiting a second until that is proven.
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
 }

@@ -15,6 +15,7 @@ RUN = Path("/run/natlab")
 STATE = Path("/var/lib/natlab")
 CACHE = Path("/var/cache/natlab")
 NETNS = Path("/run/netns")
+ETC = Path("/etc/netns")
 
 VPC = "10.0.0.0/16"
 VPC6 = "2001:db8:0:100::/56"
@@ -24,6 +25,14 @@ INTERNET_MORE = ("198.51.100.11", "198.51.100.12")
 INTERNET6 = "2001:db8:ffff::10"
 INTERNET6_MORE = ("2001:db8:ffff::11", "2001:db8:ffff::12")
 API = "198.51.100.53"
+# A web server with HTTP and HTTPS. Its names are the lab's own, and those of AWS's endpoints that a proxy's health check goes to.
+WEB = "198.51.100.20"
+WEB_NAME = "www.lab.test"
+WEB_NAMES = (WEB_NAME, "ec2.eu-west-1.amazonaws.com", "sts.eu-west-1.amazonaws.com")
+ARCHIVE, ARCHIVE_NAME = "198.51.100.30", "deb.debian.org"  # of Debian packages
+REBINDING = "rebind.lab.test"  # the address of each name below changes with each question
+RESOLVER = "10.0.0.2"
+RESOLVERS = (RESOLVER, "169.254.169.253")
 METADATA = "169.254.169.254"
 OPS, OPS_ADDRESS = "ops", "10.0.255.10"
 INTERFACE = "ens5"  # what a current EC2 instance calls its first interface
@@ -53,13 +62,22 @@ class Names:
 
     @property
     def run(self) -> Path:
-        """What does not outlive a reboot of the machine."""
+        """The folder that does not outlive a reboot of the machine."""
         return RUN / self.name
 
     @property
     def state(self) -> Path:
         """Disks and keys."""
         return STATE / self.name
+
+    def ssh_name(self, host: str) -> str:
+        """A host's name for ssh and Ansible, such as nat-a.one.natlab. Addresses are the same in every lab, this name is not."""
+        return f"{host}.{self.name}.{PREFIX}"
+
+    @property
+    def ssh_control(self) -> str:
+        """The ControlPath of shared ssh connections: in a folder that ends with the lab, short enough for a Unix socket."""
+        return f"{self.run}/ssh-%C"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import LabError
-from .names import NETNS
+from .names import ETC, NETNS
 
 CLONE_NEWNET = 0x40000000
 T = TypeVar("T")
@@ -49,6 +50,13 @@ def delete(name: str) -> None:
     """Remove the name. The kernel frees the rest once the last process and socket are gone."""
     if exists(name):
         run(["ip", "netns", "delete", name])
+    shutil.rmtree(ETC / name, ignore_errors=True)
+
+
+def resolver(name: str, address: str) -> None:
+    """The name server of what ``ip netns exec`` starts, see ip-netns(8)."""
+    (ETC / name).mkdir(parents=True, exist_ok=True)
+    (ETC / name / "resolv.conf").write_text(f"nameserver {address}\n", encoding="ascii")
 
 
 def ip(name: str, lines: Iterable[str], family: int = 4) -> None:
@@ -108,11 +116,11 @@ def processes(name: str) -> list[int]:
     except FileNotFoundError:
         return []
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                if os.stat(f"/proc/{entry}/ns/net").st_ino == wanted and state(int(entry)) not in ("Z", "X"):
-                    found.append(int(entry))
+                if (entry / "ns/net").stat().st_ino == wanted and state(int(entry.name)) not in ("Z", "X"):
+                    found.append(int(entry.name))
             except OSError:
                 continue
     return [pid for pid in found if pid != os.getpid()]
@@ -143,7 +151,7 @@ def end_processes(name: str, *, grace_s: float = 0.0, limit_s: float = 10.0) -> 
         send(pids, signal.SIGCONT)
         _until(lambda: not processes(name), grace_s)
     end = time.monotonic() + limit_s
-    while pids := processes(name):  # again and again: a process may fork while we look
+    while pids := processes(name):  # again and again: a process may fork meanwhile
         send(pids, signal.SIGKILL)
         if time.monotonic() > end:
             raise LabError(f"{name}: processes {pids} do not end")

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .. import authority
 from ..api.snapshot import Snapshot
 from ..errors import LabError
-from . import ipv6, netns, rules, servers
+from . import balancing, dns, ipv6, netns, packages, rules, servers
 from .names import (
     API,
+    ARCHIVE,
     INTERFACE,
     INTERNET,
     INTERNET6,
@@ -26,6 +28,8 @@ from .names import (
     OPS,
     PUBLIC_POOL,
     VPC,
+    WEB,
+    WEB_NAMES,
     Names,
     Port,
 )
@@ -63,6 +67,10 @@ class Network:
         self.dual = any(port.address6 for port in ports)
         self._lock = threading.RLock()
         self._router: Router | None = None
+        self._carrier = balancing.Carrier(self._ns(ROUTER))
+        self._strays: list[str] = []
+        self._archive: packages.Archive | None = None
+        self._names = dns.NameServer(self._ns(ROUTER), names.run)
         self._servers: list[subprocess.Popen[str]] = []
         self._checked: tuple[str, ...] = ()
         self._silent: set[str] = set()
@@ -88,6 +96,9 @@ class Network:
         self._load_rules()
         self._load_gateway({}, {})
         self._serve()
+        self._names.start()
+        place = netns.inside(self._ns(INTERNET_NS), lambda: socket.create_server((ARCHIVE, 80), backlog=64))
+        self._archive = packages.Archive(place)
         return netns.inside(self._ns(INTERNET_NS), lambda: socket.create_server((API, 80), backlog=256))
 
     def close(self) -> None:
@@ -95,29 +106,35 @@ class Network:
         for server in self._servers:
             if server.stdin is not None:
                 server.stdin.close()
+        if self._archive is not None:
+            self._archive.stop()
         if self._router is not None:
             self._router.close()
         for part in (ROUTER, IGW, INTERNET_NS):
             netns.end_processes(self._ns(part))
             netns.delete(self._ns(part))
+        self._names.wait()
         for server in self._servers:
             server.wait()
             if server.stdout is not None:
                 server.stdout.close()
 
     def follow(self, snapshot: Snapshot) -> None:
-        """What the API says becomes kernel state. Routes first: they are what is waited for."""
+        """Turn the API's state into kernel state. Routes come first, since tests wait for them."""
         ports = list(self.ports.values())
         with self._lock:
             if self._router is None:
                 return
             self._router.follow(wanted_routes(snapshot, ports), wanted_tables(snapshot, ports))
             self._checked = rules.source_dest_checks(snapshot, ports)
+            self._strays = balancing.strays(balancing.addresses(snapshot.balancers))
             self._load_rules()
+            self._carrier.follow(snapshot.balancers)
+            self._names.follow(snapshot.balancers)
             self._load_gateway(rules.elastic_addresses(snapshot, ports), rules.shared_addresses(snapshot))
 
     def host_sysctls(self) -> dict[str, str]:
-        """What a new host's namespace begins with."""
+        """The first settings of a new host's namespace."""
         return {**HOST, **(ipv6.HOST if self.dual else {})}
 
     def attach(self, host: str, namespace: str) -> None:
@@ -211,7 +228,7 @@ class Network:
                 f"route add blackhole {PUBLIC_POOL}",
             ],
         )
-        addresses = [f"addr add {address}/24 dev eth0" for address in (INTERNET, *INTERNET_MORE, API)]
+        addresses = [f"addr add {address}/24 dev eth0" for address in (INTERNET, *INTERNET_MORE, WEB, ARCHIVE, API)]
         netns.ip(internet, [*addresses, "link set eth0 up", f"route add {PUBLIC_POOL} via 198.51.100.1"])
 
     def _link_host(self, port: Port) -> None:
@@ -229,7 +246,14 @@ class Network:
 
     def _load_rules(self) -> None:
         texts = [
-            rules.router_rules(self.ports, self._checked, sorted(self._silent), self._faults, family)
+            rules.router_rules(
+                self.ports,
+                self._checked,
+                sorted(self._silent),
+                self._faults,
+                family,
+                self._strays if family == 4 else (),
+            )
             for family in self._families
         ]
         if texts != self._loaded:
@@ -256,9 +280,11 @@ class Network:
         netns.run(["ip", "netns", "exec", self._ns(part), command], text=text)
 
     def _serve(self) -> None:
+        web = authority.make(self.names.run, WEB_NAMES)
         addresses = [INTERNET, *INTERNET_MORE, *((INTERNET6, *INTERNET6_MORE) if self.dual else ())]
+        argv = [sys.executable, str(Path(servers.__file__)), WEB, str(web), *addresses]
         server = subprocess.Popen(
-            ["ip", "netns", "exec", self._ns(INTERNET_NS), sys.executable, str(Path(servers.__file__)), *addresses],
+            ["ip", "netns", "exec", self._ns(INTERNET_NS), *argv],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Route tables of the VPC as policy routing in the router's namespace. What to route is pure, how to tell the kernel is not."""
+"""Route tables of the VPC as policy routing in the router's namespace. The choice of routes is pure; their way into the kernel is not."""
 
 from __future__ import annotations
 

@@ -74,19 +74,36 @@ def router_rules(
     silent: Iterable[str],
     faults: Iterable[LinkFault],
     family: int = 4,
+    strays: Iterable[str] = (),
 ) -> str:
-    """Input of iptables-restore (ip6tables-restore) for the router. No rule needs connection tracking: the VPC's router knows no connections."""
+    """Input of iptables-restore (ip6tables-restore) for the router. ``strays``: rules for packets to load balancers that belong to no flow.
+
+    No rule needs connection tracking: the VPC's router knows no connections.
+    """
     rules: list[str] = []
     for host in silent:
         device = ports[host].device
         rules += [f"-A FORWARD -i {device} -j DROP", f"-A FORWARD -o {device} -j DROP"]
+        # A load balancer's health checks come from the router itself.
+        rules += [f"-A INPUT -i {device} -j DROP", f"-A OUTPUT -o {device} -j DROP"]
     for host in checked:
         device, address = ports[host].device, ports[host].address6 if family == 6 else ports[host].address
         rules += [f"-A FORWARD -i {device} ! -s {address} -j DROP", f"-A FORWARD -o {device} ! -d {address} -j DROP"]
     for fault in faults:
         if family == 4 or fault.peer != API_PEER:  # the API has no IPv6
             rules += _fault_rules(ports, fault, family)
-    return "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", *rules, "COMMIT", ""])
+    return "\n".join(
+        [
+            "*filter",
+            ":INPUT ACCEPT [0:0]",
+            ":FORWARD ACCEPT [0:0]",
+            ":OUTPUT ACCEPT [0:0]",
+            *rules,
+            *strays,
+            "COMMIT",
+            "",
+        ]
+    )
 
 
 def _fault_rules(ports: Mapping[str, Port], fault: LinkFault, family: int) -> list[str]:

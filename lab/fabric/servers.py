@@ -7,6 +7,7 @@ Standard library only, run as a file inside the namespace. Ends when its standar
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from typing import Any
 
@@ -53,14 +54,14 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         )
         writer.write(head.encode() + body)
         await writer.drain()
-    except (OSError, TimeoutError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         pass
     finally:
         writer.close()
 
 
-async def main(addresses: list[str]) -> None:
-    """The first address of each family gets every service, all of them port 443 and a resolver."""
+async def main(web: str, certificate: str, addresses: list[str]) -> None:
+    """The first address of each family gets every service, all of them port 443 and a resolver. ``web`` has HTTP and HTTPS."""
     loop = asyncio.get_running_loop()
     for first in {":" in address: address for address in reversed(addresses)}.values():
         await loop.create_datagram_endpoint(UdpEcho, local_addr=(first, ECHO))
@@ -69,9 +70,13 @@ async def main(addresses: list[str]) -> None:
     for address in addresses:
         await asyncio.start_server(echo, address, HTTPS, backlog=1024)
         await loop.create_datagram_endpoint(Resolver, local_addr=(address, DNS))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    await asyncio.start_server(http, web, HTTP, backlog=1024)
+    await asyncio.start_server(http, web, HTTPS, backlog=1024, ssl=context)
     print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

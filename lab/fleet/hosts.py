@@ -2,7 +2,7 @@
 """Pairs of NAT nodes that only the role looks at: each an instance of the lab's API, a network namespace and a disk, but no system.
 
 Ansible, the disk, the kernel's settings and rules, the metadata service and the API are real; there is no network between the hosts, and
-``systemctl`` only remembers (``systemctl.sh``). A host costs some 50 ms to make and nothing to keep.
+``systemctl`` only remembers (``systemctl.sh``). Beside a started service ``answerer.py`` answers by which files it was started.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ..api.httpd import HttpServer
 from ..api.imds import imds_app, serve
 from ..fabric import cleanup, netns
 from ..fabric.names import API, INTERFACE, METADATA, Names
-from ..running_api import RunningApi
+from ..running_api import ServedApi
 
 CONNECTION = Path(__file__).parent / "connection"
-SYSTEMCTL = Path(__file__).parent / "systemctl.sh"
+COMMANDS = {"systemctl": "systemctl.sh", "crowd-answerer": "answerer.py"}  # name on the host -> file beside this one
 GATEWAY = "10.0.0.1"  # nobody answers there: nothing that a host asks for is beyond it
 
 
@@ -40,7 +40,7 @@ class Member:
 class Crowd:
     """``pairs`` clusters of two hosts each, pair01-a and pair01-b, pair02-a and so on. Use ``crowd``."""
 
-    def __init__(self, api: RunningApi, names: Names, pairs: int) -> None:
+    def __init__(self, api: ServedApi, names: Names, pairs: int) -> None:
         self.api, self.names = api, names
         self.members: dict[str, Member] = {}
         self._metadata: list[HttpServer] = []
@@ -55,7 +55,7 @@ class Crowd:
             self._mount(member, disk)
 
     def stop(self) -> None:
-        """What keeps namespaces alive; the rest goes with the lab's name (``cleanup.remove``)."""
+        """The processes that keep namespaces alive. The rest goes with the lab's name (``cleanup.remove``)."""
         for server in self._metadata:
             server.stop()
 
@@ -115,12 +115,13 @@ class Crowd:
             ["nsenter", f"--net=/run/netns/{member.namespace}", "mount", "-t", "sysfs", "sysfs", str(root / "sys")]
         )
         netns.run(["mount", "-t", "tmpfs", "tmpfs", str(root / "run")])
-        shutil.copy(SYSTEMCTL, root / "usr/local/bin/systemctl")
-        (root / "usr/local/bin/systemctl").chmod(0o755)
+        for name, file in COMMANDS.items():
+            shutil.copy(Path(__file__).parent / file, root / "usr/local/bin" / name)
+            (root / "usr/local/bin" / name).chmod(0o755)
 
 
 @contextmanager
-def crowd(api: RunningApi, names: Names, pairs: int) -> Iterator[Crowd]:
+def crowd(api: ServedApi, names: Names, pairs: int) -> Iterator[Crowd]:
     """Hosts for the time of a ``with``, beside what the API has already. The lab's name says whose they are."""
     made: Sequence[Crowd] = ()
     try:

@@ -1,14 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# systemctl of a host of a crowd, which has no systemd: it remembers what is enabled and active, and starts nothing.
-# As the real units do, a start of nat-failover makes its control socket, and a reload touches it.
+# systemctl of a host of a crowd, which has no systemd: it remembers what is enabled and active, and starts no service.
+# Beside nat-failover.service something answers on its control socket (answerer.py), which a reload touches.
 state=/run/crowd-units
 mkdir -p "$state"
 command=$1
 shift
 started() {
 	touch "$state/$unit.active" "$state/$unit.loaded"
-	[ "$unit" != nat-failover.service ] || { mkdir -p /run/nat-failover && touch /run/nat-failover/control.sock; }
+	[ "$unit" != nat-failover.service ] || answer
+}
+ended() {
+	[ "$unit" != nat-failover.service ] || [ ! -e "$state/answerer" ] || kill "$(cat "$state/answerer")" 2>/dev/null || :
+}
+answer() {
+	ended
+	setsid /usr/bin/python3 /usr/local/bin/crowd-answerer </dev/null >/dev/null 2>&1 &
+	echo $! >"$state/answerer"
 }
 show() {
 	file=/etc/systemd/system/$1 loaded=$state/$1.loaded
@@ -28,12 +36,15 @@ is-active) [ -e "$state/$unit.active" ] && echo active || { echo inactive; exit 
 is-enabled) [ -e "$state/$unit.enabled" ] && echo enabled || { echo disabled; exit 1; } ;;
 enable) touch "$state/$unit.enabled" ;;
 disable) rm -f "$state/$unit.enabled" ;;
-start | restart) started ;;
+start | restart | reload-or-restart) started ;;
 reload)
 	[ -e "$state/$unit.active" ] || { echo "$unit is not active, cannot reload." >&2; exit 1; }
 	started
 	;;
-stop) rm -f "$state/$unit.active" ;;
+stop)
+	rm -f "$state/$unit.active"
+	ended
+	;;
 daemon-reload)
 	for loaded in "$state"/*.loaded; do [ ! -e "$loaded" ] || touch "$loaded"; done
 	;;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all hosts have in common: a namespace per boot, a link, the metadata service and a power switch."""
+"""The common part of all hosts: a namespace per boot, a link, the metadata service and a power switch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..api.httpd import HttpServer
 from ..api.imds import Imds, serve
 from ..errors import LabError
 from ..fabric import netns
-from ..fabric.names import METADATA
+from ..fabric.names import METADATA, RESOLVER
 from ..fabric.network import Network
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,11 @@ class Host:
         """The private address."""
         return self.port.address
 
+    @property
+    def title(self) -> str:
+        """The host and its lab, for messages: another lab has a host of the same name and address."""
+        return f"{self.name} of lab {self.network.names.name}"
+
     def power_on(self) -> None:
         """Boot. Kernel state (routes, rules, forwarding) is new, as after any boot. Returns when the boot hook has."""
         with self._lock:
@@ -64,6 +69,7 @@ class Host:
                 return
             netns.create(self.namespace, self.network.host_sysctls())
             self.network.attach(self.name, self.namespace)
+            netns.resolver(self.namespace, RESOLVER)
             if self.imds is not None:
                 listener = netns.inside(self.namespace, lambda: socket.create_server((METADATA, 80), backlog=64))
                 self._metadata = serve(self.imds, listener)
@@ -124,7 +130,7 @@ class Host:
             return self.network.silence(self.name, False)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """What to run on this machine so that ``argv`` runs on the host."""
+        """The command of this machine that runs ``argv`` on the host."""
         return ["ip", "netns", "exec", self.namespace, *argv]
 
     def exec(self, argv: Sequence[str], *, check: bool = True, timeout: float = 30, **options: Any) -> Any:
@@ -134,7 +140,7 @@ class Host:
             self.command(argv), capture_output=True, text=True, timeout=timeout, check=False, **options
         )
         if check and done.returncode != 0:
-            raise LabError(f"{self.name}: {' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()}")
+            raise LabError(f"{self.title}: {' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()}")
         return done
 
     def popen(self, argv: Sequence[str], **options: Any) -> Any:
@@ -157,4 +163,4 @@ class Host:
 
     def _require(self, *states: str) -> None:
         if self.state not in states:
-            raise LabError(f"{self.name} is {self.state}")
+            raise LabError(f"{self.title} is {self.state}")

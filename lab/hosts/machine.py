@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import image as images
 from ..errors import LabError
-from ..fabric import cleanup, netns
+from ..fabric import cleanup, netns, packages
+from ..fabric.names import RESOLVER
 from .host import ON, Host
 
 BOOT_LIMIT_S = 60.0
@@ -53,7 +55,7 @@ class Machine(Host):
         for pid in netns.processes(self.namespace):
             if self._nspawn is not None and _parent(pid) == self._nspawn.pid:
                 return pid
-        raise LabError(f"{self.name} has no system running; see {self._console}")
+        raise LabError(f"{self.title} has no system running; see {self._console}")
 
     def host_key(self) -> str:
         """The public half of the machine's host key."""
@@ -64,7 +66,7 @@ class Machine(Host):
         end = time.monotonic() + limit_s
         while not netns.inside(self.namespace, lambda: _greets(self.address)):
             if self._nspawn is None or self._nspawn.poll() is not None or time.monotonic() > end:
-                raise LabError(f"{self.name} does not come up; its console is in {self._console}")
+                raise LabError(f"{self.title} does not come up; its console is in {self._console}")
             time.sleep(0.1)
 
     def command(self, argv: Sequence[str]) -> list[str]:
@@ -152,6 +154,8 @@ class Machine(Host):
             return
         (root / "etc/hostname").write_text(self.name + "\n", encoding="ascii")
         (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{self.address} {self.name}\n", encoding="ascii")
+        (root / "etc/resolv.conf").write_text(f"nameserver {RESOLVER}\n", encoding="ascii")
+        packages.sources(root, images.SUITE)
         (root / "etc/machine-id").write_text(uuid.uuid4().hex + "\n", encoding="ascii")
         make_key(root / HOST_KEY, self.name)
         folder = root / "root/.ssh"

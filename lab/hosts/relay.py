@@ -16,7 +16,7 @@ def main(host: str, port: int) -> None:
     connection = socket.create_connection((host, port), 10)
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    watched: list[object] = [connection, STDIN]
+    watched: list[socket.socket | int] = [connection, STDIN]
     while True:
         ready, _writable, _failed = select.select(watched, [], [])
         if connection in ready:
@@ -35,7 +35,8 @@ def main(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    _file, name, address, port = sys.argv
     try:
-        main(sys.argv[1], int(sys.argv[2]))
+        main(address, int(port))
     except OSError as error:
-        sys.exit(f"{sys.argv[1]} port {sys.argv[2]}: {error}")
+        sys.exit(f"{name} ({address}) port {port}: {error}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a NAT node is made of, by weight."""
+"""The parts of a NAT node, by weight."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What all modules that work on a configured NAT node have in common."""
+    """The documentation that all modules for a configured NAT node share."""
 
     DOCUMENTATION = r"""
 options:
@@ -18,7 +18,7 @@ requirements:
   - Python >= 3.9
   - boto3 >= 1.26, unless the service C(nat-failover) runs on the node
 notes:
-  - Needs root, or membership of the group C(nat-failover) where the service runs.
+  - The module needs root, or membership of the group C(nat-failover) if the service runs.
   - C(module_defaults) of C(group/aws_ha.egress.node) reach all modules that take O(config).
-  - Talks to EC2 as the node's own instance role; it takes no credentials.
+  - The module calls EC2 with the node's own instance role. It takes no credentials.
 """

@@ -12,17 +12,17 @@ from ansible.errors import AnsibleFilterError
 from ..plugin_utils.iam import node_policy
 
 
-def iam_policy(nodes: t.Any, **options: t.Any) -> t.Dict[str, t.Any]:
+def iam_policy(nodes: t.Any, **options: t.Any) -> dict[str, t.Any]:
     """The policy as a dictionary; what is wrong with the input becomes Ansible's own error."""
     try:
         return node_policy(nodes, **options)
     except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError("aws_ha.egress.iam_policy: %s" % error) from error
+        raise AnsibleFilterError(f"aws_ha.egress.iam_policy: {error}") from error
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filters of this file, for Ansible."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """By name."""
         return {"iam_policy": iam_policy}

@@ -13,20 +13,23 @@ import typing as t
 
 
 class File(t.NamedTuple):
-    """A file as it is or should be. ``group`` is a number; None for one that does not exist yet, as check mode may find it."""
+    """A file as it is or should be.
+
+    ``group`` is a gid. None: the group does not exist yet, which check mode may find.
+    """
 
     content: bytes
     mode: int
     owner: int
-    group: t.Optional[int]
+    group: int | None
 
 
 class Refused(Exception):
-    """What validates a content did not like it."""
+    """The ``validate`` command rejected the new content."""
 
 
-def present(path: str) -> t.Optional[File]:
-    """What is there; None for nothing, or for what is no plain file."""
+def present(path: str) -> File | None:
+    """The plain file at ``path``; None if there is none."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -37,11 +40,25 @@ def present(path: str) -> t.Optional[File]:
         return None
 
 
-def write(module: t.Any, path: str, wanted: File, validate: t.Optional[str] = None) -> None:
-    """Replace a file: whoever reads it sees the old or the new one, and never with more rights than asked for."""
+def equal(present: File | None, wanted: File, comments: bool = True) -> bool:
+    """Whether a file is as wanted; without ``comments``, lines that begin with # or ; and empty
+    lines do not count.
+    """
+    if present is None or comments:
+        return present == wanted
+    return _without_comments(present) == _without_comments(wanted)
+
+
+def _without_comments(file: File) -> File:
+    lines = (line.strip() for line in file.content.splitlines())
+    return file._replace(content=b"\n".join(line for line in lines if line and line[:1] not in (b"#", b";")))
+
+
+def write(module: t.Any, path: str, wanted: File, validate: str | None = None) -> None:
+    """Replace a file. A reader sees the old or the new one, never with more rights than wanted."""
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):  # atomic_move would raise what says less
-        raise NotADirectoryError(errno.ENOTDIR, "%s is no folder" % folder, path)
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder", path)
     handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
     with os.fdopen(handle, "wb") as stream:
         stream.write(wanted.content)
@@ -49,7 +66,7 @@ def write(module: t.Any, path: str, wanted: File, validate: t.Optional[str] = No
         code, out, err = module.run_command(validate.replace("%s", temporary))
         if code != 0:
             os.unlink(temporary)
-            raise Refused("%s: failed to validate: %s" % (path, (err or out).strip()))
+            raise Refused(f"{path}: failed to validate: {(err or out).strip()}")
     os.chown(temporary, wanted.owner, -1 if wanted.group is None else wanted.group)
     os.chmod(temporary, wanted.mode)
     module.atomic_move(temporary, path)
@@ -58,8 +75,8 @@ def write(module: t.Any, path: str, wanted: File, validate: t.Optional[str] = No
     os.chmod(path, wanted.mode)
 
 
-def folder_is_right(path: str, mode: int, group: t.Optional[int] = -1) -> bool:
-    """Whether it is there, is ours, and has this mode (and group, if one is asked for)."""
+def folder_is_right(path: str, mode: int, group: int | None = -1) -> bool:
+    """Whether the folder exists, belongs to this user, and has this mode (and group, unless -1)."""
     if not os.path.isdir(path):
         return False
     status = os.stat(path)
@@ -67,7 +84,7 @@ def folder_is_right(path: str, mode: int, group: t.Optional[int] = -1) -> bool:
 
 
 def ensure_folder(path: str, mode: int, group: int = -1) -> None:
-    """A folder of ours with this mode."""
+    """Make the folder, owned by this user, with this mode. A ``group`` of -1 stays as it is."""
     os.makedirs(path, mode=mode, exist_ok=True)
     os.chown(path, os.geteuid(), group)
     os.chmod(path, mode)

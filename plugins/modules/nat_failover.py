@@ -12,8 +12,9 @@ short_description: Converge, drain, resume or pause a NAT node
 version_added: 1.0.0
 description:
   - Runs on a NAT node that the role P(aws_ha.egress.nat_instance#role) has set up.
-  - Where the service C(nat-failover) runs, it is asked, since it has the history; where it does not run, the same code observes, decides and acts once.
-  - A route counts as moved only when EC2 says so on reading it again.
+  - The module asks the service C(nat-failover) if it runs, since the service has the history. Without the service, the same code observes, decides and
+    acts once.
+  - A route counts as moved only when a new reading of EC2 shows it.
 author:
   - The aws_ha.egress contributors (@aws-ha)
 extends_documentation_fragment:
@@ -22,7 +23,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Observes, decides and writes nothing. What only the peers can decide (who adopts a claim, with more than two nodes) is left open.
+    details: Observes, decides and writes nothing. Decisions of the peers (the heir of a claim, with more than two nodes) stay open.
   diff_mode:
     support: full
     details: Shows the node's state and the owner of each claim.
@@ -31,20 +32,20 @@ attributes:
 options:
   state:
     description:
-      - V(converged) makes sure that each claim has the owner that the evidence asks for. The running service does that all the time, so nothing is changed
-        where it runs; without the service it is done once.
+      - V(converged) makes sure that each claim has the owner that the evidence asks for. The running service does that all the time, so the module changes
+        nothing there. Without the service the module does it once.
       - V(drained) hands all claims of this node over to its peers and keeps it out of service, also over reboots, until it is resumed. It needs the service.
       - V(resumed) makes the node eligible again; its claims come home once it has proven that it forwards. It needs the service.
       - V(paused) keeps all nodes of the cluster from writing anything for the time of O(pause_for); they observe and report. V(unpaused) ends that before its
-        time. Both need the service. A pause that is there already is left as it is.
+        time. Both need the service. A pause that stands already stays as it is.
     type: str
     choices: [converged, drained, resumed, paused, unpaused]
     default: converged
   route_tables:
     description:
-      - Let this node take these route tables now, whoever owns them. Each must be claimed by a node of the cluster.
+      - Let this node take these route tables now, independent of their owners. Each must be claimed by a node of the cluster.
       - Only with O(state=converged). A node that has not proven that it forwards takes nothing.
-      - A running service gives the claims back to a healthy home, unless it is drained or P(aws_ha.egress.nat_instance#role) was told
+      - A running service gives the claims back to a healthy home, unless it is drained or P(aws_ha.egress.nat_instance#role) ran with
         C(nat_instance_return.policy=manual).
     type: list
     elements: str
@@ -53,7 +54,7 @@ options:
     type: str
     default: 1h
   wait_timeout:
-    description: Seconds to wait until the peers have taken over, or without the service until everything is known and done.
+    description: Seconds to wait until the peers have taken over, or without the service until all evidence is read and all actions are done.
     type: float
     default: 60
 seealso:
@@ -82,7 +83,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 paused:
-  description: Who has paused the cluster until when; empty when nobody has.
+  description: The pause of the cluster, with its end; empty without a pause.
   returned: success
   type: str
   sample: ""
@@ -92,7 +93,7 @@ state:
   type: str
   sample: drained
 summary:
-  description: One line for a human.
+  description: One line for an operator.
   returned: success
   type: str
   sample: drained, forwarding, owns 0 of 2 claims; nat-b healthy
@@ -118,7 +119,7 @@ claims:
       returned: success
       type: str
     home:
-      description: Name of the node that the claim belongs to when all is well.
+      description: Name of the node that the claim belongs to in normal operation.
       returned: success
       type: str
     owner:
@@ -126,7 +127,7 @@ claims:
       returned: success
       type: str
     target:
-      description: What the route targets now, as EC2 says.
+      description: The target of the route, as EC2 shows it.
       returned: success
       type: str
     state:
@@ -134,7 +135,7 @@ claims:
       returned: success
       type: str
 instances:
-  description: The instance that each node is now, as EC2 said; empty while the service is of an older version.
+  description: The instance that each node is now, as EC2 shows it; empty while the service is of an older version.
   returned: success
   type: list
   elements: dict
@@ -162,7 +163,7 @@ instances:
       returned: success
       type: str
 verdicts:
-  description: What this node concludes about each peer, and from what.
+  description: The verdicts of this node on its peers, with the evidence.
   returned: success
   type: list
   elements: dict
@@ -180,11 +181,11 @@ verdicts:
       returned: success
       type: str
     state:
-      description: What the peer last said of its own state, for example V(active) or V(drained); null when it has said nothing yet.
+      description: The last state that the peer reported, for example V(active) or V(drained); null before its first report.
       returned: success
       type: str
     evidence:
-      description: What was seen.
+      description: The evidence for the verdict.
       returned: success
       type: str
 actions:
@@ -198,13 +199,13 @@ actions:
       before: nat-a
       after: nat-b
 withheld:
-  description: What would be done, but is not, and why.
+  description: The actions that this node would take but must not, with the reason.
   returned: success
   type: list
   elements: str
   sample: []
 drift:
-  description: Routes that target something unknown; they are left alone.
+  description: Routes that target no node of the cluster; the service leaves them alone.
   returned: success
   type: list
   elements: str
@@ -213,13 +214,13 @@ drift:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer, runner
-from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.service import oneshot as once
+from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.service import oneshot
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": list(once.STATES), "default": "converged"},
+            "state": {"type": "str", "choices": list(oneshot.STATES), "default": "converged"},
             "config": {"type": "path", "default": "/etc/nat-failover/config.json"},
             "route_tables": {"type": "list", "elements": "str"},
             "wait_timeout": {"type": "float", "default": 60},
@@ -230,11 +231,11 @@ def main() -> None:
     given = module.params
     if given["route_tables"] is not None and given["state"] != "converged":
         module.fail_json(
-            msg="route_tables goes with state=converged only (got state=%s); leave it out" % given["state"]
+            msg="route_tables goes with state=converged only (got state={}); leave it out".format(given["state"])
         )
     answer(
         module,
-        lambda: once.run(
+        lambda: oneshot.run(
             given["state"],
             given["config"],
             runner=runner(module),

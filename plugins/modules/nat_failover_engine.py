@@ -11,9 +11,9 @@ module: nat_failover_engine
 short_description: Install the engine of this collection on a NAT node
 version_added: 1.0.0
 description:
-  - Writes the Python package C(nat_failover), which travels with this module, into a folder of the node and removes files of older versions from there.
-  - Used by the role P(aws_ha.egress.nat_instance#role); there is no need to call it yourself. All files go in one task and one round trip, and what the
-    service runs is exactly what the modules run.
+  - Writes the Python package C(nat_failover), which comes with this module, into a folder of the node and removes files of older versions from there.
+  - Used by the role P(aws_ha.egress.nat_instance#role). A playbook need not call it. All files go in one task and one round trip, and the service runs
+    exactly the code of the modules.
   - The files belong to the user that this runs as, so run it as root.
 author:
   - The aws_ha.egress contributors (@aws-ha)
@@ -35,12 +35,24 @@ options:
     type: path
     default: /usr/local/lib/nat-failover
   launcher:
-    description: Path of a program to write besides, which everybody may run.
+    description: Path of a program to write besides, which every user may run.
     type: path
     version_added: 1.1.0
   launcher_content:
     description: Its content.
     type: str
+    version_added: 1.1.0
+  launcher_link:
+    description: Path of a symbolic link to O(launcher), where sudo finds it on systems whose C(secure_path) leaves C(/usr/local) out.
+    type: path
+    version_added: 1.1.0
+  completion_bash:
+    description: Path of a file to write with the completion of the command for bash.
+    type: path
+    version_added: 1.1.0
+  completion_zsh:
+    description: Path of a file to write with the completion of the command for zsh.
+    type: path
     version_added: 1.1.0
 """
 
@@ -70,9 +82,11 @@ import pkgutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-# Ansible sends along what is imported from here, directly or not: with the command, everything that the service needs.
+# Ansible sends along what is imported from here, directly or not: with the command, everything that
+# the service needs.
 from ansible_collections.aws_ha.egress.plugins.module_utils import _files, nat_failover
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover import cli
+from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.console import completion
 
 PACKAGE = cli.__package__
 FOLDER_MODE = 0o755
@@ -80,7 +94,9 @@ FILE_MODE = 0o644
 
 
 def carried() -> dict:
-    """The package's source files by their path below it, wherever Ansible has put them (in a zip, as a rule)."""
+    """Content of the package's source files by their path below it, wherever Ansible has put them
+    (in a zip, as a rule).
+    """
     names = {"__init__.py": PACKAGE}
     for found in pkgutil.walk_packages(nat_failover.__path__, PACKAGE + "."):
         path = found.name[len(PACKAGE) + 1 :].replace(".", "/")
@@ -120,7 +136,7 @@ def remove(path: str, folder: str) -> None:
 
 
 def render(version: str, files: dict) -> dict:
-    """What diff mode shows."""
+    """The view of the files in diff mode."""
     return {
         "version": version,
         "files": {
@@ -139,8 +155,11 @@ def version_of(files: dict) -> str:
     return ""
 
 
-def plan(parent: str, launcher: str, content: str) -> tuple:
-    """What there should be and what there is, by path; the launcher beside the package."""
+def plan(parent: str, launcher: str, content: str, completions: dict) -> tuple:
+    """(wanted files, present files) by path, with the launcher beside the package.
+
+    ``completions``: path -> shell.
+    """
     folder = os.path.join(parent, "nat_failover")
 
     def file(content: bytes, mode: int) -> _files.File:
@@ -152,7 +171,19 @@ def plan(parent: str, launcher: str, content: str) -> tuple:
         wanted[launcher] = file(content.encode(), FOLDER_MODE)
         there = _files.present(launcher)
         present.update({launcher: there} if there else {})
+    commands = cli.build()[1]
+    for path, shell in completions.items():
+        wanted[path] = file(completion.script(shell, commands).encode(), FILE_MODE)
+        there = _files.present(path)
+        present.update({path: there} if there else {})
     return wanted, present
+
+
+def link_problem(link: str, target: str) -> str:
+    """Why a link cannot be made: something else lies there; empty: it can, or is there."""
+    if not link or not os.path.lexists(link) or (os.path.islink(link) and os.readlink(link) == target):
+        return ""
+    return "%s is there and is not a link to %s; rename or remove it" % (link, target)
 
 
 def main() -> None:
@@ -161,13 +192,23 @@ def main() -> None:
             "path": {"type": "path", "default": "/usr/local/lib/nat-failover"},
             "launcher": {"type": "path"},
             "launcher_content": {"type": "str"},
+            "launcher_link": {"type": "path"},
+            "completion_bash": {"type": "path"},
+            "completion_zsh": {"type": "path"},
         },
         required_together=[("launcher", "launcher_content")],
+        required_by={"launcher_link": ("launcher",)},
         supports_check_mode=True,
     )
-    parent = module.params["path"]
+    parent, link, launcher = (module.params[name] for name in ("path", "launcher_link", "launcher"))
+    problem = link_problem(link, launcher)
+    if problem:
+        module.fail_json(msg=problem)
+    links = [link] if link and not os.path.lexists(link) else []
     folder = os.path.join(parent, "nat_failover")
-    wanted, present = plan(parent, module.params["launcher"], module.params["launcher_content"])
+    asked = {shell: module.params["completion_" + shell] for shell in completion.SHELLS}
+    completions = {path: shell for shell, path in asked.items() if path}
+    wanted, present = plan(parent, module.params["launcher"], module.params["launcher_content"], completions)
     stale = sorted(present.keys() - wanted.keys())
     differing = sorted(path for path in wanted if present.get(path) != wanted[path])
     folders = [path for path in folders_of(parent, folder, carried()) if not _files.folder_is_right(path, FOLDER_MODE)]
@@ -175,21 +216,27 @@ def main() -> None:
         try:
             for path in folders:
                 _files.ensure_folder(path, FOLDER_MODE)
+            for path in completions:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
             for path in differing:
                 _files.write(module, path, wanted[path])
+            for path in links:
+                os.symlink(launcher, path)
             for path in stale:
                 remove(path, folder)
         except OSError as error:
-            module.fail_json(msg="%s cannot be written: %s; run this as root" % (folder, error.strerror or error))
+            module.fail_json(msg=f"{folder} cannot be written: {error.strerror or error}; run this as root")
 
     def name_of(path: str) -> str:
+        if path in completions:
+            return path
         return os.path.relpath(path, folder) if path.startswith(folder + os.sep) else os.path.basename(path)
 
     before, after = ({name_of(path): file for path, file in files.items()} for files in (present, wanted))
     module.exit_json(
-        changed=bool(differing or stale or folders),
+        changed=bool(differing or stale or folders or links),
         version=nat_failover.__version__,
-        files=[name_of(path) for path in differing + stale],
+        files=[name_of(path) for path in differing + links + stale],
         diff={"before": render(version_of(before), before), "after": render(nat_failover.__version__, after)},
     )
 

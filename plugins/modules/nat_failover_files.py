@@ -11,9 +11,9 @@ module: nat_failover_files
 short_description: Write several files of a NAT node in one round trip
 version_added: 1.1.0
 description:
-  - Writes files, in the given order, each replaced at once. What is right already is left alone.
+  - Writes files, in the given order, each replaced at once. A file that is right already stays as it is.
   - Used by the role P(aws_ha.egress.nat_instance#role), on which each file would otherwise take M(ansible.builtin.copy)'s four round trips to
-    each host, also when there is nothing to do; there is no need to call it yourself.
+    each host, also without a change. A playbook need not call it.
   - The files belong to the user that this runs as, so run it as root.
 author:
   - The aws_ha.egress contributors (@aws-ha)
@@ -22,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: What O(files[].validate) would say is not asked.
+    details: The command of O(files[].validate) does not run.
   diff_mode:
     support: full
   platform:
@@ -47,17 +47,24 @@ options:
     required: true
     suboptions:
       path:
-        description: Where; its folder must be there.
+        description: Path of the file. Its folder must exist.
         type: path
         required: true
       content:
-        description: What.
+        description: The content of the file.
         type: str
         required: true
       mode:
         description: The file's mode, as an octal number in a string.
         type: str
         default: "0644"
+      comments:
+        description:
+          - With V(false), a file that differs in its comments and empty lines only is right already. Comments are lines that begin with C(#) or C(;).
+          - So a comment such as C(ansible_managed), which may hold a time and a user, restarts nothing.
+        type: bool
+        default: true
+        version_added: 1.1.0
       validate:
         description:
           - A command, without a shell, that is run before the file is replaced, with the name of the new one in place of C(%s).
@@ -95,12 +102,14 @@ from ansible_collections.aws_ha.egress.plugins.module_utils import _files
 def mode_of(module: AnsibleModule, text: str) -> int:
     """0640 out of "0640"."""
     if not re.fullmatch("0?[0-7]{3}", text):
-        module.fail_json(msg="%s is no mode of a file; write three octal digits in quotes, e.g. '0644'" % text)
+        module.fail_json(msg=f"{text} is no mode of a file; write three octal digits in quotes, e.g. '0644'")
     return int(text, 8)
 
 
 def group_of(module: AnsibleModule) -> object:
-    """The number of the group; -1 where none is asked for, None where check mode comes before who makes it."""
+    """The number of the group; -1 if no group is wanted, None if it does not exist yet (check
+    mode).
+    """
     name = module.params["group"]
     if not name:
         return -1
@@ -108,12 +117,12 @@ def group_of(module: AnsibleModule) -> object:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         if not module.check_mode:
-            module.fail_json(msg="there is no group %s on this host; make it first" % name)
+            module.fail_json(msg=f"there is no group {name} on this host; make it first")
         return None
 
 
 def render(path: str, before: object, after: _files.File) -> dict:
-    """What diff mode shows of one file; its mode is worth a line only where it changes."""
+    """The view of one file in diff mode. Its mode is a line only if it changes."""
 
     def text(file: object) -> str:
         return file.content.decode(errors="replace") if file else ""
@@ -136,6 +145,7 @@ def main() -> None:
         "path": {"type": "path", "required": True},
         "content": {"type": "str", "required": True},
         "mode": {"type": "str", "default": "0644"},
+        "comments": {"type": "bool", "default": True},
         "validate": {"type": "str"},
     }
     module = AnsibleModule(
@@ -156,7 +166,11 @@ def main() -> None:
     ]
     makes_folder = bool(folder) and not _files.folder_is_right(folder, folder_mode, group)
     before = {path: _files.present(path) for path, _file, _given in wanted}
-    differing = [(path, file, given) for path, file, given in wanted if before[path] != file]
+    differing = [
+        (path, file, given)
+        for path, file, given in wanted
+        if not _files.equal(before[path], file, comments=given["comments"])
+    ]
     if not module.check_mode:
         try:
             if makes_folder:
@@ -167,7 +181,7 @@ def main() -> None:
             module.fail_json(msg=str(refusal))
         except OSError as error:
             name = error.filename or folder
-            module.fail_json(msg="%s cannot be written: %s; run this as root" % (name, error.strerror or error))
+            module.fail_json(msg=f"{name} cannot be written: {error.strerror or error}; run this as root")
     module.exit_json(
         changed=bool(makes_folder or differing),
         files=[path for path, _file, _given in differing],

@@ -12,7 +12,7 @@ short_description: Claims, verdicts and state, as a NAT node sees them
 version_added: 1.0.0
 description:
   - Runs on a NAT node that the role P(aws_ha.egress.nat_instance#role) has set up, and changes nothing.
-  - Where the service C(nat-failover) runs, it is asked; where it does not run, this module observes for a moment itself.
+  - The module asks the service C(nat-failover) if it runs. Without the service, the module observes for a moment itself.
 author:
   - The aws_ha.egress contributors (@aws-ha)
 extends_documentation_fragment:
@@ -47,12 +47,12 @@ state:
   type: str
   sample: active
 summary:
-  description: One line for a human.
+  description: One line for an operator.
   returned: success
   type: str
   sample: active, forwarding, owns 1 of 2 claims; nat-b healthy
 paused:
-  description: Who has paused the cluster until when; empty when nobody has.
+  description: The pause of the cluster, with its end; empty without a pause.
   returned: success
   type: str
   sample: ""
@@ -62,15 +62,15 @@ forwarding:
   type: bool
   sample: true
 fact:
-  description: The failing fact when it has not; empty otherwise.
+  description: The failing fact; empty while the node forwards.
   returned: success
   type: str
   sample: ""
 facts:
   description:
-    - What its forwarding rests on, as last seen; empty when the service is of an older version.
-    - Those of IPv6 are there where the node forwards it.
-    - Among them are counters of what the node had no room for, since its boot, where the kernel and the driver (ENA) have them.
+    - The facts that its forwarding rests on, as last checked; empty when the service is of an older version.
+    - Facts of IPv6 are present on a node that forwards it.
+    - Counters of the packets for which the node had no room, since its boot, are present if the kernel and the driver (ENA) have them.
   returned: success
   type: dict
   sample:
@@ -86,7 +86,7 @@ facts:
     softnet_squeezed: 12
     pps_allowance_exceeded: 0
 node_warnings:
-  description: What an operator should look at although the node forwards, for example counters above that have moved within the last minute.
+  description: Warnings for the operator although the node forwards, for example about counters above that have moved within the last minute.
   returned: success
   type: list
   elements: str
@@ -113,7 +113,7 @@ claims:
       returned: success
       type: str
     home:
-      description: Name of the node that the claim belongs to when all is well.
+      description: Name of the node that the claim belongs to in normal operation.
       returned: success
       type: str
     owner:
@@ -121,7 +121,7 @@ claims:
       returned: success
       type: str
     target:
-      description: What the route targets now, as EC2 says.
+      description: The target of the route, as EC2 shows it.
       returned: success
       type: str
     state:
@@ -129,7 +129,7 @@ claims:
       returned: success
       type: str
 instances:
-  description: The instance that each node is now, as EC2 said; empty while the service is of an older version.
+  description: The instance that each node is now, as EC2 shows it; empty while the service is of an older version.
   returned: success
   type: list
   elements: dict
@@ -157,7 +157,7 @@ instances:
       returned: success
       type: str
 verdicts:
-  description: What this node concludes about each peer, and from what.
+  description: The verdicts of this node on its peers, with the evidence.
   returned: success
   type: list
   elements: dict
@@ -175,21 +175,21 @@ verdicts:
       returned: success
       type: str
     state:
-      description: What the peer last said of its own state, for example V(active) or V(drained); null when it has said nothing yet.
+      description: The last state that the peer reported, for example V(active) or V(drained); null before its first report.
       returned: success
       type: str
     evidence:
-      description: What was seen.
+      description: The evidence for the verdict.
       returned: success
       type: str
 withheld:
-  description: What would be done, but is not, and why.
+  description: The actions that this node would take but must not, with the reason.
   returned: success
   type: list
   elements: str
   sample: []
 drift:
-  description: Routes that target something unknown; they are left alone.
+  description: Routes that target no node of the cluster; the service leaves them alone.
   returned: success
   type: list
   elements: str
@@ -198,7 +198,7 @@ drift:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer, runner
-from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.service import oneshot as once
+from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.service import oneshot
 
 KEYS = (
     "state",
@@ -223,7 +223,7 @@ def main() -> None:
     )
 
     def work() -> dict:
-        seen = once.info(module.params["config"], runner=runner(module))
+        seen = oneshot.info(module.params["config"], runner=runner(module))
         return {"changed": False, **{key: seen[key] for key in KEYS}}
 
     answer(module, work)

@@ -11,9 +11,9 @@ module: source_dest_check
 short_description: Source/destination check of an EC2 instance
 version_added: 1.0.0
 description:
-  - Switches the source/destination check of an instance's primary network interface. It must be off on a NAT instance, or EC2 drops what
-    the instance forwards.
-  - Meant to run on the instance itself, with the instance's own role, which needs C(ec2:DescribeInstances) and
+  - Switches the source/destination check of an instance's primary network interface. It must be off on a NAT instance, or EC2 drops the
+    packets that the instance forwards.
+  - The module is meant for the instance itself, with the instance's own role, which needs C(ec2:DescribeInstances) and
     C(ec2:ModifyNetworkInterfaceAttribute).
 author:
   - The aws_ha.egress contributors (@aws-ha)
@@ -62,11 +62,11 @@ options:
     type: str
     version_added: 1.1.0
   aws_ca_bundle:
-    description: Certificates that the API's is checked against.
+    description: File of the certificates that sign the API's certificate.
     type: path
     version_added: 1.1.0
 notes:
-  - Without credentials these are found as boto3 does it, on an instance from its role.
+  - Without credentials the module finds them as boto3 does, on an instance from its role.
   - The options are named as in P(amazon.aws.ec2_instance#module); C(module_defaults) of C(group/aws_ha.egress.aws) reach this module and all of
     the collection C(amazon.aws).
 """
@@ -81,29 +81,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 enabled:
-  description: Whether the check is on afterwards, as EC2 says on reading it again; in check mode the predicted state.
+  description: Whether the check is on afterwards, by a new reading of EC2; in check mode the predicted state.
   returned: success
   type: bool
   sample: false
 """
 
 import os
-from collections.abc import MutableMapping
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.aws_ha.egress.plugins.module_utils._credentials import use_credentials
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.aws.ec2 import Ec2
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.errors import NatFailoverError
 
 # Nothing waits for this call but the operator: give EC2 more time than the service does.
 CONNECT_TIMEOUT = 5.0
-CREDENTIALS = {
-    "profile": "AWS_PROFILE",
-    "access_key": "AWS_ACCESS_KEY_ID",
-    "secret_key": "AWS_SECRET_ACCESS_KEY",
-    "session_token": "AWS_SESSION_TOKEN",
-    "aws_ca_bundle": "AWS_CA_BUNDLE",
-}
 READ_TIMEOUT = 20.0
 
 
@@ -116,25 +109,13 @@ def switch(ec2: Ec2, instance_id: str, enabled: bool, check_mode: bool) -> dict:
         after = ec2.source_dest_check(instance_id)
         if after != enabled:
             raise NatFailoverError(
-                "source/dest check of %s: EC2 still says %s after the write; run this again" % (instance_id, after)
+                f"source/dest check of {instance_id}: EC2 still says {after} after the write; run this again"
             )
     return {
         "changed": before != enabled,
         "enabled": after,
         "diff": {"before": {"source_dest_check": before}, "after": {"source_dest_check": after}},
     }
-
-
-def use_credentials(given: dict, environment: MutableMapping) -> None:
-    """Hand them to boto3 the way a shell does; what is given wins over what the environment has."""
-    if given["profile"]:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            environment.pop(name, None)
-    for option, name in CREDENTIALS.items():
-        if given[option]:
-            environment[name] = given[option]
-    if given["access_key"] and not given["session_token"]:
-        environment.pop("AWS_SESSION_TOKEN", None)
 
 
 def main() -> None:

@@ -1,26 +1,43 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The least that a node may do in AWS, as an IAM policy. Pure: no Ansible, no AWS; bad input is a ``ValueError``."""
+"""The least that a node may do in AWS, as an IAM policy.
+
+Pure: no Ansible, no AWS; bad input is a ``ValueError``.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
 import typing as t
 
+from .partitions import partition_of
+
 CLUSTER_TAG = "nat-failover:cluster"
 HOME_TAG = "nat-failover:home"
-# What the engine writes, see "Tags" in docs/architecture.md. The tags that say who belongs to a cluster, and which node an instance is,
-# are not among them: a node must not be able to tag itself, or another instance, into a cluster.
-WRITTEN_TAGS = ("nat-failover:flare", "nat-failover:fence", "nat-failover:drained", "nat-failover:pause")
+# Tags that the engine writes, see "Tags" in docs/architecture.md. The tags that name the members of
+# a cluster, and the node that an instance is, are not among them: a node must not be able to tag
+# itself, or another instance, into a cluster.
+OWN_TAGS = ("nat-failover:flare", "nat-failover:drained")  # a node writes these on its own instance only
+PAUSE_TAG = "nat-failover:pause"
+FENCE_TAG = "nat-failover:fence"
+WRITTEN_TAGS = (*OWN_TAGS, FENCE_TAG, PAUSE_TAG)
 MODES = ("observe", "route", "full")
-FENCES: t.Mapping[str, t.Tuple[str, ...]] = {
-    "stop_start": ("ec2:StopInstances", "ec2:StartInstances"),
+FENCES: t.Mapping[str, tuple[str, ...]] = {
+    # The reboot is the fall-back for an instance that EC2 does not stop, such as a one-time spot
+    # one.
+    "stop_start": ("ec2:StopInstances", "ec2:StartInstances", "ec2:RebootInstances"),
     "reboot": ("ec2:RebootInstances",),
     "none": (),
 }
 SCOPES = ("ids", "tag")  # of instances; and of route tables
-Statement = t.Dict[str, t.Any]
+# Characters without whitespace, by the IAM User Guide, "IAM and AWS STS quotas": of one managed
+# policy, and of all inline policies of a role together.
+MANAGED_LIMIT, INLINE_LIMIT = 6144, 10240
+Statement = dict[str, t.Any]
+Condition = t.Mapping[str, t.Any]
 
 
 def node_policy(
@@ -33,120 +50,233 @@ def node_policy(
     fence: str = "stop_start",
     scope: str = "ids",
     tables: str = "ids",
-    partition: str = "aws",
+    partition: str = "",
     source_dest_check: bool = True,
+    create_route: bool = True,
+    source_ips: t.Sequence[str] = (),
     witness_table: str = "",
-) -> t.Dict[str, t.Any]:
-    """One policy for all nodes of a cluster, since each may have to act for each.
+) -> dict[str, t.Any]:
+    """The policy document for the role that all nodes of a cluster share, since each may have to
+    act for each.
 
-    ``nodes`` name ``instance_id`` (not needed with ``scope`` tag), ``route_tables`` and, if known, ``interface_id``. Those with ``witness`` are
-    nobody's to touch.
+    ``nodes`` name ``instance_id`` (not needed with ``scope`` tag), ``route_tables`` and, if known,
+    ``interface_id`` and ``source_dest_check`` (false: the check is off already). Those with
+    ``witness`` are left out: no node writes to them. ``name`` and ``vpc_id``, where given, let
+    nodes of different VPCs be refused.
     """
     _one_of("mode", mode, MODES)
     _one_of("fence", fence, tuple(FENCES))
     _one_of("scope", scope, SCOPES)
     _one_of("tables", tables, SCOPES)
     _matches("account", account, r"\d{12}", "twelve digits, in quotes")
-    _matches("region", region, r"[a-z]{2}(-[a-z]+)+-\d", "a region such as eu-west-1")
     nodes = [node for node in nodes if not node.get("witness")]
     if not cluster or not nodes:
         raise ValueError("a policy needs the name of the cluster and at least one node")
-    prefix = "arn:%s:ec2:%s:%s:" % (partition, region, account)
-    route_tables, instances, interfaces = _ids(nodes, scope)
+    _one_vpc(nodes)
+    where = _Where(_partition(partition, region), region, account)
     tagged = {"StringEquals": {"aws:ResourceTag/" + CLUSTER_TAG: cluster}}
+    instances = _instances(nodes, scope)
+    fences = FENCES[fence] if mode == "full" else ()
+    by_id = scope == "ids"
+    every = [where.ec2("instance", each) for each in instances] if by_id else [where.ec2("instance", "*")]
+    limited: Condition = {} if by_id else tagged
 
-    def on_instances(sid: str, actions: t.Iterable[str], condition: t.Mapping[str, t.Any]) -> Statement:
-        by_id = scope == "ids"
-        resources = [prefix + "instance/" + each for each in instances] if by_id else [prefix + "instance/*"]
-        return _allow(sid, actions, resources, _merged({} if by_id else tagged, condition))
-
-    statements = [
-        _allow("Read", ["ec2:DescribeInstances", "ec2:DescribeRouteTables"], ["*"], {}),  # EC2 cannot scope reading
-        on_instances("SharedMemory", ["ec2:CreateTags", "ec2:DeleteTags"], _only_our_tags()),
-    ]
+    # EC2 cannot scope reading.
+    statements = [_allow("Read", ["ec2:DescribeInstances", "ec2:DescribeRouteTables"], ["*"], {})]
+    statements += _tags(every, limited, by_id, bool(fences))
     if mode != "observe":
-        statements += _routes(route_tables, tables, prefix + "route-table/", tagged)
-    if mode == "full" and FENCES[fence]:
-        statements.append(on_instances("Fence", FENCES[fence], {}))
+        statements += _routes(_tables(nodes), tables, where, tagged, create_route)
+    if fences:
+        statements.append(_allow("Fence", fences, every, limited))
     if source_dest_check:
-        known = len(interfaces) == len(nodes)
-        resources = [prefix + "network-interface/" + each for each in interfaces if known] or [
-            prefix + "network-interface/*"
-        ]
-        action = ["ec2:ModifyNetworkInterfaceAttribute"]
-        statements.append(_allow("SourceDestCheck", action, resources, {} if known else tagged))
+        statements += _source_dest_check(nodes, where, tagged)
     if witness_table:
-        _matches("witness_table", witness_table, "[A-Za-z0-9_.-]{3,255}", "the name of a DynamoDB table")
-        table = "arn:%s:dynamodb:%s:%s:table/%s" % (partition, region, account, witness_table)
-        actions = ["dynamodb:Query", "dynamodb:PutItem"]
-        fences = mode == "full" and FENCES[fence]
-        statements.append(
-            _allow("Witness", actions + ["dynamodb:DeleteItem"] * bool(fences), [table], _own_items(cluster))
+        statements.append(_witness(witness_table, where, cluster, bool(fences)))
+    return _fitting(_from_addresses(statements, source_ips), where)
+
+
+def _one_vpc(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    found = [(node.get("name") or node.get("instance_id"), node["vpc_id"]) for node in nodes if node.get("vpc_id")]
+    if len({vpc for _name, vpc in found}) > 1:
+        raise ValueError(
+            "the nodes lie in different VPCs ({}); a cluster lies in one: correct the inventory".format(
+                ", ".join("{} in {}".format(*each) for each in found)
+            )
         )
-    return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _own_items(cluster: str) -> t.Dict[str, t.Any]:
+class _Where(t.NamedTuple):
+    """Where the cluster lives, and the ARNs of what is there."""
+
+    partition: str
+    region: str
+    account: str
+
+    def ec2(self, kind: str, name: str) -> str:
+        return "arn:{}:ec2:{}:{}:{}/{}".format(*self, kind, name)
+
+    def dynamodb(self, table: str) -> str:
+        return "arn:{}:dynamodb:{}:{}:table/{}".format(*self, table)
+
+
+def _partition(given: str, region: str) -> str:
+    known = partition_of(region)
+    if given and given != known:
+        raise ValueError(f"partition: {given!r} is not that of region {region}, which is {known}; leave it out")
+    return known
+
+
+def _tags(every: t.Sequence[str], limited: Condition, by_id: bool, fences: bool) -> t.Iterator[Statement]:
+    """A node writes its flare and its drain on itself only; a pause, and the mark of a fence, on
+    any node.
+
+    ``ec2:SourceInstanceARN`` is the instance that the role's credentials were given to. Without ids
+    no key says "on itself".
+    """
+    shared = [PAUSE_TAG] + [FENCE_TAG] * fences
+    actions = ["ec2:CreateTags", "ec2:DeleteTags"]
+    if not by_id:
+        yield _allow("SharedMemory", actions, every, _merged(limited, _only(*OWN_TAGS, *shared)))
+        return
+    for number, arn in enumerate(every, 1):
+        own = {"ArnEquals": {"ec2:SourceInstanceARN": arn}}
+        yield _allow(f"OwnTags{number}", actions, [arn], _merged(own, _only(*OWN_TAGS)))
+    yield _allow("SharedMemory", actions, every, _only(*shared))
+
+
+def _only(*keys: str) -> Condition:
+    # ForAllValues is also true of a request that names no tag at all, and DeleteTags without tags
+    # deletes every tag there is.
+    return {"ForAllValues:StringEquals": {"aws:TagKeys": list(keys)}, "Null": {"aws:TagKeys": "false"}}
+
+
+def _routes(ids: t.Sequence[str], tables: str, where: _Where, tagged: Condition, create: bool) -> t.Iterator[Statement]:
+    """Exact tables; with ``tables`` tag also all that carry the cluster's tag and a home."""
+    actions = ["ec2:ReplaceRoute"] + ["ec2:CreateRoute"] * create
+    if ids:
+        yield _allow("Routes", actions, [where.ec2("route-table", each) for each in ids], {})
+    if tables == "tag":
+        has_home = {"Null": {"aws:ResourceTag/" + HOME_TAG: "false"}}
+        yield _allow("TaggedRoutes", actions, [where.ec2("route-table", "*")], _merged(tagged, has_home))
+
+
+def _source_dest_check(
+    nodes: t.Sequence[t.Mapping[str, t.Any]], where: _Where, tagged: Condition
+) -> t.Iterator[Statement]:
+    """Only to switch it off, and only on interfaces where it may still be on.
+
+    ``ec2:Attribute/NAME`` is the value that a call gives to an attribute: a call that changes
+    another attribute has no such key.
+    """
+    needing = [node for node in nodes if node.get("source_dest_check") is not False]
+    if not needing:
+        return
+    known = [node["interface_id"] for node in needing if node.get("interface_id")]
+    off = {"StringEquals": {"ec2:Attribute/SourceDestCheck": "false"}}
+    exact = len(known) == len(needing)
+    names = sorted(_id("interface_id", each, "eni") for each in known) if exact else ["*"]
+    resources = [where.ec2("network-interface", each) for each in names]
+    yield _allow(
+        "SourceDestCheck", ["ec2:ModifyNetworkInterfaceAttribute"], resources, off if exact else _merged(tagged, off)
+    )
+
+
+def _witness(table: str, where: _Where, cluster: str, fences: bool) -> Statement:
+    _matches("witness_table", table, "[A-Za-z0-9_.-]{3,255}", "the name of a DynamoDB table")
+    actions = ["dynamodb:Query", "dynamodb:PutItem"] + ["dynamodb:DeleteItem"] * fences
     # Several clusters may share a table: a node must not be able to free the lock of another one.
-    return {
+    own = {
         "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [cluster]},
         "Null": {"dynamodb:LeadingKeys": "false"},
     }
+    return _allow("Witness", actions, [where.dynamodb(table)], own)
 
 
-def _routes(ids: t.Sequence[str], tables: str, prefix: str, tagged: t.Mapping[str, t.Any]) -> t.Iterator[Statement]:
-    """Exact tables; with ``tables`` tag also all that carry the cluster's tag and a home."""
-    actions = ["ec2:ReplaceRoute", "ec2:CreateRoute"]
-    if ids:
-        yield _allow("Routes", actions, [prefix + each for each in ids], {})
-    if tables == "tag":
-        has_home = {"Null": {"aws:ResourceTag/" + HOME_TAG: "false"}}
-        yield _allow("TaggedRoutes", actions, [prefix + "*"], _merged(tagged, has_home))
+def _from_addresses(statements: t.Sequence[Statement], addresses: t.Sequence[str]) -> list[Statement]:
+    """All of it only from these addresses: stolen credentials are of no use elsewhere."""
+    if not addresses:
+        return list(statements)
+    networks = []
+    for each in [addresses] if isinstance(addresses, str) else addresses:
+        try:
+            networks.append(str(ipaddress.ip_network(each)))
+        except ValueError as error:
+            raise ValueError(f"source_ips: {each!r} must be an address or a network such as 203.0.113.10") from error
+    here = {"IpAddress": {"aws:SourceIp": networks}}
+    return [{**each, "Condition": _merged(each.get("Condition", {}), here)} for each in statements]
 
 
-def _only_our_tags() -> t.Dict[str, t.Any]:
-    # ForAllValues is also true of a request that names no tag at all, and DeleteTags without tags deletes every tag there is.
-    return {"ForAllValues:StringEquals": {"aws:TagKeys": list(WRITTEN_TAGS)}, "Null": {"aws:TagKeys": "false"}}
+def _fitting(statements: t.Sequence[Statement], where: _Where) -> dict[str, t.Any]:
+    """The document in the longest form that IAM takes.
+
+    Many tables are named by the key ``ec2:RouteTableID``, which is as exact as their ARNs and a
+    third as long.
+    """
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    if size(document) > MANAGED_LIMIT:
+        document["Statement"] = [_short(each, where.ec2("route-table", "")) for each in statements]
+    if size(document) > INLINE_LIMIT:
+        raise ValueError(
+            f"the policy has {size(document)} characters, and IAM takes {INLINE_LIMIT} of a role: tag the route tables with "
+            f"{CLUSTER_TAG} and {HOME_TAG}, leave them out of the list, and take tables='tag' (-e nat_iam_tables=tag)"
+        )
+    return document
 
 
-def _ids(nodes: t.Sequence[t.Mapping[str, t.Any]], scope: str) -> t.Tuple[t.List[str], t.List[str], t.List[str]]:
-    tables: t.Set[str] = set()
-    instances: t.Set[str] = set()
-    interfaces: t.Set[str] = set()
-    for index, node in enumerate(nodes):
-        if node.get("instance_id") or scope == "ids":
-            instances.add(_id("nodes[%d].instance_id" % index, node.get("instance_id"), "i"))
-        for table in node.get("route_tables") or ():
-            tables.add(_id("nodes[%d].route_tables" % index, table, "rtb"))
-        if node.get("interface_id"):
-            interfaces.add(_id("nodes[%d].interface_id" % index, node["interface_id"], "eni"))
-    return sorted(tables), sorted(instances), sorted(interfaces)
+def size(document: t.Mapping[str, t.Any]) -> int:
+    """The length of a policy as IAM counts it: characters without whitespace."""
+    return len(json.dumps(document, separators=(",", ":")))
+
+
+def _short(statement: Statement, prefix: str) -> Statement:
+    if statement["Sid"] != "Routes":
+        return statement
+    ids = {"StringEquals": {"ec2:RouteTableID": [arn[len(prefix) :] for arn in statement["Resource"]]}}
+    return {**statement, "Resource": [prefix + "*"], "Condition": _merged(statement.get("Condition", {}), ids)}
+
+
+def _instances(nodes: t.Sequence[t.Mapping[str, t.Any]], scope: str) -> list[str]:
+    return sorted(
+        {
+            _id(f"nodes[{index}].instance_id", node.get("instance_id"), "i")
+            for index, node in enumerate(nodes)
+            if node.get("instance_id") or scope == "ids"
+        }
+    )
+
+
+def _tables(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    return sorted(
+        {
+            _id(f"nodes[{index}].route_tables", table, "rtb")
+            for index, node in enumerate(nodes)
+            for table in node.get("route_tables") or ()
+        }
+    )
 
 
 def _id(where: str, value: t.Any, kind: str) -> str:
-    return _matches(where, value, kind + "-[0-9a-f]{8,17}", "an id such as %s-0aaaaaaaaaaaaaaaa" % kind)
+    return _matches(where, value, kind + "-[0-9a-f]{8,17}", f"an id such as {kind}-0aaaaaaaaaaaaaaaa")
 
 
 def _matches(where: str, value: t.Any, pattern: str, wanted: str) -> str:
     # A wildcard that slips into an ARN would allow more than what was meant.
-    if not isinstance(value, str) or not re.match("(?:%s)$" % pattern, value):
-        raise ValueError("%s: %r must be %s" % (where, value, wanted))
+    if not isinstance(value, str) or not re.match(rf"(?:{pattern})\Z", value):
+        raise ValueError(f"{where}: {value!r} must be {wanted}")
     return value
 
 
 def _one_of(where: str, value: t.Any, known: t.Sequence[str]) -> None:
     if value not in known:
-        raise ValueError("%s: %r must be one of %s" % (where, value, ", ".join(known)))
+        raise ValueError("{}: {!r} must be one of {}".format(where, value, ", ".join(known)))
 
 
-def _allow(
-    sid: str, actions: t.Iterable[str], resources: t.Sequence[str], condition: t.Mapping[str, t.Any]
-) -> Statement:
+def _allow(sid: str, actions: t.Iterable[str], resources: t.Sequence[str], condition: Condition) -> Statement:
     made: Statement = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
     if condition:
         made["Condition"] = dict(condition)
     return made
 
 
-def _merged(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def _merged(one: Condition, other: Condition) -> dict[str, t.Any]:
     return {key: {**one.get(key, {}), **other.get(key, {})} for key in {**one, **other}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests against the served API share."""
+"""The common part of tests against the served API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.running_api import RunningApi, running_api
 
 
 class Whole(JSONFileLoader):
-    """Not botocore's own class, so that the engine does not thin out what the operator's clients share (see ``lean.py``)."""
+    """Not botocore's own class, so that the engine does not thin out what the operator's clients share (see ``aws/botocore_subset.py``)."""
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ import time
 
 from .broken import BROKEN
 from .campaign import campaign, hunts
-from .fastest import become
+from .fastest import WARM, become
 from .incidents import play, story
 from .laws import Violation
+from .shells import FAST, REAL, shell_of
 
 TELL_EVERY = 5.0  # seconds
 
@@ -27,18 +28,24 @@ def main() -> int:
     parser.add_argument(
         "--broken", action="store_true", help="show how many incidents it takes to catch each broken policy"
     )
+    parser.add_argument(
+        "--shell",
+        choices=(REAL, FAST),
+        default=REAL,
+        help="the shipping service on virtual time, or a fast model of it (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     if arguments.replay is not None:
-        return _replay(arguments.replay)
+        return _replay(arguments.replay, arguments.shell)
     if arguments.incidents < 1:
         parser.error("--incidents: at least 1")
-    become(arguments.incidents)
-    return _broken(arguments.incidents) if arguments.broken else _many(arguments)
+    become(arguments.incidents, WARM[arguments.shell])
+    return _broken(arguments.incidents, arguments.shell) if arguments.broken else _many(arguments)
 
 
-def _replay(seed: int) -> int:
+def _replay(seed: int, shell: str) -> int:
     try:
-        text, broken = story(play(seed)), 0
+        text, broken = story(play(seed, shell_of(shell))), 0
     except Violation as violation:
         text, broken = str(violation), 1
     sys.stderr.write(text + "\n")
@@ -49,29 +56,28 @@ def _replay(seed: int) -> int:
 def _many(arguments: argparse.Namespace) -> int:
     began = told = time.monotonic()
     done, violations, first = 0, 0, None
-    for played, found in campaign(arguments.first, arguments.incidents, arguments.jobs):
+    for played, found in campaign(arguments.first, arguments.incidents, arguments.jobs, arguments.shell):
         done += played
         violations += len(found)
         for seed, text in found:
-            sys.stderr.write("seed %d: %s\n" % (seed, text.splitlines()[0] if first is not None else text))
+            sys.stderr.write(f"seed {seed}: {text.splitlines()[0] if first is not None else text}\n")
             first = seed if first is None else first
         if time.monotonic() - told > TELL_EVERY:
             told = time.monotonic()
             rate = done / (told - began)
             left = (arguments.incidents - done) / rate
-            sys.stderr.write(
-                "%d incidents, %d violations, %.0f a second, %.0f s left\n" % (done, violations, rate, left)
-            )
+            sys.stderr.write(f"{done} incidents, {violations} violations, {rate:.0f} a second, {left:.0f} s left\n")
     seconds = round(time.monotonic() - began, 1)
-    print(json.dumps({"incidents": done, "violations": violations, "seconds": seconds, "first_failing_seed": first}))
+    result = {"shell": arguments.shell, "incidents": done, "violations": violations, "seconds": seconds}
+    print(json.dumps({**result, "first_failing_seed": first}))
     return 1 if violations else 0
 
 
-def _broken(most: int) -> int:
-    caught = hunts(sorted(BROKEN), most)
+def _broken(most: int, shell: str) -> int:
+    caught = hunts(sorted(BROKEN), most, shell)
     for name, (number, violation) in caught.items():
-        result = "caught after %d: %s" % (number, violation) if number else "NOT CAUGHT in %d" % most
-        sys.stderr.write("%-20s %s\n%20s %s\n" % (name, BROKEN[name][0], "", result))
+        result = f"caught after {number}: {violation}" if number else f"NOT CAUGHT in {most}"
+        sys.stderr.write(f"{name:20} {BROKEN[name][0]}\n{'':20} {result}\n")
     missed = [name for name, (number, _violation) in caught.items() if number is None]
     print(json.dumps({"broken": {name: number for name, (number, _violation) in caught.items()}, "missed": missed}))
     return 1 if missed else 0

@@ -10,16 +10,18 @@ from __future__ import annotations
 import bisect
 import typing as t
 
-from nat_failover.model.cluster import Heard, Memory
+from nat_failover.model.evidence import Heard
+from nat_failover.model.memory import Memory
 from nat_failover.model.settings import Config
-from nat_failover.policy import probe_plan as inquiry
-from nat_failover.policy.fencing import SETTLED
-from nat_failover.policy.verdict import FLARE_VALID, LATE
+from nat_failover.policy import probe_plan
+from nat_failover.policy.fence_steps import SETTLED
+from nat_failover.policy.suspicion import LATE
+from nat_failover.policy.verdict import FLARE_VALID, swap_wait
 
 LONGEST = 1.0
 
 
-def spans(config: Config) -> t.List[float]:
+def spans(config: Config) -> list[float]:
     """All lengths of time that the policy compares with, the shortest first."""
     beat = config.heartbeat
     lengths = {
@@ -27,7 +29,7 @@ def spans(config: Config) -> t.List[float]:
         2 * beat.interval,
         beat.silent_after,
         2 * beat.silent_after,
-        inquiry.BURST_LENGTH * beat.silent_after,
+        probe_plan.BURST_LENGTH * beat.silent_after,
         config.unseen_after / 2,
         config.unseen_after,
         config.unmanaged_after,
@@ -39,12 +41,13 @@ def spans(config: Config) -> t.List[float]:
         config.returns.maximum,
         config.witness.lease,
     }
+    lengths |= {swap_wait(swaps) for swaps in range(1, 6)}
     doubled = (config.returns.after * 2**flaps for flaps in range(20))  # policy.return_after
     return sorted(lengths | {length for length in doubled if length < config.returns.maximum})
 
 
 def next_alarm(lengths: t.Sequence[float], memory: Memory, heard: t.Mapping[str, Heard], now: float) -> float:
-    """The next moment at which some time that the policy remembers becomes some span old. Late heartbeats are not among them: ``inquiry.next_late``."""
+    """The next moment at which some time that the policy remembers becomes some span old. Late heartbeats are not among them: ``probe_plan.next_late``."""
     wait, longest = LONGEST, lengths[-1]
     for at in times(memory, heard):
         age = now - at if at is not None else longest
@@ -53,7 +56,7 @@ def next_alarm(lengths: t.Sequence[float], memory: Memory, heard: t.Mapping[str,
     return now + wait
 
 
-def times(memory: Memory, heard: t.Mapping[str, Heard]) -> t.List[t.Optional[float]]:
+def times(memory: Memory, heard: t.Mapping[str, Heard]) -> list[float | None]:
     """All moments that the policy remembers: each field of ``Memory`` (but ``last_tick``) and ``PeerMemory`` that is one, named for speed."""
     found = [
         memory.awake_since,
@@ -64,8 +67,8 @@ def times(memory: Memory, heard: t.Mapping[str, Heard]) -> t.List[t.Optional[flo
         memory.paused_at,
     ]
     for name, peer in memory.peers.items():
-        found += (peer.since, peer.suspected_at, peer.proven_at, peer.flare_at, peer.item_at, peer.took_mine_at)
-        found += (peer.fence_at, peer.born, peer.known_at)
+        found += (peer.since, peer.suspected_at, peer.proven_at, peer.flare_at, peer.item_at, peer.took_own_claim_at)
+        found += (peer.early_at, peer.fence_at, peer.born, peer.known_at)
         if peer.suspected_at is not None:
             found += (heard[name].heartbeat_at, heard[name].icmp_at)
     return found

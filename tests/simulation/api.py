@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the models of EC2 and DynamoDB have in common: calls with latency, outages, throttling, denials and lost answers."""
+"""The common part of the models of EC2 and DynamoDB: calls with latency, outages, throttling, denials and lost answers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Api:
 
     def __init__(self, timeline: Timeline, rng: random.Random) -> None:
         self.timeline, self.rng = timeline, rng
+        self.jitter = (0.5, 2.0)  # of the latency
         self.heal()
 
     def heal(self) -> None:
@@ -24,13 +25,19 @@ class Api:
         self.up = True
         self.lost_answers = 0.0  # probability that a call is applied and its answer lost
         self.throttled = 0.0  # probability of a refusal because of too many requests
-        self.denied: t.Set[t.Tuple[str, str]] = set()  # (node, action)
-        self.failing: t.Set[str] = set()  # subjects (route tables) that cannot be written
+        self.denied: set[tuple[str, str]] = set()  # (node, action)
+        self.failing: set[str] = set()  # subjects (route tables) that cannot be written
 
     @property
     def hindered(self) -> bool:
         """Calls may fail now, whoever makes them."""
         return bool(self.lost_answers or self.throttled or not self.up)
+
+    def refusal(self, caller: str, action: str, subject: str) -> str:
+        """The code with which a call is refused, or ""."""
+        if (caller, action) in self.denied:
+            return "UnauthorizedOperation"
+        return "InternalError" if subject in self.failing else ""
 
     def call(
         self,
@@ -43,13 +50,12 @@ class Api:
         subject: str = "",
     ) -> None:
         """One call: applied half-way through its latency, unless something is in its way."""
-        rng, latency = self.rng, self.latency * self.rng.uniform(0.5, 2.0)
+        rng, latency = self.rng, self.latency * self.rng.uniform(*self.jitter)
         if not self.up or not reach():
             self.timeline.after(TIMEOUT, lambda: failed("Timeout"))
-        elif (caller, action) in self.denied:
-            self.timeline.after(latency, lambda: failed("UnauthorizedOperation"))
-        elif subject in self.failing:
-            self.timeline.after(latency, lambda: failed("InternalError"))
+        elif self.refusal(caller, action, subject):
+            code = self.refusal(caller, action, subject)
+            self.timeline.after(latency, lambda: failed(code))
         elif rng.random() < self.throttled:
             self.timeline.after(latency, lambda: failed("RequestLimitExceeded"))
         else:

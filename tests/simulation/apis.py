@@ -11,8 +11,8 @@ from .links import partition
 from .machines import one
 from .world import World
 
-# What may be wrong with all calls of an API: the value while it is, and otherwise.
-TROUBLES: t.Mapping[str, t.Tuple[float, float]] = {
+# Faults of all calls of an API: the value while it is, and otherwise.
+TROUBLES: t.Mapping[str, tuple[float, float]] = {
     "up": (False, True),
     "latency": (0.6, 0.02),
     "throttled": (0.6, 0.0),
@@ -23,7 +23,7 @@ TROUBLES: t.Mapping[str, t.Tuple[float, float]] = {
 
 def _hinder(world: World, called: str, service: Api, name: str, seconds: float) -> None:
     value, normal = TROUBLES[name]
-    world.timeline.tell("FAULT: %s %s=%s for %.1f s" % (called, name, value, seconds))
+    world.timeline.tell(f"FAULT: {called} {name}={value} for {seconds:.1f} s")
     setattr(service, name, value)
     world.timeline.later(seconds, lambda: setattr(service, name, normal))
 
@@ -38,7 +38,7 @@ def partial(world: World, rng: random.Random, seconds: float) -> None:
     """EC2 refuses to write some route tables, the others not."""
     tables = sorted({claim.route_table for claim in world.cloud.state.routes})
     chosen = set(rng.sample(tables, rng.randint(1, len(tables))))
-    world.timeline.tell("FAULT: EC2 fails for %s, for %.1f s" % (", ".join(sorted(chosen)), seconds))
+    world.timeline.tell("FAULT: EC2 fails for {}, for {:.1f} s".format(", ".join(sorted(chosen)), seconds))
     world.cloud.failing |= chosen
     world.timeline.later(seconds, lambda: world.cloud.failing.difference_update(chosen))
 
@@ -48,7 +48,7 @@ def dynamodb(world: World, rng: random.Random, seconds: float) -> None:
     name = rng.choice(("up", "latency", "throttled", "lost_answers", "denied"))
     if name == "denied":
         who = one(rng, world)
-        world.timeline.tell("FAULT: %s may not use the witness table" % who)
+        world.timeline.tell(f"FAULT: {who} may not use the witness table")
         world.table.denied |= {(who, action) for action in ("Query", "PutItem", "DeleteItem")}
         return
     _hinder(world, "DynamoDB", world.table, name, seconds)
@@ -57,7 +57,7 @@ def dynamodb(world: World, rng: random.Random, seconds: float) -> None:
 def denied(world: World, rng: random.Random, seconds: float) -> None:
     """A node's role lacks a permission until the end of the faults."""
     what = (one(rng, world), rng.choice(("CreateTags", "Flare", "ReplaceRoute", "StopInstances", "Describe")))
-    world.timeline.tell("FAULT: %s may not %s" % what)
+    world.timeline.tell("FAULT: {} may not {}".format(*what))
     world.cloud.denied.add(what)
 
 
@@ -65,5 +65,5 @@ def dark_partition(world: World, rng: random.Random, seconds: float) -> None:
     """A partition in which no node may write its own flare, but may stop others: the worst case, in which only the tie-break helps."""
     partition(world, rng, seconds + 20)
     world.cloud.latency = rng.choice((0.02, 0.5))
-    world.timeline.tell("FAULT: no node may write its own flare; EC2 takes %d ms" % (world.cloud.latency * 1000))
+    world.timeline.tell(f"FAULT: no node may write its own flare; EC2 takes {int(world.cloud.latency * 1000)} ms")
     world.cloud.denied |= {(name, "Flare") for name in world.hosts}

@@ -8,17 +8,32 @@ import typing as t
 from dataclasses import replace
 from unittest import mock
 
-from nat_failover.model import liveness as signs
-from nat_failover.model.cluster import DRAINED, DRAINING, FAILED, ROUTE_MISSING, Memory
+from nat_failover.model import liveness
+from nat_failover.model.cluster import ROUTE_MISSING
+from nat_failover.model.evidence import FAILED, UNMANAGED
+from nat_failover.model.memory import Memory
 from nat_failover.model.settings import Config
 from nat_failover.policy import decide as policy
-from nat_failover.policy import fence_lock as locking
-from nat_failover.policy import fencing, pause, verdict
-from nat_failover.policy import membership as discovery
+from nat_failover.policy import (
+    early,
+    fence_lock,
+    fence_objections,
+    fence_steps,
+    fencing,
+    fitness,
+    heirs,
+    membership,
+    ownership,
+    pause,
+    suspicion,
+    verdict,
+)
+from nat_failover.policy.case import Case, Fence, PeerCase
 
-from .incidents import WITNESSED, play
+from .incidents import EARLY, WITNESSED, play
 from .laws import Violation
 from .service import Service
+from .shells import FAST, shell_of
 
 Patches = t.Sequence[t.Any]
 
@@ -29,87 +44,78 @@ def _patched(module: t.Any, name: str, value: t.Any) -> t.Any:
 
 def _without_objection(*words: str) -> t.Any:
     """The list of objections to a fence without those that begin with some words."""
-    real = fencing._objections
+    real = fence_objections.objections
 
-    def fewer(*arguments: t.Any) -> t.Any:
-        return tuple(row for row in real(*arguments) if not row[1].startswith(words))
+    def fewer(fence: Fence) -> t.Any:
+        return tuple(row for row in real(fence) if not row[1].startswith(words))
 
-    return _patched(fencing, "_objections", fewer)
-
-
-def _always_fit(*arguments: t.Any) -> t.Tuple[bool, str]:
-    return True, ""
+    return _patched(fence_objections, "objections", fewer)
 
 
 def _believing() -> Patches:
     """Never takes itself for the suspect."""
-    unasked = [_patched(verdict, name, lambda *arguments: False) for name in ("isolated", "_waits_for_proof")]
-    return [_patched(verdict, "_doubt", _eager), *unasked]
+    unasked = [_patched(verdict, name, lambda case: False) for name in ("isolated", "waits_for_proof")]
+    return [_patched(verdict, "self_doubt", _no_reason), *unasked]
 
 
-def _eager(config: Config, *arguments: t.Any) -> str:
+def _no_reason(*arguments: t.Any) -> str:
     return ""
 
 
 def _fight() -> t.Any:
     """Takes what points elsewhere for a missing route."""
-    real = policy._plan_claims
+    real = ownership.plan_claims
 
-    def fighting(config: Config, memory: Memory, evidence: t.Any, owners: t.Mapping[str, str], fit: bool) -> t.Any:
+    def fighting(case: Case) -> t.Any:
         routes = {
-            claim: view if view.target is None or view.target in owners else replace(view, state=ROUTE_MISSING)
-            for claim, view in evidence.routes.items()
+            claim: view if view.target is None or view.target in case.owners else replace(view, state=ROUTE_MISSING)
+            for claim, view in case.evidence.routes.items()
         }
-        actions, drift = real(config, memory, replace(evidence, routes=routes), owners, fit)
-        return tuple(replace(action, before=evidence.routes[action.claim]) for action in actions), drift
+        actions, drift = real(case._replace(evidence=replace(case.evidence, routes=routes)))
+        return tuple(replace(action, before=case.evidence.routes[action.claim]) for action in actions), drift
 
-    return _patched(policy, "_plan_claims", fighting)
+    return _patched(ownership, "plan_claims", fighting)
 
 
 def _forgetful_start() -> t.Any:
     """Stops a node and believes that it will start by itself."""
-    real = fencing._go_on
-
-    def forgetting(*arguments: t.Any) -> t.Tuple[str, str]:
-        step, reason = real(*arguments)
-        return ("", "") if step == "start" else (step, reason)
-
-    return _patched(fencing, "_go_on", forgetting)
+    rules = tuple(rule._replace(step="") if rule.step == "start" else rule for rule in fence_steps.RULES)
+    return _patched(fence_steps, "RULES", rules)
 
 
 def _no_memory_of_fences() -> t.Any:
     """Each look at a dead node begins a new fence."""
-    real = fencing._go_on
+    real = fence_steps.go_on
 
-    def again(case: fencing.Case) -> t.Tuple[str, str]:
-        step = real(case)
-        dead = case.peer.verdict == "failed" and case.view.state == "running"
+    def again(fence: Fence) -> tuple[str, str]:
+        step = real(fence)
+        dead = fence.peer.verdict == "failed" and fence.instance.state == "running"
         return ("stop", "it is still dead") if not step[0] and dead else step
 
-    return _patched(fencing, "_go_on", again)
+    return _patched(fence_steps, "go_on", again)
 
 
 def _no_wake(config: Config, memory: Memory, evidence: t.Any) -> Memory:
     return replace(memory, last_tick=evidence.now)
 
 
-def _short(memory: Memory, evidence: t.Any, heard_at: t.Optional[float]) -> float:
+def _short(case: t.Any, heard_at: float | None) -> float:
     """All silence that is more than one lost packet counts for long."""
-    return 9.0 if heard_at is None or evidence.now - heard_at > 0.15 else 0.0
+    return 9.0 if heard_at is None or case.evidence.now - heard_at > 0.15 else 0.0
 
 
 def _trusting() -> t.Any:
     """Takes its internet access for proven since ever."""
-    real = verdict._doubt
+    real = verdict.self_doubt
 
-    def trusting(config: Config, memory: Memory, evidence: t.Any, peer: t.Any, heard: t.Any) -> str:
-        return real(config, memory, evidence, replace(peer, proven_at=-1e9), heard)
+    def trusting(case: PeerCase) -> str:
+        return real(case.after(replace(case.peer, proven_at=-1e9)))
 
-    return _patched(verdict, "_doubt", trusting)
+    return _patched(verdict, "self_doubt", trusting)
 
 
 def _once_healthy() -> t.Any:
-    """Who was seen healthy before it was off is still trusted: otherwise that alone would spare a replacement."""
+    """A node that was seen healthy before it was off is still trusted: otherwise that alone would spare a replacement."""
     real = fencing._observe
 
     def trusting(peer: t.Any, *arguments: t.Any) -> t.Any:
@@ -118,39 +124,45 @@ def _once_healthy() -> t.Any:
     return _patched(fencing, "_observe", trusting)
 
 
-def _without_lock(config: Config, memory: Memory, evidence: t.Any, name: str, step: str, *more: t.Any) -> t.Any:
+def _without_lock(case: Case, name: str, step: str, under_way: bool) -> tuple[str, str]:
     return step, ""
 
 
 def _steps_left_out(*unwanted: str) -> t.Any:
     """Steps about the lock that are forgotten."""
-    real = locking.guard
+    real = fence_lock.guard
 
-    def forgetting(*arguments: t.Any) -> t.Tuple[str, str]:
+    def forgetting(*arguments: t.Any) -> tuple[str, str]:
         step, reason = real(*arguments)
         return ("", "") if step in unwanted else (step, reason)
 
-    return _patched(locking, "guard", forgetting)
+    return _patched(fence_lock, "guard", forgetting)
 
 
 def _blind_to_items() -> t.Any:
-    real = verdict._look_for_signs
+    real = suspicion.note_signs
 
-    def blind(evidence: t.Any, *rest: t.Any) -> t.Any:
-        return real(replace(evidence, witness=None), *rest)
+    def blind(case: PeerCase) -> t.Any:
+        return real(case._replace(evidence=replace(case.evidence, witness=None, items={})))
 
-    return _patched(verdict, "_look_for_signs", blind)
+    return _patched(suspicion, "note_signs", blind)
+
+
+def _deaf_to_echoes() -> t.Any:
+    """Takes a kernel that answers for a dead one."""
+    rows = tuple(row._replace(verdict=FAILED) if row.verdict == UNMANAGED else row for row in verdict.TABLE)
+    return _patched(verdict, "TABLE", rows)
 
 
 def _leaves_drainers() -> t.Any:
     """Waits until a node that drains has failed."""
-    real = policy._loss
+    real = ownership.vacancy_reason
 
-    def waiting(*arguments: t.Any) -> str:
-        loss = real(*arguments)
-        return "" if loss in (DRAINING, DRAINED) else loss
+    def waiting(case: PeerCase) -> str:
+        reason = real(case)
+        return "" if reason in ownership.DRAINS.values() else reason
 
-    return _patched(policy, "_loss", waiting)
+    return _patched(ownership, "vacancy_reason", waiting)
 
 
 def _at_once(config: Config, memory: Memory) -> float:
@@ -159,21 +171,22 @@ def _at_once(config: Config, memory: Memory) -> float:
 
 def _unmarked() -> t.Any:
     """Stops where it should only mark."""
-    real = fencing._step
+    real = fence_steps.next_step
 
-    def hasty(case: fencing.Case) -> t.Tuple[str, str]:
-        step, reason = real(case)
+    def hasty(fence: Fence) -> tuple[str, str]:
+        step, reason = real(fence)
         return ("stop", reason) if step == "mark" else (step, reason)
 
-    return _patched(fencing, "_step", hasty)
+    return _patched(fence_steps, "next_step", hasty)
 
 
 def _any_mode() -> t.Any:
     """Plans fences as if everything were allowed."""
     real = fencing.plan
 
-    def planning(config: Config, *arguments: t.Any) -> t.Any:
-        return real(replace(config, mode="full", fence=replace(config.fence, policy="stop_start")), *arguments)
+    def planning(case: Case) -> t.Any:
+        config = replace(case.config, mode="full", fence=replace(case.config.fence, policy="stop_start"))
+        return real(case._replace(config=config))
 
     return _patched(fencing, "plan", planning)
 
@@ -190,10 +203,10 @@ def _wall_clock() -> t.Any:
 
 
 # name -> (what is wrong with it, the patches)
-BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
+BROKEN: t.Mapping[str, tuple[str, t.Callable[[], Patches]]] = {
     "unproven": (
         "acts without having proven its own forwarding (L1, L4)",
-        lambda: [_patched(policy, "_fitness", _always_fit), *_believing()],
+        lambda: [_patched(fitness, "unfit_reason", _no_reason), *_believing()],
     ),
     "own silence": (
         "takes its own silence for the death of the others (L4)",
@@ -205,38 +218,42 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     ),
     "no tie-break": (
         "fences without waiting for the one of higher rank (L3)",
-        lambda: [_patched(Config, "rank", lambda self, name: 0), _without_objection("I am being fenced")],
+        lambda: [_patched(Config, "rank", lambda self, name: 0), _without_objection("a peer is fencing")],
     ),
     "deaf to flares": (
         "ignores the flares of a silent peer (L3)",
-        lambda: [_patched(verdict, "alive_elsewhere", lambda *a: ""), _without_objection("silent and without")],
+        lambda: [_patched(verdict, "alive_elsewhere", _no_reason), _without_objection("it was silent and")],
     ),
     "impatient fence": (
         "fences as soon as a peer has failed (L3)",
-        lambda: [_without_objection("silent and without", "its flare was not")],
+        lambda: [_without_objection("it was silent and", "its flare was not")],
     ),
     "no lock": (
         "fences without the lock of the witness table (L3)",
-        lambda: [_patched(locking, "guard", _without_lock)],
+        lambda: [_patched(fence_lock, "guard", _without_lock)],
     ),
     "breaks the lock": (
         "takes the lock of one who renews it (L3)",
-        lambda: [_patched(locking, "_may_take", lambda *arguments: True)],
+        lambda: [_patched(fence_lock, "may_take", lambda case, lock: True)],
     ),
-    "lets the lock lapse": ("does not renew its lock (L3)", lambda: [_patched(locking, "FRESH", 1e9)]),
+    "lets the lock lapse": ("does not renew its lock (L3)", lambda: [_patched(fence_lock, "FRESH", 1e9)]),
     "keeps the lock": ("does not give the lock back", lambda: [_steps_left_out("unlock")]),
     "blind to items": ("ignores what a silent peer writes into the witness table (L3)", lambda: [_blind_to_items()]),
     "fences a witness": (
         "stops a node that only watches (L6)",
-        lambda: [_without_objection("it is a witness", "it said it is")],
+        lambda: [_without_objection("it is a witness", "it reported that")],
     ),
     "takes signs for old": (
         "takes each flare of a silent peer for one from before its last heartbeat (L3)",
-        lambda: [_patched(signs, "older", lambda value, heard: True)],
+        lambda: [_patched(liveness, "older", lambda sign, heard: True)],
+    ),
+    "believes any flare": (
+        "takes a flare of a stranger for one of the silent peer",
+        lambda: [_patched(liveness, "believed", lambda sign, heard: bool(sign.value))],
     ),
     "blind to tags": (
         "looks after those route tables only that its configuration names",
-        lambda: [_patched(discovery, "claims", lambda config, homes: config.claims)],
+        lambda: [_patched(membership, "claims", lambda config, homes: config.claims)],
     ),
     "fence before route": (
         "stops a node while a route points to it (L2)",
@@ -244,11 +261,11 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     ),
     "fences the drained": (
         "stops nodes that are drained or under maintenance (L6)",
-        lambda: [_without_objection("it is tagged", "it said it is")],
+        lambda: [_without_objection("it is tagged", "it reported that")],
     ),
     "punishes the planned reboot": (
         "stops a node that had said that it was about to go (L6)",
-        lambda: [_without_objection("it said it is")],
+        lambda: [_without_objection("it reported that")],
     ),
     "waits for the death": (
         "takes nothing from a node that drains, so that it goes down with its routes",
@@ -256,30 +273,34 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     ),
     "gone with a notice": (
         "takes over nothing while EC2 has announced something, although nobody else can (L1)",
-        lambda: [_patched(policy, "_reluctant", lambda *arguments: [])],
+        lambda: [_patched(heirs, "last_resort", lambda case: [])],
     ),
     "fences again": ("fences a dead node over and over (L3)", lambda: [_no_memory_of_fences()]),
     "never starts": ("stops a node and does not start it", lambda: [_forgetful_start()]),
     "immediate return": (
         "takes its routes back at once (L7)",
-        lambda: [_patched(policy, "return_after", _at_once)],
+        lambda: [_patched(ownership, "return_after", _at_once)],
     ),
     "deaf to echoes": (
         "ignores that the kernel of a silent peer answers (L5)",
-        lambda: [_patched(verdict, "UNMANAGED", FAILED)],
+        lambda: [_deaf_to_echoes()],
     ),
     "fences strangers": ("stops who was never seen healthy (L6)", lambda: [_without_objection("it was never seen")]),
     "fences the replacement": (
         "takes the instance that took a node's place for the one that was healthy (L6)",
-        lambda: [_patched(policy, "_notice_replaced", lambda memory, evidence: memory), _once_healthy()],
+        lambda: [_patched(policy, "notice_replaced", lambda case: case.memory), _once_healthy()],
     ),
     "spends too much": ("fences without a budget (L2)", lambda: [_without_objection("the budget")]),
     "stops unmarked": ("stops a node before its mark is on it (L3)", lambda: [_unmarked()]),
-    "acts in observe": ("writes in mode observe", lambda: [_patched(policy, "_forbidden", _eager)]),
+    "acts in observe": ("writes in mode observe", lambda: [_patched(fitness, "forbidden", _no_reason)]),
     "fences in route": ("stops nodes in mode route, or with fence policy none (L2)", lambda: [_any_mode()]),
     "returns by old readings": (
         "takes a claim back without a look at what it overwrites (L8)",
-        lambda: [_patched(policy, "_read_first", lambda config, evidence, routes: (routes, None))],
+        lambda: [_patched(ownership, "hold_stale_returns", lambda case, routes: (routes, None))],
+    ),
+    "trusts old readings": (
+        "takes a route early, however old the reading is that it rests on (L8, L10)",
+        lambda: [_patched(early, "oldest", lambda case: float("-inf"))],
     ),
     "trusts the wall clock": ("measures silence with a clock that somebody sets (L10)", lambda: [_wall_clock()]),
     "ignores a pause": (
@@ -289,7 +310,7 @@ BROKEN: t.Mapping[str, t.Tuple[str, t.Callable[[], Patches]]] = {
     "fights drift": ("takes back what somebody pointed elsewhere (L8)", lambda: [_fight()]),
     "believes its freeze": (
         "concludes from a time in which it slept (L10)",
-        lambda: [_patched(policy, "_wake", _no_wake), _patched(verdict, "LEAST_UNANSWERED", 0), _trusting()],
+        lambda: [_patched(policy, "notice_freeze", _no_wake), _patched(verdict, "LEAST_UNANSWERED", 0), _trusting()],
     ),
 }
 
@@ -305,14 +326,21 @@ OF_WITNESSES = (
 )
 
 
-def hunt(name: str, most: int, first: int = 0) -> t.Tuple[t.Optional[int], str]:
+OF_EARLY = ("trusts old readings",)  # that only incidents with early takeovers show
+
+
+def _seeds_of(name: str) -> int:
+    return WITNESSED if name in OF_WITNESSES else EARLY if name in OF_EARLY else 0
+
+
+def hunt(name: str, most: int, first: int = 0, shell: str = FAST) -> tuple[int | None, str]:
     """Play incidents with a broken policy until one breaks a law: (incidents played or None, the violation's first line)."""
     with contextlib.ExitStack() as stack:
         for patch in BROKEN[name][1]():
             stack.enter_context(patch)
         for number in range(most):
             try:
-                play(first + number + (WITNESSED if name in OF_WITNESSES else 0))
+                play(first + number + _seeds_of(name), shell_of(shell))
             except Violation as violation:
                 return number + 1, str(violation).splitlines()[0]
     return None, ""

@@ -10,6 +10,7 @@ import typing as t
 from .broken import hunt
 from .incidents import play
 from .laws import Violation
+from .shells import FAST, shell_of
 
 CHUNK = 50  # incidents handed to a process at a time
 
@@ -21,24 +22,25 @@ class Found(t.NamedTuple):
     story: str
 
 
-def _chunk(seeds: t.Tuple[int, int]) -> t.Tuple[int, t.List[Found]]:
+def _chunk(work: tuple[int, int, str]) -> tuple[int, list[Found]]:
+    first, end, shell = work
     found = []
-    for seed in range(*seeds):
+    for seed in range(first, end):
         try:
-            play(seed)
+            play(seed, shell_of(shell))
         except Violation as violation:
             found.append(Found(seed, str(violation)))
-    return seeds[1] - seeds[0], found
+    return end - first, found
 
 
-def campaign(first: int, incidents: int, jobs: int = 0) -> t.Iterator[t.Tuple[int, t.List[Found]]]:
+def campaign(first: int, incidents: int, jobs: int = 0, shell: str = FAST) -> t.Iterator[tuple[int, list[Found]]]:
     """Play incidents; yields (how many more were played, what was found in them) as they come, in the order of their seeds."""
-    chunks = [(seed, min(seed + CHUNK, first + incidents)) for seed in range(first, first + incidents, CHUNK)]
+    chunks = [(seed, min(seed + CHUNK, first + incidents), shell) for seed in range(first, first + incidents, CHUNK)]
     with multiprocessing.Pool(jobs or os.cpu_count()) as pool:
         yield from pool.imap(_chunk, chunks)
 
 
-def hunts(names: t.Sequence[str], most: int) -> t.Dict[str, t.Tuple[t.Optional[int], str]]:
+def hunts(names: t.Sequence[str], most: int, shell: str = FAST) -> dict[str, tuple[int | None, str]]:
     """``broken.hunt`` for several policies at once."""
     with multiprocessing.Pool(os.cpu_count()) as pool:
-        return dict(zip(names, pool.starmap(hunt, [(name, most) for name in names], chunksize=1)))
+        return dict(zip(names, pool.starmap(hunt, [(name, most, 0, shell) for name in names], chunksize=1)))

@@ -12,9 +12,11 @@ from nat_failover.model.cluster import (
     ROUTE_BLACKHOLE,
     ROUTE_MISSING,
     ROUTE_NO_TABLE,
+    TAG_CLUSTER,
     TAG_DRAINED,
     TAG_FENCE,
     TAG_FLARE,
+    TAG_NODE,
     Claim,
     InstanceView,
     RouteView,
@@ -23,7 +25,8 @@ from nat_failover.model.cluster import (
 from .api import Api
 from .timeline import Timeline
 
-HARMLESS = {TAG_FLARE}  # tags that nobody acts on when all is well
+IDENTITY = {TAG_CLUSTER, TAG_NODE}  # tags by which the shipping shell finds instances
+HARMLESS = {TAG_FLARE, *IDENTITY}  # tags that nobody acts on when all is well
 KEPT = 40  # past states for stale reads
 GONE = "gone"  # instead of a target: there is no such route table
 BOOT, STOP = 2.0, 1.0  # seconds that starting and stopping take, as a rule
@@ -32,7 +35,7 @@ BOOT, STOP = 2.0, 1.0  # seconds that starting and stopping take, as a rule
 class State(t.NamedTuple):
     """Everything that a read shows; replaced as a whole, so that the past can be kept."""
 
-    routes: t.Mapping[Claim, t.Optional[str]]  # interface id, None = no such route
+    routes: t.Mapping[Claim, str | None]  # interface id, None = no such route
     instances: t.Mapping[str, str]  # node -> EC2 state
     tags: t.Mapping[str, t.Mapping[str, str]]
     generations: t.Mapping[str, int]  # node -> how many instances it has been so far
@@ -61,34 +64,48 @@ class Cloud(Api):
             homes,
         )
         self.launched_at = dict.fromkeys(names, float("-inf"))
-        self._past: t.Deque[t.Tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
-        self.asked_to_stop: t.Set[str] = set()  # by anybody, to whatever effect
-        self.interrupted: t.Dict[str, float] = {}  # spot instances that EC2 has stopped, and when
+        self._past: deque[tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
+        self.stops_refused: set[str] = set()  # nodes that EC2 has refused to stop
+        self.asked_to_stop: set[str] = set()  # by anybody, to whatever effect
+        self.interrupted: dict[str, float] = {}  # spot instances that EC2 has stopped, and when
         self.watch: t.Callable[[str, str, str], None] = lambda caller, action, subject: None  # told of each write
-        self._epochs: t.Dict[str, int] = dict.fromkeys(names, 0)
+        self._epochs: dict[str, int] = dict.fromkeys(names, 0)
         self.stop_takes = STOP
+        self.untagged: set[str] = set()  # nodes whose instances do not carry the cluster's tag
 
     def heal(self) -> None:
         super().heal()
-        self.stale = 0.0  # seconds that reads may lag behind
-        self.ambush: t.Optional[t.Callable[[Claim], None]] = None  # an operator who waits for the next write of a route
+        self.stale = 0.0  # seconds that reads may lag behind, each by its own share
+        self.lag = 0.0  # seconds that all reads lag behind
+        self.full: set[str] = set()  # nodes whose instance has as many tags as EC2 takes
+        self.unstoppable: set[str] = set()  # nodes whose instance EC2 does not stop: one-time spot, stop protection
+        self.ambush: t.Callable[[Claim], None] | None = None  # an operator who waits for the next write of a route
+
+    def refusal(self, caller: str, action: str, subject: str) -> str:
+        key = {"Flare": TAG_FLARE, "CreateTags": TAG_FENCE}.get(action)
+        if subject in self.full and key is not None and key not in self.state.tags[subject]:
+            return "TagLimitExceeded"
+        if subject in self.unstoppable and action == "StopInstances":
+            self.stops_refused.add(subject)
+            return "UnsupportedOperation"
+        return super().refusal(caller, action, subject)
 
     def read(
         self, claims: t.Iterable[Claim], began: float
-    ) -> t.Tuple[t.Dict[Claim, RouteView], t.Dict[str, InstanceView], t.Mapping[str, str]]:
-        """What DescribeRouteTables, of these and of the tagged ones, and DescribeInstances say now, possibly of a moment ago."""
-        state = self._seen()
+    ) -> tuple[dict[Claim, RouteView], dict[str, InstanceView], t.Mapping[str, str]]:
+        """The answers of DescribeRouteTables, of these and of the tagged ones, and of DescribeInstances: now, or a moment ago."""
+        state = self.seen()
         routes = {claim: self._view(state, claim, began) for claim in claims}
         instances = {
             name: InstanceView(
                 state.instances[name],
                 interface(name),
-                "10.0.0.%d" % index,
+                f"10.0.0.{index}",
                 state.tags[name],
                 began,
                 False,
                 None,
-                "i-%08x%09x" % (state.generations[name], index + 1),
+                f"i-{state.generations[name]:08x}{index + 1:09x}",
             )
             for index, name in enumerate(self.names)
         }
@@ -106,13 +123,14 @@ class Cloud(Api):
         return (
             all(target == interface(claim.home) for claim, target in self.state.routes.items())
             and all(view.target == self.state.routes.get(claim, GONE) for claim, view in routes.items())
-            and all(instances[name].tags is tags[name] and tags[name].keys() <= HARMLESS for name in self.names)
+            and all(_same(instances[name].tags, tags[name]) and tags[name].keys() <= HARMLESS for name in self.names)
         )
 
-    def _seen(self) -> State:
+    def seen(self) -> State:
+        """The state that a read shows: the present, or while reads are stale a moment ago."""
         if not self.stale:
             return self.state
-        moment = self.timeline.now - self.rng.uniform(0.0, self.stale)
+        moment = self.timeline.now - (self.lag or self.rng.uniform(0.0, self.stale))
         return next((state for at, state in reversed(self._past) if at <= moment), self._past[0][1])
 
     def _view(self, state: State, claim: Claim, began: float) -> RouteView:
@@ -140,13 +158,13 @@ class Cloud(Api):
         self.replace(routes={**self.state.routes, present: target})
         if self.ambush is not None:
             self.ambush(present)
-        return self._view(self._seen(), present, self.timeline.now)
+        return self._view(self.seen(), present, self.timeline.now)
 
-    def edit(self, claim: Claim, target: t.Optional[str]) -> None:
+    def edit(self, claim: Claim, target: str | None) -> None:
         """An operator's own write, if the table is still there."""
         if claim not in self.state.routes:
             return
-        self.timeline.tell("OPERATOR: points %s to %s" % (claim, target))
+        self.timeline.tell(f"OPERATOR: points {claim} to {target}")
         self.watch("operator", "ReplaceRoute", str(claim))
         self.replace(routes={**self.state.routes, claim: target})
 
@@ -156,7 +174,7 @@ class Cloud(Api):
         homes = {each: home for each, home in self.state.homes.items() if each != table}
         self.replace(routes=routes, homes=homes)
 
-    def tag_table(self, home: str, routes: t.Mapping[t.Tuple[str, str], t.Optional[str]]) -> None:
+    def tag_table(self, home: str, routes: t.Mapping[tuple[str, str], str | None]) -> None:
         """An operator gives a table, with these routes, to a node."""
         claims = {Claim(table, destination, home): target for (table, destination), target in routes.items()}
         others = {claim: target for claim, target in self.state.routes.items() if claim[:2] not in routes}
@@ -165,7 +183,7 @@ class Cloud(Api):
         for claim in claims:
             self.watch("operator", "TagTable", str(claim))
 
-    def set_tag(self, caller: str, node: str, key: str, value: t.Optional[str]) -> None:
+    def set_tag(self, caller: str, node: str, key: str, value: str | None) -> None:
         if key != TAG_DRAINED:  # that is an operator's own command
             self.watch(caller, "CreateTags" if value is not None else "DeleteTags", node)
         tags = {k: v for k, v in self.state.tags[node].items() if k != key}
@@ -220,11 +238,11 @@ class Cloud(Api):
 
     def instance_id(self, node: str) -> str:
         """Of a node's present instance."""
-        return "i-%08x%09x" % (self.state.generations[node], self.names.index(node) + 1)
+        return f"i-{self.state.generations[node]:08x}{self.names.index(node) + 1:09x}"
 
     def _become(self, node: str, state: str) -> None:
         self.replace(instances={**self.state.instances, node: state})
-        self.timeline.tell("EC2: %s is %s" % (node, state))
+        self.timeline.tell(f"EC2: {node} is {state}")
 
     def _later(self, node: str, seconds: float, state: str) -> None:
         self._epochs[node] += 1
@@ -239,9 +257,14 @@ class Cloud(Api):
         self.timeline.after(seconds, reached)
 
 
-def _present(routes: t.Mapping[Claim, t.Optional[str]], claim: Claim) -> t.Optional[Claim]:
+def _present(routes: t.Mapping[Claim, str | None], claim: Claim) -> Claim | None:
     """This claim, or that of the same route by the home that its table's tag names meanwhile; None without such a table."""
     return claim if claim in routes else next((each for each in routes if each[:2] == claim[:2]), None)
+
+
+def _same(read: t.Mapping[str, str], tags: t.Mapping[str, str]) -> bool:
+    """Whether a reading shows these tags, and nothing else but the identity of the instance."""
+    return read is tags or {key: value for key, value in read.items() if key not in IDENTITY} == tags
 
 
 def interface(node: str) -> str:
@@ -249,6 +272,6 @@ def interface(node: str) -> str:
     return "eni-" + node
 
 
-def owner_of(target: t.Optional[str]) -> str:
+def owner_of(target: str | None) -> str:
     """The node that a route's target belongs to."""
     return (target or "")[4:]

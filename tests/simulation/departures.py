@@ -10,17 +10,17 @@ if t.TYPE_CHECKING:
     from .world import World
 
 
-def switch_on(world: "World", name: str) -> None:
+def switch_on(world: World, name: str) -> None:
     """Power for a machine, unless EC2 has it stopped meanwhile."""
     if not world.hosts[name].powered and world.cloud.state.instances[name] == "running":
         world.hosts[name].power("on")
 
 
-def shutdown(world: "World", rng: random.Random, seconds: float) -> None:
+def shutdown(world: World, rng: random.Random, seconds: float) -> None:
     """An operator reboots a node, or switches it off for longer, without a drain: it hands over by itself."""
     name = rng.choice(sorted(world.hosts))
     away = rng.choice((rng.uniform(2, 6), 30.0))
-    world.timeline.tell("OPERATOR: shuts %s down for %.1f s" % (name, away))
+    world.timeline.tell(f"OPERATOR: shuts {name} down for {away:.1f} s")
 
     def off() -> None:
         world.laws.left(name)
@@ -29,12 +29,12 @@ def shutdown(world: "World", rng: random.Random, seconds: float) -> None:
     world.hosts[name].shut_down(off)
 
 
-def notice(world: "World", rng: random.Random, seconds: float) -> None:
+def notice(world: World, rng: random.Random, seconds: float) -> None:
     """EC2 announces something for a node: it takes that back, or stops the instance after a while, or neither; then all others may die before it."""
     name = rng.choice(sorted(world.hosts))
     end = rng.choice(("withdrawn", "stopped", "standing", "the last one"))
     host = world.hosts[name]
-    world.timeline.tell("EC2: a notice for %s, for %.1f s, then %s" % (name, seconds, end))
+    world.timeline.tell(f"EC2: a notice for {name}, for {seconds:.1f} s, then {end}")
     host.notice = "spot interruption"
     if end == "withdrawn":
         world.timeline.later(seconds, lambda: setattr(host, "notice", ""))

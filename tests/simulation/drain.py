@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover.model.cluster import ACTIVE, DRAINED, HEALTHY, STOPPING, TAG_DRAINED, WITNESS
-from nat_failover.policy import interruption as handover
+from nat_failover.model.cluster import ACTIVE, DRAINED, STOPPING, TAG_DRAINED, WITNESS
+from nat_failover.model.evidence import HEALTHY
+from nat_failover.policy import interruption
 
 from .cloud import interface
 
@@ -19,12 +20,12 @@ LEAVE_WITHIN = 5.0  # seconds that a shutdown waits for the peers
 
 
 class Drain:
-    """What a ``Service`` announces (its ``state`` and ``reluctant``), and why."""
+    """The announcement of a ``Service`` (its ``state`` and ``reluctant``), and its reason."""
 
-    def __init__(self, service: "Service") -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
         self.operator = self.ending = self.notice = ""  # why it drains, by whom asks for it
-        self.tagged_at = float("-inf")  # my own change of the tag counts until it is read back
+        self.tagged_at = float("-inf")  # this node's change of the tag counts until it is read back
 
     def start(self) -> None:
         self.service.loop(LOOK_EVERY, self._look_ahead)
@@ -40,42 +41,42 @@ class Drain:
         service = self.service
         if service.state == WITNESS:
             return  # it has nothing to hand over
-        view = service.gatherer.instances.get(service.name)
+        view = service.collector.instances.get(service.name)
         if view is not None and view.read_at > self.tagged_at:
             self.operator = "operator" if TAG_DRAINED in view.tags else ""
         why = self.operator or self.ending or self.notice
         if not why and service.state == ACTIVE:
             return
         service.reluctant = "" if self.operator or self.ending else self.notice
-        state = handover.state(why, self._owned())
+        state = interruption.state(why, self._owned())
         if state != service.state:
-            service.timeline.tell("%s: %s %s" % (service.name, state, why))
+            service.timeline.tell(f"{service.name}: {state} {why}")
             service.state, service.host.announced_at = state, service.timeline.now
 
-    def _owned(self) -> t.Optional[int]:
+    def _owned(self) -> int | None:
         """How many routes point to this node, as far as it knows."""
-        gatherer = self.service.gatherer
-        if not gatherer.routes or self.service.name not in gatherer.instances:
+        collector = self.service.collector
+        if not collector.routes or self.service.name not in collector.instances:
             return None
-        return sum(view.target == interface(self.service.name) for view in gatherer.routes.values())
+        return sum(view.target == interface(self.service.name) for view in collector.routes.values())
 
     def leave(self, then: t.Callable[[], None]) -> None:
         """The machine shuts down: hand over, within a time, and unless nobody could take over."""
         service, began = self.service, self.service.timeline.now
         self.ending = "this machine shuts down"
-        service.gatherer.homes_began = float("-inf")
+        service.collector.homes_began = float("-inf")
         service.decide()
 
         def look() -> None:
-            gatherer = service.gatherer
-            known = all(view.read_at >= began for view in gatherer.routes.values())
-            found = gatherer.tables_at is not None and gatherer.tables_at >= began
-            fresh = known and found or not gatherer.me.ec2
-            if service.state == DRAINED and fresh or service.timeline.now > began + LEAVE_WITHIN:
+            collector = service.collector
+            known = all(view.read_at >= began for view in collector.routes.values())
+            found = collector.tables_at is not None and collector.tables_at >= began
+            fresh = (known and found) or not collector.me.ec2
+            if (service.state == DRAINED and fresh) or service.timeline.now > began + LEAVE_WITHIN:
                 self._good_bye()
                 then()
             else:
-                gatherer.read()
+                collector.read()
                 service.soon(LOOK_EVERY, look)
 
         if self._owned() and not self._heirs():
@@ -84,7 +85,7 @@ class Drain:
         else:
             look()
 
-    def _heirs(self) -> t.List[str]:
+    def _heirs(self) -> list[str]:
         service = self.service
         if service.evidence().paused:
             return []

@@ -11,12 +11,12 @@ import typing as t
 
 # PyPy's nursery is sized for the processor's cache, and too small for what an incident allocates: this halves the time.
 NURSERY = "32M"
-WARM = 3000  # incidents from which on PyPy's slow start is worth it
+WARM = {"real": 60, "fast": 3000}  # incidents of a shell from which on PyPy's slow start is worth it
 
 
-def become(incidents: int) -> None:
+def become(incidents: int, warm: int) -> None:
     """Go on as PyPy, if that is worth it and possible; returns otherwise."""
-    if platform.python_implementation() == "PyPy" or incidents < WARM:
+    if platform.python_implementation() == "PyPy" or incidents < warm:
         return
     pypy = shutil.which("pypy3")
     if pypy is None:

@@ -25,7 +25,7 @@ from .world import World
 
 Fault = t.Callable[[World, random.Random, float], None]
 
-FAULTS: t.Tuple[Fault, ...] = (
+FAULTS: tuple[Fault, ...] = (
     crash, crash, reboot, freeze, freeze, pause_service, crash_service, nat_off, uplink, uplink, partition, one_way, isolate, isolate, loss, no_icmp,
     api, api, denied, drain, pausing, maintenance, planned_work, ruin, edit,
     clock, lapse_and_edit, delay, delay, bursts, bursts, partial, service_away, restarts, ambush, ambush, death_and_edit,

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover.model.cluster import TAG_DRAINED, Evidence, Plan, Report
+from nat_failover.model.evidence import Evidence, Report
+from nat_failover.model.plan import Plan
 from nat_failover.model.settings import Config
 
 from .alarms import spans
@@ -22,7 +23,17 @@ RESTART = 1.0  # seconds until systemd starts a service again
 class Host:
     """A machine (``powered, frozen, nat, uplink``) and the service on it (``service``: the present one, or the last that lived)."""
 
-    def __init__(self, config: Config, timeline: Timeline, network: Network, cloud: Cloud, table: Table) -> None:
+    def __init__(
+        self,
+        config: Config,
+        timeline: Timeline,
+        network: Network,
+        cloud: Cloud,
+        table: Table,
+        shell: t.Callable[[Host, bool], t.Any] = Service,
+    ) -> None:
+        """``shell``: which service runs here, the fast model of it or the shipping one."""
+        self.shell = shell
         self.config, self.timeline, self.network, self.cloud, self.table = config, timeline, network, cloud, table
         self.name = config.self_name
         self.spans = spans(config)
@@ -38,9 +49,9 @@ class Host:
         self.announced_at = float("-inf")  # when what it says of its state changed last
         self.left_at = float("inf")  # when it shut down in an orderly way, until its service starts again
         self.boots = 0
-        self.stalled: t.List[t.Callable[[], None]] = []
-        self.decided: t.Callable[["Host", Evidence, Plan], None] = lambda host, evidence, plan: None
-        self.service: Service
+        self.stalled: list[t.Callable[[], None]] = []
+        self.decided: t.Callable[[Host, Evidence, Plan], None] = lambda host, evidence, plan: None
+        self.service: t.Any
 
     @property
     def forwards(self) -> bool:
@@ -50,7 +61,7 @@ class Host:
     @property
     def well(self) -> bool:
         """Does it do what it is there for?"""
-        return self.running and (self.forwards or self.witness and self.uplink)
+        return self.running and (self.forwards or (self.witness and self.uplink))
 
     @property
     def running(self) -> bool:
@@ -64,7 +75,7 @@ class Host:
     def start_service(self, settled: bool = False) -> None:
         self.boots += 1
         self.left_at = float("inf")
-        self.service = Service(self, settled)
+        self.service = self.shell(self, settled)
 
     def power(self, word: str) -> None:
         """Power cut or boot; a boot brings NAT back (the rules unit) and the service (systemd)."""
@@ -99,7 +110,7 @@ class Host:
         for do in stalled:
             self.timeline.after(0.0, do)
 
-    def take(self, sender: str, stamp: Stamp, report: t.Optional[Report], probe: bool) -> None:
+    def take(self, sender: str, stamp: Stamp, report: Report | None, probe: bool) -> None:
         """A packet from a peer's service has arrived; a paused process finds it in its socket later."""
         if self.running:
             self.service.take(sender, stamp, report, probe)
@@ -110,23 +121,14 @@ class Host:
     # --- what operators do ---------------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """`nat-failover drain`: the state at once, the tag behind it."""
-        if self.running and not self.witness and not self.service.drain.operator:
-            self._announce("operator")
+        """`nat-failover drain`."""
+        if self.running and not self.witness and not self.service.drained_by_operator:
+            self.service.order_drain()
 
     def resume(self) -> None:
         """`nat-failover resume`."""
-        if self.running and self.service.drain.operator:
-            self._announce("")
-
-    def _announce(self, why: str) -> None:
-        self.service.drain.operator, self.service.drain.tagged_at = why, self.timeline.now + 1.0
-        self.service.quiet = False
-        self.service.wake()
-        self.service.call(
-            "CreateTags" if why else "DeleteTags",
-            lambda: self.cloud.set_tag(self.name, self.name, TAG_DRAINED, why or None),
-        )
+        if self.running and self.service.drained_by_operator:
+            self.service.order_resume()
 
     def shut_down(self, then: t.Callable[[], None]) -> None:
         """`systemctl reboot` or `poweroff`: the service hands over first, if it runs. ``then``: the machine is off."""
@@ -137,7 +139,7 @@ class Host:
             then()
 
         if self.running:
-            self.service.drain.leave(off)
+            self.service.leave(off)
         elif self.powered and not self.frozen:
             self.power("off")
             then()

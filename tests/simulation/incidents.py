@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import random
+import typing as t
 
 from nat_failover.model.cluster import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
+from . import strangers
 from .apis import dark_partition, dynamodb
 from .cloud import STOP
 from .departures import DEPARTURES, switch_on
@@ -14,11 +16,13 @@ from .faults import FAULTS
 from .laws import TAGGED, Violation
 from .machines import crash, die, one, replaced, twin_deaths
 from .operators import ELSEWHERE, pausing
-from .shape import WITNESSED, shape
+from .service import Service
+from .shape import EARLY, WITNESSED, latency_if_early, shape
 from .tables import CHANGES
+from .tags import REFUSALS
 from .world import World
 
-__all__ = ["WITNESSED", "play", "story"]
+__all__ = ["EARLY", "WITNESSED", "play", "story"]
 
 LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
@@ -27,18 +31,23 @@ END = 60.0  # from there until all must be at home
 REPLACED = 0.05  # of all incidents: those in which, besides, an instance is terminated and another one takes its place
 TAGS = 0.06  # of all incidents: those in which route tables are found by their tags, and mostly change
 RESHAPED = 0.02  # of all incidents: those in which route tables come and go besides
+FORGED = 0.03  # of all incidents: those in which, besides, a stranger writes tags
+REFUSED = 0.05  # of all incidents: those in which, besides, EC2 refuses tags or stops for good
 DEPARTING = 0.1  # of all incidents: those in which, besides, a node knows that it is about to go
 
 
-def play(seed: int) -> World:
-    """Run one incident; raises ``Violation`` with its story."""
-    rng, extra, shaper = (random.Random("%s %d" % (what, seed)) for what in ("incident", "witness", "tables"))
+def play(seed: int, shell: t.Callable[..., t.Any] = Service) -> World:
+    """Run one incident; raises ``Violation`` with its story. ``shell``: the fast model of the service, or the shipping one."""
+    rng, extra, shaper = (random.Random(f"{what} {seed}") for what in ("incident", "witness", "tables"))
     nodes, tables, kind, traits, twins = shape(seed, rng, extra)
-    traits = traits._replace(tagged=shaper.random() < TAGS)
-    world = World(seed, nodes, tables, traits)
+    latency = latency_if_early(seed)
+    traits = traits._replace(tagged=shaper.random() < TAGS, early=True if latency else None)
+    world = World(seed, nodes, tables, traits, shell)
+    if latency:
+        world.timeline.tell(f"takeovers are early, and EC2 takes {int(latency * 1000)} ms")
+        world.cloud.latency = latency
     world.timeline.tell(
-        "seed %d: %d nodes, %d claims, mode %s, fence %s"
-        % (seed, nodes, len(world.cloud.state.routes), traits.mode, traits.fence)
+        f"seed {seed}: {nodes} nodes, {len(world.cloud.state.routes)} claims, mode {traits.mode}, fence {traits.fence}"
     )
     if traits.table:
         _trouble_with_the_table(world, extra, twins)
@@ -51,26 +60,35 @@ def play(seed: int) -> World:
     try:
         _run(world, end)
     except Violation as violation:
-        raise Violation("%s\n%s" % (violation, story(world))) from None
+        raise Violation(f"{violation}\n{story(world)}") from None
+    finally:
+        world.end()
     return world
 
 
 def _changes_of_the_cluster(world: World, seed: int, shaper: random.Random) -> None:
     """Instances that are replaced, tables that come and go, nodes that know that they go: each drawn apart, so that it leaves the rest as it is."""
-    other = random.Random("replacement %d" % seed)
+    other = random.Random(f"replacement {seed}")
     if other.random() < REPLACED:
         world.timeline.later(other.uniform(0.3, LONGEST * 0.7), lambda: replaced(world, other, 0.0))
-    if shaper.random() < 0.8 and world.traits.tagged or shaper.random() < RESHAPED:
+    if (shaper.random() < 0.8 and world.traits.tagged) or shaper.random() < RESHAPED:
         change = shaper.choice(CHANGES)
         world.timeline.later(shaper.uniform(0.3, LONGEST * 0.7), lambda: change(world, shaper, 0.0))
-    goer = random.Random("departure %d" % seed)
+    forger = random.Random(f"stranger {seed}")
+    if forger.random() < FORGED:
+        world.timeline.later(forger.uniform(0.3, LONGEST * 0.7), lambda: strangers.flares(world, forger, 0.0))
+    tagger = random.Random(f"tags {seed}")
+    if tagger.random() < REFUSED:
+        refuses, lasting = tagger.choice(REFUSALS), tagger.uniform(1.0, LONGEST)
+        world.timeline.later(tagger.uniform(0.3, LONGEST * 0.7), lambda: refuses(world, tagger, lasting))
+    goer = random.Random(f"departure {seed}")
     if goer.random() < DEPARTING:
         departs, lasting = goer.choice(DEPARTURES), goer.uniform(0.1, LONGEST / 2)
         world.timeline.later(goer.uniform(0.3, LONGEST * 0.7), lambda: departs(world, goer, lasting))
 
 
 def _course(world: World, rng: random.Random, kind: str) -> float:
-    """What incidents of a kind have in common. Returns when all faults end."""
+    """The common part of incidents of a kind. Returns when all faults end."""
     if kind == "dark":
         world.timeline.later(1.0, lambda: dark_partition(world, rng, LONGEST))
         return 2 * LONGEST
@@ -111,7 +129,7 @@ def _run(world: World, end: float) -> None:
         if name in world.cloud.interrupted:
             world.cloud.start("operator", name)
         if not host.powered:
-            world.timeline.tell("OPERATOR: starts %s" % name)
+            world.timeline.tell(f"OPERATOR: starts {name}")
             switch_on(world, name)
     world.until_calm(5.0)  # an operator resumes a node that is up
     restore(world)
@@ -127,7 +145,7 @@ def _all_faults_end(world: World) -> None:
 def restore(world: World) -> None:
     """The operator undoes what the operator did."""
     for claim, target in world.cloud.state.routes.items():
-        if target == ELSEWHERE or world.traits.mode == "observe" and target != "eni-" + claim.home:
+        if target == ELSEWHERE or (world.traits.mode == "observe" and target != "eni-" + claim.home):
             world.cloud.edit(claim, "eni-" + claim.home)
     for name in sorted(set(world.hosts) - world.planned):
         for tag in (TAG_MAINTENANCE, TAG_DRAINED, TAG_PAUSE):
@@ -138,5 +156,5 @@ def restore(world: World) -> None:
 
 
 def story(world: World) -> str:
-    """What happened, line by line."""
-    return "\n".join("%8.3f  %s" % line for line in world.timeline.story)
+    """The story, line by line."""
+    return "\n".join("{:8.3f}  {}".format(*line) for line in world.timeline.story)

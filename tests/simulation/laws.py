@@ -4,18 +4,11 @@
 from __future__ import annotations
 
 import typing as t
+from collections import deque
 
-from nat_failover.model.cluster import (
-    ACTIVE,
-    ROUTE_ACTIVE,
-    TAG_DRAINED,
-    TAG_FENCE,
-    TAG_MAINTENANCE,
-    TAG_PAUSE,
-    Claim,
-    Evidence,
-    Plan,
-)
+from nat_failover.model.cluster import ACTIVE, ROUTE_ACTIVE, TAG_DRAINED, TAG_FENCE, TAG_MAINTENANCE, TAG_PAUSE, Claim
+from nat_failover.model.evidence import Evidence
+from nat_failover.model.plan import Plan
 
 from .cloud import Cloud, interface, owner_of
 from .host import Host
@@ -30,7 +23,9 @@ LOOK = 0.25  # seconds between looks at the truth
 MOMENT = 1.5  # seconds between two readings of EC2 under suspicion, with their latency
 WARM = 7.0  # seconds after which everybody has heard everybody, and knows what EC2 says
 WRITES_OF_POWER = ("ReplaceRoute", "StopInstances", "RebootInstances", "StartInstances")
-WRITES = 12  # per claim and incident
+WRITES = 12  # per claim and incident, and in any hour of a longer one
+HOUR = 3600.0
+OUTSIDERS = ("operator", "stranger")  # callers that are no node
 BACKOFF = 10.0  # seconds that a failed write may be put off
 
 
@@ -60,19 +55,21 @@ class Laws:
         self.alive_at = dict.fromkeys(hosts, 0.0)  # last look at which its service ran
         self.blind_at = dict.fromkeys(hosts, past)  # last look at which it could not read EC2
         self.away_at = dict.fromkeys(hosts, past)  # last look at which its service did not run
+        self.away_for = dict.fromkeys(hosts, 0.0)
+        self.slept_at = dict.fromkeys(hosts, past)  # last look at which it had not run for longer than a silence
         self.deaf_at = dict.fromkeys(hosts, past)  # last look at which its kernel did not NAT, or not answer everybody
-        self.spared_since: t.Dict[str, float] = {}  # since when it carries a tag that forbids a fence
-        self.cut_off_since: t.Dict[str, float] = {}  # since when a node could hear none of the others
-        self.alone_since: t.Dict[str, float] = {}  # the same, of those that lived
+        self.spared_since: dict[str, float] = {}  # since when it carries a tag that forbids a fence
+        self.cut_off_since: dict[str, float] = {}  # since when a node could hear none of the others
+        self.alone_since: dict[str, float] = {}  # the same, of those that lived
         self.hampered_at = past  # last look at which anything could delay a hand-over
-        self.pauses: t.Dict[str, float] = {}  # until when, by the node that carries the tag
-        self.paused_at: t.Optional[float] = None  # since when the pause is to be known
-        self.marked_at: t.Dict[t.Tuple[str, str], float] = {}  # when a node last marked another one for a fence
-        self.stops: t.List[t.Tuple[float, str, str]] = []
-        self.spent: t.Dict[t.Tuple[str, int], int] = {}  # fences by each life of each service
-        self.writes: t.Dict[Claim, int] = {}
-        self.written_at: t.Dict[Claim, float] = {}
-        self.found_at: t.Dict[Claim, float] = {}  # until when the table of a claim need not be known
+        self.pauses: dict[str, float] = {}  # until when, by the node that carries the tag
+        self.paused_at: float | None = None  # since when the pause is to be known
+        self.marked_at: dict[tuple[str, str], float] = {}  # when a node last marked another one for a fence
+        self.stops: list[tuple[float, str, str]] = []
+        self.spent: dict[tuple[str, int], int] = {}  # fences by each life of each service
+        self.writes: dict[Claim, deque[float]] = {}
+        self.written_at: dict[Claim, float] = {}
+        self.found_at: dict[Claim, float] = {}  # until when the table of a claim need not be known
         for host in hosts.values():
             host.decided = self.decided
         cloud.watch = self.called
@@ -84,7 +81,7 @@ class Laws:
         return max((until for name, until in self.pauses.items() if TAG_PAUSE in tags[name]), default=-3600.0)
 
     def break_(self, law: str, text: str) -> t.NoReturn:
-        raise Violation("%s: %s" % (law, text))
+        raise Violation(f"{law}: {text}")
 
     # --- truth over time ---------------------------------------------------------------------------------------------------------
 
@@ -99,9 +96,10 @@ class Laws:
             if self.bad_for[name] > KNOWN:
                 self.bad_at[name] = now
             acts = host.running and host.reaches_ec2()
-            flares = not (cloud.stale or cloud.hindered or cloud.denied & {(name, "CreateTags"), (name, "Flare")})
+            refused = cloud.refusal(name, "Flare", name) or (name, "CreateTags") in cloud.denied
+            flares = not (cloud.stale or cloud.hindered or refused)
             shows = self.locked and not (self.table.hindered or (name, "PutItem") in self.table.denied)
-            if not acts or not (flares or shows and host.service.gatherer.instances):
+            if not acts or not (flares or (shows and host.service.collector.instances)):
                 self.mute_at[name] = now
             if not acts or cloud.stale or cloud.hindered or (name, "Describe") in cloud.denied:
                 self.blind_at[name] = now
@@ -109,11 +107,14 @@ class Laws:
                 self.unable_at[name] = now
             if not host.running or not host.forwards or host.service.state != ACTIVE or disturbed:
                 self.unfit_at[name] = now
+            self.away_for[name] = 0.0 if host.running else self.away_for[name] + LOOK
+            if self.away_for[name] > self.config.heartbeat.silent_after + LOOK:
+                self.slept_at[name] = now
             if host.running:
                 self.alive_at[name] = now
             else:
                 self.away_at[name] = now
-            if not host.forwards or disturbed or network.no_icmp or host.service.gatherer.me.fact:
+            if not host.forwards or disturbed or network.no_icmp or host.service.collector.me.fact:
                 self.deaf_at[name] = now
             spared = cloud.state.tags[name].keys() & {TAG_DRAINED, TAG_MAINTENANCE}
             if spared:
@@ -141,44 +142,52 @@ class Laws:
     # --- decisions ---------------------------------------------------------------------------------------------------------------
 
     def decided(self, host: Host, evidence: Evidence, plan: Plan) -> None:
-        """What a node wants to do, against the truth. Who decides lives, however short that is."""
+        """The wish of a node, against the truth. A node that decides lives, however short that is."""
         self.alive_at[host.name] = evidence.now
         if not plan.routes and not plan.fence:
             return
         now, name = evidence.now, host.name
         if host.witness:
-            self.break_("L1", "%s acts although it is a witness" % name)
+            self.break_("L1", f"{name} acts although it is a witness")
         if now - host.nat_off_at > SEEN:
-            self.break_("L1", "%s acts although its NAT has been broken for a while" % name)
+            self.break_("L1", f"{name} acts although its NAT has been broken for a while")
         if not (evidence.me.forwarding and evidence.me.internet and evidence.me.ec2):
-            self.break_("L4", "%s acts although it is cut off: %s" % (name, evidence.me))
+            self.break_("L4", f"{name} acts although it is cut off: {evidence.me}")
         for action in plan.routes:
             owner = owner_of(action.before.target)
             if action.kind == "return" and now - self.bad_at[name] < self.return_after - SEEN:
                 self.break_(
                     "L7",
-                    "%s returns %s %.1f s after it could not forward" % (name, action.claim, now - self.bad_at[name]),
+                    f"{name} returns {action.claim} {now - self.bad_at[name]:.1f} s after it could not forward",
                 )
             fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
-            # Who has just lost its own uplink reaches no EC2 either: what it wants comes to nothing.
+            # A node that has just lost its own uplink reaches no EC2 either: its wish comes to nothing.
             if action.kind == "adopt" and fine and host.uplink:
-                self.break_("L2", "%s takes %s from %s, which has been well all the time" % (name, action.claim, owner))
+                self.break_("L2", f"{name} takes {action.claim} from {owner}, which has been well all the time")
             unmanaged = owner in self.hosts and self._unmanaged(self.hosts[owner]) and now - self.deaf_at[owner] > 3.0
             if action.kind == "adopt" and unmanaged:
-                self.break_(
-                    "L5", "%s takes %s from %s, whose kernel forwards and answers" % (name, action.claim, owner)
-                )
+                self.break_("L5", f"{name} takes {action.claim} from {owner}, whose kernel forwards and answers")
             if action.kind == "adopt" and self._isolated(name):
-                self.break_("L4", "%s, cut off from all others, takes %s" % (name, action.claim))
+                self.break_("L4", f"{name}, cut off from all others, takes {action.claim}")
+            if action.kind == "adopt" and self.config.takeover.early:
+                self._early(name, str(action.claim), action.before.read_at)
             if action.before.state == ROUTE_ACTIVE and owner not in self.hosts:
-                self.break_("L8", "%s fights over %s, which somebody pointed elsewhere" % (name, action.claim))
+                self.break_("L8", f"{name} fights over {action.claim}, which somebody pointed elsewhere")
+
+    def _early(self, name: str, claim: str, read_at: float) -> None:
+        """An early takeover rests on a reading that is recent, and not from before a sleep."""
+        now, silent_after = self.timeline.now, self.config.heartbeat.silent_after
+        if now - read_at > self.config.ec2.reading_age + LOOK:
+            self.break_("L8", f"{name} takes {claim} by a reading of {now - read_at:.1f} s ago")
+        if read_at < self.slept_at[name] - silent_after:
+            self.break_("L10", f"{name} takes {claim} by a reading from before it slept")
 
     def _cut_off(self, name: str) -> bool:
         """Does it hear none of two living nodes or more?"""
         others = [other for other, host in self.hosts.items() if other != name and host.running and host.uplink]
         return len(others) > 1 and self._hears(name) == []
 
-    def _hears(self, name: str) -> t.List[str]:
+    def _hears(self, name: str) -> list[str]:
         """From whom its links would bring packets, whether there is anybody or not."""
         there = self.hosts if self.hosts[name].uplink else ()
         return [other for other in there if other != name and (other, name) not in self.network.cut]
@@ -188,7 +197,7 @@ class Laws:
         now = self.timeline.now
         cut_off = now - self.cut_off_since.get(name, now)
         silence = now - self.alone_since.get(name, now)
-        return MOMENT < cut_off and silence < self.fence_after - 2 * LOOK and self._cut_off(name)
+        return cut_off > MOMENT and silence < self.fence_after - 2 * LOOK and self._cut_off(name)
 
     def _able(self, host: Host) -> bool:
         """May claims be with it? Not if an operator has drained it, nor if it has only just begun to find out whether it is alone."""
@@ -202,12 +211,12 @@ class Laws:
     def _unmanaged(self, host: Host) -> bool:
         """Its service does not run, and what it said last was good."""
         service = host.service
-        says = service.state == ACTIVE and not service.gatherer.me.fact and self.timeline.now - host.announced_at > 3.0
+        says = service.state == ACTIVE and not service.collector.me.fact and self.timeline.now - host.announced_at > 3.0
         return not host.running and host.forwards and says
 
     def _fine(self, host: Host) -> bool:
         """Also by what it says and has said a moment ago."""
-        says = host.service.state == ACTIVE and not host.service.gatherer.me.fact
+        says = host.service.state == ACTIVE and not host.service.collector.me.fact
         return host.running and host.forwards and says and self.timeline.now - host.announced_at > 3.0
 
     # --- calls that took effect ----------------------------------------------------------------------------------------------------
@@ -216,10 +225,10 @@ class Laws:
         """A write was applied by EC2."""
         reading = self.timeline.now - self.blind_at.get(caller, 0.0)
         known = self.paused_at is not None and min(reading, self.timeline.now - self.paused_at) > TAGGED
-        if known and caller != "operator" and self.timeline.now < self.paused_until:
-            self.break_("pause", "%s calls %s on %s while the cluster is paused" % (caller, action, subject))
+        if known and caller not in OUTSIDERS and self.timeline.now < self.paused_until:
+            self.break_("pause", f"{caller} calls {action} on {subject} while the cluster is paused")
         if caller in self.hosts and self.config.mode == "observe" and action in WRITES_OF_POWER:
-            self.break_("mode", "%s calls %s on %s in mode observe" % (caller, action, subject))
+            self.break_("mode", f"{caller} calls {action} on {subject} in mode observe")
         if action == "CreateTags" and caller != subject:
             self.marked_at[caller, subject] = self.timeline.now
         if action in ("ReplaceRoute", "TagTable"):
@@ -233,7 +242,7 @@ class Laws:
             # EC2 may stop it between the reading that a mark rests on and the mark: nobody can tell who was faster.
             marked = self.marked_at.get((caller, subject), -3600.0) - self.cloud.interrupted.get(subject, 0.0)
             if not 0.0 <= marked < MOMENT + 4 * self.cloud.latency:
-                self.break_("L6", "%s starts %s, which no node has stopped" % (caller, subject))
+                self.break_("L6", f"{caller} starts {subject}, which no node has stopped")
 
     def left(self, name: str) -> None:
         """A machine has shut down: were its routes taken before, if anybody could take them?"""
@@ -250,7 +259,7 @@ class Laws:
         for claim, target in self.cloud.state.routes.items():
             stands = target == interface(name) and now - self.written_at.get(claim, -TAGGED) > TAGGED
             if stands and fit and known:
-                self.break_("handover", "%s goes down with %s, and %s was there" % (name, claim, fit[0]))
+                self.break_("handover", f"{name} goes down with {claim}, and {fit[0]} was there")
 
     def _written(self, caller: str, claim: Claim) -> None:
         """A route is about to change."""
@@ -259,81 +268,86 @@ class Laws:
         self.written_at[claim] = now
         if caller not in self.hosts:
             return
-        self.writes[claim] = self.writes.get(claim, 0) + 1
-        if self.writes[claim] > WRITES:
-            self.break_("L9", "%s was written %d times" % (claim, self.writes[claim]))
+        writes = self.writes.setdefault(claim, deque())
+        writes.append(now)
+        while now - writes[0] > HOUR:
+            writes.popleft()
+        if len(writes) > WRITES:
+            self.break_("L9", f"{claim} was written {len(writes)} times")
         foreign = cloud.state.routes[claim] is not None and owner_of(cloud.state.routes[claim]) not in self.hosts
         slow = cloud.stale or cloud.latency > 0.1 or cloud.throttled
         ec2 = self.config.ec2
         returns = any(a.claim == claim and a.kind == "return" for a in self.hosts[caller].service.plan.routes)
         known = ec2.connect_timeout + ec2.read_timeout if returns else ec2.poll
         if foreign and since > known + MOMENT and not slow:
-            self.break_("L8", "%s writes %s by a reading from before an edit %.1f s ago" % (caller, claim, since))
+            self.break_("L8", f"{caller} writes {claim} by a reading from before an edit {since:.1f} s ago")
 
     def _fenced(self, caller: str, action: str, target: str) -> None:
         """A node is about to be stopped or rebooted."""
         config = self.config
         wanted = {"stop_start": "StopInstances", "reboot": "RebootInstances"}.get(config.fence.policy)
+        if target in self.cloud.stops_refused and wanted is not None:
+            wanted = "RebootInstances"  # the fall-back
         if config.mode == "route" or action != wanted:
-            self.break_("mode", "%s calls %s on %s in mode %s" % (caller, action, target, config.mode))
+            self.break_("mode", f"{caller} calls {action} on {target} in mode {config.mode}")
         self._between(caller, target)
         self._spared(caller, target)
         lives = self.hosts[caller].boots
         self.stops.append((self.timeline.now, caller, target))
         self.spent[caller, lives] = self.spent.get((caller, lives), 0) + 1
         if self.spent[caller, lives] > config.fence.max_per_hour:
-            self.break_("budget", "%s fences more than %d times" % (caller, config.fence.max_per_hour))
+            self.break_("budget", f"{caller} fences more than {config.fence.max_per_hour} times")
 
     def _between(self, caller: str, target: str) -> None:
         """L3: one fence an incident, never two nodes fencing each other, marked before."""
         now = self.timeline.now
         if caller == target:
-            self.break_("L3", "%s stops itself" % caller)
+            self.break_("L3", f"{caller} stops itself")
         if self.hosts[target].witness:
-            self.break_("L6", "%s stops %s, which is a witness" % (caller, target))
+            self.break_("L6", f"{caller} stops {target}, which is a witness")
         if self.locked and (self.table.held or ())[:2] != (caller, target):
-            self.break_("L3", "%s stops %s without the lock, which is %s" % (caller, target, self.table.held))
+            self.break_("L3", f"{caller} stops {target} without the lock, which is {self.table.held}")
         for at, by, stopped in self.stops:
-            # Who has been dead for as long as a fence needs is not one of two that fight.
+            # A node that has been dead for as long as a fence needs is not one of two that fight.
             fought = now - self.alive_at[target] < self.fence_after
             if (by, stopped) == (target, caller) and now - at < 60.0 and fought:
-                self.break_("L3", "%s and %s stop each other" % (caller, target))
+                self.break_("L3", f"{caller} and {target} stop each other")
             if stopped == target and self.alive_at[target] <= at:
-                self.break_("L3", "%s is stopped a second time without having lived" % target)
+                self.break_("L3", f"{target} is stopped a second time without having lived")
         for _at, by, stopped in self.stops if self.locked else ():
             lapsed = now - self.unable_at[by] <= self.lease + BACKOFF
             if self.cloud.state.instances[stopped] in ("stopping", "stopped") and not lapsed:
-                self.break_("L3", "%s stops %s while %s, stopped by %s, is still down" % (caller, target, stopped, by))
+                self.break_("L3", f"{caller} stops {target} while {stopped}, stopped by {by}, is still down")
         if now - self.mute_at[target] > self.fence_after:
-            self.break_("L3", "%s stops %s, which lived and reached EC2 all the time" % (caller, target))
+            self.break_("L3", f"{caller} stops {target}, which lived and reached EC2 all the time")
         # Two may mark in the same moment: EC2 has no compare-and-swap, and one stop is what comes of it.
         marked = now - self.marked_at.get((caller, target), -3600.0) < MOMENT
         if not marked and not self.cloud.state.tags[target].get(TAG_FENCE, "").startswith(caller + ":"):
-            self.break_("L3", "%s stops %s without its mark on it" % (caller, target))
+            self.break_("L3", f"{caller} stops {target} without its mark on it")
 
     def _spared(self, caller: str, target: str) -> None:
         """L2, L5, L6: whom nobody may fence."""
         now = self.timeline.now
         if now - self.deaf_at[target] > self.fence_after:
-            self.break_("L5", "%s stops %s, whose kernel forwarded and answered all the time" % (caller, target))
+            self.break_("L5", f"{caller} stops {target}, whose kernel forwarded and answered all the time")
         tagged = self.cloud.state.tags[target].keys() & {TAG_DRAINED, TAG_MAINTENANCE}
         if tagged and now - self.spared_since.get(target, now) > TAGGED:
-            self.break_("L6", "%s stops %s, which is drained or under maintenance" % (caller, target))
+            self.break_("L6", f"{caller} stops {target}, which is drained or under maintenance")
         if self.alive_at[target] < self.hosts[caller].service.born - 1.0:
-            self.break_("L6", "%s stops %s, which it cannot have seen healthy" % (caller, target))
+            self.break_("L6", f"{caller} stops {target}, which it cannot have seen healthy")
         said = self.hosts[caller].service.heard[target].report
         if said is not None and said.state != ACTIVE and now - self.hosts[target].left_at > MOMENT:
-            self.break_("L6", "%s stops %s, which had told it that it was about to go" % (caller, target))
+            self.break_("L6", f"{caller} stops {target}, which had told it that it was about to go")
         if self.alive_at[target] < self.cloud.launched_at[target]:
-            self.break_("L6", "%s stops %s, a replacement that never came up" % (caller, target))
+            self.break_("L6", f"{caller} stops {target}, a replacement that never came up")
         # A route that moved in the same moment could not be known: EC2 has no compare-and-swap.
         routes, moment = self.cloud.state.routes.items(), MOMENT + 4 * self.cloud.latency
         known = {c: max(self.written_at.get(c, 0.0) + moment, self.found_at.get(c, 0.0)) for c, _at in routes}
         pointing = [str(c) for c, at in routes if at == interface(target) and now > known[c]]
         if pointing and not self.cloud.stale:
-            self.break_("L2", "%s stops %s while %s still points to it" % (caller, target, ", ".join(pointing)))
+            self.break_("L2", "{} stops {} while {} still points to it".format(caller, target, ", ".join(pointing)))
 
-    def changed(self, caller: str, action: str, before: t.Optional[Held], after: t.Optional[Held]) -> None:
+    def changed(self, caller: str, action: str, before: Held | None, after: Held | None) -> None:
         """The lock is about to be written."""
         now = self.timeline.now
         if before is None or before[0] == (after[0] if after else caller):
@@ -341,11 +355,10 @@ class Laws:
         if action == "unlock" or now - self.table.written_at < self.lease:
             self.break_(
                 "L3",
-                "%s takes the lock of %s, which was renewed %.1f s ago"
-                % (caller, before[0], now - self.table.written_at),
+                f"{caller} takes the lock of {before[0]}, which was renewed {now - self.table.written_at:.1f} s ago",
             )
         if now - self.unable_at[before[0]] > self.lease + BACKOFF:
-            self.break_("L3", "%s let its lock lapse although it could have renewed it" % before[0])
+            self.break_("L3", f"{before[0]} let its lock lapse although it could have renewed it")
 
     # --- the end -------------------------------------------------------------------------------------------------------------------
 
@@ -356,17 +369,17 @@ class Laws:
         for claim, target in self.cloud.state.routes.items():
             owner = self.hosts.get(owner_of(target))
             if owner is None or not owner.forwards:
-                self.break_("egress", "%s is still with %s" % (claim, target))
+                self.break_("egress", f"{claim} is still with {target}")
 
     def home(self) -> None:
         """At the very end: all nodes live, no mark of a fence is left, every claim is at home."""
         for name, state in self.cloud.state.instances.items():
             if state != "running" or not self.hosts[name].running:
-                self.break_("home", "%s was left %s" % (name, state))
+                self.break_("home", f"{name} was left {state}")
             if TAG_FENCE in self.cloud.state.tags[name]:
-                self.break_("home", "%s still carries the mark of a fence" % name)
+                self.break_("home", f"{name} still carries the mark of a fence")
         if self.table.held is not None:
-            self.break_("home", "%s still holds the fence lock for %s" % self.table.held[:2])
+            self.break_("home", "{} still holds the fence lock for {}".format(*self.table.held[:2]))
         for claim, target in self.cloud.state.routes.items():
             if owner_of(target) != claim.home:
-                self.break_("home", "%s is with %s" % (claim, target))
+                self.break_("home", f"{claim} is with {target}")

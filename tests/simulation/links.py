@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-import typing as t
 
 from .machines import one
 from .network import Bursts
@@ -13,7 +12,7 @@ from .world import World
 MOST_DELAY = 0.25  # seconds one way; with the jitter still less than the silence that means something
 
 
-def pair(rng: random.Random, world: World) -> t.Tuple[str, str]:
+def pair(rng: random.Random, world: World) -> tuple[str, str]:
     """Two different nodes."""
     first, second = rng.sample(sorted(world.hosts), 2)
     return first, second
@@ -22,7 +21,7 @@ def pair(rng: random.Random, world: World) -> t.Tuple[str, str]:
 def partition(world: World, rng: random.Random, seconds: float) -> None:
     """Two nodes no longer reach each other; both reach everything else."""
     first, second = pair(rng, world)
-    world.timeline.tell("FAULT: %s and %s are cut off from each other for %.1f s" % (first, second, seconds))
+    world.timeline.tell(f"FAULT: {first} and {second} are cut off from each other for {seconds:.1f} s")
     cuts = {(first, second), (second, first)}
     world.network.cut |= cuts
     world.timeline.later(seconds, lambda: world.network.cut.difference_update(cuts))
@@ -31,7 +30,7 @@ def partition(world: World, rng: random.Random, seconds: float) -> None:
 def one_way(world: World, rng: random.Random, seconds: float) -> None:
     """Packets pass in one direction only."""
     cut = pair(rng, world)
-    world.timeline.tell("FAULT: nothing passes from %s to %s for %.1f s" % (*cut, seconds))
+    world.timeline.tell("FAULT: nothing passes from {} to {} for {:.1f} s".format(*cut, seconds))
     world.network.cut.add(cut)
     world.timeline.later(seconds, lambda: world.network.cut.discard(cut))
 
@@ -39,7 +38,7 @@ def one_way(world: World, rng: random.Random, seconds: float) -> None:
 def isolate(world: World, rng: random.Random, seconds: float) -> None:
     """One node reaches none of the others, but the internet and EC2."""
     name = one(rng, world)
-    world.timeline.tell("FAULT: %s is cut off from all others for %.1f s" % (name, seconds))
+    world.timeline.tell(f"FAULT: {name} is cut off from all others for {seconds:.1f} s")
     cuts = {pair for other in world.hosts if other != name for pair in ((name, other), (other, name))}
     world.network.cut |= cuts
     world.timeline.later(seconds, lambda: world.network.cut.difference_update(cuts))
@@ -47,7 +46,7 @@ def isolate(world: World, rng: random.Random, seconds: float) -> None:
 
 def no_icmp(world: World, rng: random.Random, seconds: float) -> None:
     """A security group without ICMP."""
-    world.timeline.tell("FAULT: no ICMP for %.1f s" % seconds)
+    world.timeline.tell(f"FAULT: no ICMP for {seconds:.1f} s")
     world.network.no_icmp = True
     world.timeline.later(seconds, lambda: setattr(world.network, "no_icmp", False))
 
@@ -55,7 +54,7 @@ def no_icmp(world: World, rng: random.Random, seconds: float) -> None:
 def loss(world: World, rng: random.Random, seconds: float) -> None:
     """Random loss between all nodes."""
     world.network.loss = rng.choice((0.05, 0.2, 0.4))
-    world.timeline.tell("FAULT: %d %% of packets are lost for %.1f s" % (world.network.loss * 100, seconds))
+    world.timeline.tell(f"FAULT: {int(world.network.loss * 100)} % of packets are lost for {seconds:.1f} s")
     world.timeline.later(seconds, lambda: setattr(world.network, "loss", 0.0))
 
 
@@ -64,8 +63,7 @@ def delay(world: World, rng: random.Random, seconds: float) -> None:
     world.network.delay = rng.uniform(0.01, MOST_DELAY)
     world.network.jitter = rng.uniform(0.0, 0.2)
     world.timeline.tell(
-        "FAULT: packets take %d ms and up to %d ms more, for %.1f s"
-        % (world.network.delay * 1000, world.network.jitter * 1000, seconds)
+        f"FAULT: packets take {int(world.network.delay * 1000)} ms and up to {int(world.network.jitter * 1000)} ms more, for {seconds:.1f} s"
     )
 
     def over() -> None:
@@ -78,7 +76,9 @@ def bursts(world: World, rng: random.Random, seconds: float) -> None:
     """All links lose packets in bursts (Gilbert-Elliott)."""
     bad = rng.uniform(0.02, 0.3)
     good = bad * rng.choice((9, 99))
-    world.timeline.tell("FAULT: bursts of loss of %d ms every %d ms, for %.1f s" % (bad * 1000, good * 1000, seconds))
+    world.timeline.tell(
+        f"FAULT: bursts of loss of {int(bad * 1000)} ms every {int(good * 1000)} ms, for {seconds:.1f} s"
+    )
     names = sorted(world.hosts)
     world.network.bursts = {
         (sender, receiver): Bursts(rng, good, bad, world.timeline.now)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-import typing as t
 
 from .departures import switch_on
 from .world import World
@@ -15,7 +14,7 @@ def one(rng: random.Random, world: World) -> str:
     return rng.choice(sorted(world.hosts))
 
 
-def owners(world: World) -> t.List[str]:
+def owners(world: World) -> list[str]:
     """The nodes that are no witness."""
     return sorted(name for name, host in world.hosts.items() if not host.witness)
 
@@ -32,14 +31,14 @@ def crash(world: World, rng: random.Random, seconds: float) -> None:
 
 def die(world: World, name: str) -> None:
     """The power of one machine is cut."""
-    world.timeline.tell("FAULT: %s dies" % name)
+    world.timeline.tell(f"FAULT: {name} dies")
     world.hosts[name].power("off")
 
 
 def reboot(world: World, rng: random.Random, seconds: float) -> None:
     """An operator's reboot without a drain."""
     name = one(rng, world)
-    world.timeline.tell("FAULT: %s reboots" % name)
+    world.timeline.tell(f"FAULT: {name} reboots")
     world.hosts[name].power("off")
     world.timeline.later(rng.uniform(1, 6), lambda: switch_on(world, name) if not world.hosts[name].powered else None)
 
@@ -47,7 +46,7 @@ def reboot(world: World, rng: random.Random, seconds: float) -> None:
 def freeze(world: World, rng: random.Random, seconds: float) -> None:
     """The hypervisor pauses a machine."""
     name = one(rng, world)
-    world.timeline.tell("FAULT: %s freezes for %.1f s" % (name, seconds))
+    world.timeline.tell(f"FAULT: {name} freezes for {seconds:.1f} s")
     world.hosts[name].frozen = True
     world.timeline.later(seconds, world.hosts[name].thaw)
 
@@ -55,7 +54,7 @@ def freeze(world: World, rng: random.Random, seconds: float) -> None:
 def pause_service(world: World, rng: random.Random, seconds: float) -> None:
     """SIGSTOP, or no CPU: the kernel goes on."""
     name = one(rng, world)
-    world.timeline.tell("FAULT: the service of %s hangs for %.1f s" % (name, seconds))
+    world.timeline.tell(f"FAULT: the service of {name} hangs for {seconds:.1f} s")
     world.hosts[name].paused = True
     world.timeline.later(seconds, world.hosts[name].thaw)
 
@@ -63,21 +62,21 @@ def pause_service(world: World, rng: random.Random, seconds: float) -> None:
 def crash_service(world: World, rng: random.Random, seconds: float) -> None:
     """The process dies and systemd restarts it."""
     name = one(rng, world)
-    world.timeline.tell("FAULT: the service of %s crashes" % name)
+    world.timeline.tell(f"FAULT: the service of {name} crashes")
     world.hosts[name].crash_service()
 
 
 def service_away(world: World, rng: random.Random, seconds: float) -> None:
     """A service dies and stays away (systemd gave up); the kernel goes on to NAT. Nobody may be stopped for that (L5)."""
     name = owner(rng, world)
-    world.timeline.tell("FAULT: the service of %s is gone for %.1f s" % (name, seconds + 10.0))
+    world.timeline.tell(f"FAULT: the service of {name} is gone for {seconds + 10.0:.1f} s")
     world.hosts[name].crash_service(seconds + 10.0)
 
 
 def restarts(world: World, rng: random.Random, seconds: float) -> None:
     """A node dies; soon after, the service of another starts anew and knows nothing of its life (L6)."""
     dead = owner(rng, world)
-    world.timeline.tell("FAULT: %s dies, and all other services crash" % dead)
+    world.timeline.tell(f"FAULT: {dead} dies, and all other services crash")
     world.hosts[dead].power("off")
     for name in sorted(set(world.hosts) - {dead}):
         world.timeline.after(rng.uniform(0.0, 3.0), world.hosts[name].crash_service)
@@ -86,7 +85,7 @@ def restarts(world: World, rng: random.Random, seconds: float) -> None:
 def nat_off(world: World, rng: random.Random, seconds: float) -> None:
     """Forwarding off, or the rules flushed."""
     name = one(rng, world)
-    world.timeline.tell("FAULT: %s no longer forwards, for %.1f s" % (name, seconds))
+    world.timeline.tell(f"FAULT: {name} no longer forwards, for {seconds:.1f} s")
     host = world.hosts[name]
     host.set_nat(False)
     world.timeline.later(seconds, lambda: host.set_nat(True) if host.powered else None)
@@ -95,7 +94,7 @@ def nat_off(world: World, rng: random.Random, seconds: float) -> None:
 def uplink(world: World, rng: random.Random, seconds: float) -> None:
     """A node without any network."""
     name = one(rng, world)
-    world.timeline.tell("FAULT: %s has no uplink for %.1f s" % (name, seconds))
+    world.timeline.tell(f"FAULT: {name} has no uplink for {seconds:.1f} s")
     world.hosts[name].uplink = False
     world.timeline.later(seconds, lambda: setattr(world.hosts[name], "uplink", True))
 
@@ -104,14 +103,14 @@ def twin_deaths(world: World, rng: random.Random, seconds: float) -> None:
     """Two machines die together, and EC2 takes its time to stop one: what the lock is for."""
     world.cloud.stop_takes = 15.0
     for name in rng.sample(owners(world), 2):
-        world.timeline.tell("FAULT: %s dies" % name)
+        world.timeline.tell(f"FAULT: {name} dies")
         world.hosts[name].power("off")
 
 
 def ruin(world: World, rng: random.Random, seconds: float) -> None:
     """A machine dies and does not boot any more."""
     name = one(rng, world)
-    world.timeline.tell("FAULT: %s dies and will not boot" % name)
+    world.timeline.tell(f"FAULT: {name} dies and will not boot")
     world.hosts[name].broken = True
     world.hosts[name].power("off")
 
@@ -122,7 +121,9 @@ def replaced(world: World, rng: random.Random, seconds: float) -> None:
     if world.cloud.state.instances[name] == "terminated":
         return
     boots = rng.random() < 0.6
-    world.timeline.tell("FAULT: %s is terminated%s" % (name, "" if boots else ", and its replacement will not boot"))
+    world.timeline.tell(
+        "FAULT: {} is terminated{}".format(name, "" if boots else ", and its replacement will not boot")
+    )
     world.hosts[name].broken, world.hosts[name].notice = not boots, ""
     world.cloud.terminate(name)
     world.timeline.after(rng.uniform(0.5, 6.0), lambda: world.cloud.launch(name))

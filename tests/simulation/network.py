@@ -6,14 +6,14 @@ from __future__ import annotations
 import random
 import typing as t
 
-from nat_failover.model.cluster import Report
+from nat_failover.model.evidence import Report
 
 from .timeline import Timeline
 
 if t.TYPE_CHECKING:
     from .host import Host
 
-Stamp = t.Tuple[int, float]  # boot of the sending service, time of sending: what boot ids and sequence numbers tell
+Stamp = tuple[int, float]  # boot of the sending service, time of sending: what boot ids and sequence numbers tell
 
 
 OUTAGE = 0.3  # seconds
@@ -46,11 +46,11 @@ class Network:
 
     def __init__(self, rng: random.Random, timeline: Timeline) -> None:
         self.rng, self.timeline = rng, timeline
-        self.hosts: t.Dict[str, "Host"] = {}
-        self.cut: t.Set[t.Tuple[str, str]] = set()
+        self.hosts: dict[str, Host] = {}
+        self.cut: set[tuple[str, str]] = set()
         self.no_icmp = False
         self.loss = 0.0
-        self.bursts: t.Dict[t.Tuple[str, str], Bursts] = {}
+        self.bursts: dict[tuple[str, str], Bursts] = {}
         self.delay = self.jitter = 0.0  # seconds one way; both zero: far below a tick, and packets arrive at once
 
     @property
@@ -76,7 +76,7 @@ class Network:
         bursts = self.bursts.get((sender, receiver)) if self.bursts else None
         return bursts is None or bursts.passes(self.timeline.now)
 
-    def _carry(self, sender: str, receiver: str, deliver: t.Callable[["Host"], None]) -> None:
+    def _carry(self, sender: str, receiver: str, deliver: t.Callable[[Host], None]) -> None:
         """One packet, to a kernel that lives when it arrives."""
         if not self._leaves(sender, receiver):
             return
@@ -94,7 +94,16 @@ class Network:
         stamp = self.hosts[sender].boots, self.timeline.now
         self._carry(sender, receiver, lambda target: target.take(sender, stamp, report, False))
 
-    def probe(self, sender: str, receiver: str, report: t.Optional[Report]) -> None:
+    def datagram(self, sender: str, receiver: str, data: bytes) -> None:
+        """A UDP datagram of the shipping service."""
+        self._carry(sender, receiver, lambda target: target.service.arrive(sender, data))
+
+    def ping(self, sender: str, receiver: str, answered: t.Callable[[], None]) -> None:
+        """An ICMP echo of the shipping service. The kernel answers, whatever the service there does."""
+        if not self.no_icmp:
+            self._carry(sender, receiver, lambda _target: self._carry(receiver, sender, lambda _host: answered()))
+
+    def probe(self, sender: str, receiver: str, report: Report | None) -> None:
         """A probe, which a service that runs answers at once."""
         stamp = self.hosts[sender].boots, self.timeline.now
         self._carry(sender, receiver, lambda target: target.take(sender, stamp, report, True))
@@ -105,7 +114,7 @@ class Network:
             return
         asked = self.hosts[sender].service
 
-        def answered(host: "Host") -> None:
+        def answered(host: Host) -> None:
             if host.running and host.service is asked:
                 asked.echoed(receiver)
 

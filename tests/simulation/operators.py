@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What operators do at the worst moment: drain, pause, switch off, edit routes, set clocks."""
+"""Acts of operators at the worst moment: drain, pause, switch off, edit routes, set clocks."""
 
 from __future__ import annotations
 
 import random
-import typing as t
 
 from nat_failover.model.cluster import TAG_MAINTENANCE, TAG_PAUSE, Claim
 from nat_failover.policy import pause
 
 from .machines import one, owner
-from .service import EPOCH
+from .timeline import EPOCH
 from .world import World
 
 ELSEWHERE = "eni-elsewhere"
@@ -19,7 +18,7 @@ ELSEWHERE = "eni-elsewhere"
 def drain(world: World, rng: random.Random, seconds: float) -> None:
     """An operator drains a node, and resumes it some time later."""
     name = one(rng, world)
-    world.timeline.tell("OPERATOR: drains %s for %.1f s" % (name, seconds))
+    world.timeline.tell(f"OPERATOR: drains {name} for {seconds:.1f} s")
     world.hosts[name].drain()
     world.timeline.later(seconds, world.hosts[name].resume)
 
@@ -27,7 +26,7 @@ def drain(world: World, rng: random.Random, seconds: float) -> None:
 def maintenance(world: World, rng: random.Random, seconds: float) -> None:
     """An operator tags a node."""
     name = one(rng, world)
-    world.timeline.tell("OPERATOR: tags %s for maintenance for %.1f s" % (name, seconds))
+    world.timeline.tell(f"OPERATOR: tags {name} for maintenance for {seconds:.1f} s")
     world.cloud.set_tag("operator", name, TAG_MAINTENANCE, "x")
     world.timeline.later(seconds, lambda: world.cloud.set_tag("operator", name, TAG_MAINTENANCE, None))
 
@@ -35,7 +34,7 @@ def maintenance(world: World, rng: random.Random, seconds: float) -> None:
 def pausing(world: World, rng: random.Random, seconds: float) -> None:
     """An operator pauses the whole cluster, which ends by itself."""
     until = world.timeline.now + seconds
-    world.timeline.tell("OPERATOR: pauses the cluster for %.1f s" % seconds)
+    world.timeline.tell(f"OPERATOR: pauses the cluster for {seconds:.1f} s")
     world.laws.paused_at = None  # a second one takes as long to be known as the first
     world.laws.hampered_at = world.timeline.now
     for name in sorted(world.hosts):
@@ -50,7 +49,7 @@ def planned_work(world: World, rng: random.Random, seconds: float) -> None:
     if world.planned:
         return
     world.planned.add(name)
-    world.timeline.tell("OPERATOR: drains %s and switches it off" % name)
+    world.timeline.tell(f"OPERATOR: drains {name} and switches it off")
     world.hosts[name].drain()
     world.timeline.later(5.0, lambda: world.hosts[name].power("off"))
 
@@ -62,7 +61,7 @@ def edit(world: World, rng: random.Random, seconds: float) -> None:
     world.cloud.edit(claim, rng.choice((ELSEWHERE, None, "eni-" + target)))
 
 
-def _edit(world: World, claim: Claim, target: t.Optional[str]) -> None:
+def _edit(world: World, claim: Claim, target: str | None) -> None:
     """An operator's edit, if it still falls into the incident."""
     if not world.healed:
         world.cloud.edit(claim, target)
@@ -72,7 +71,7 @@ def ambush(world: World, rng: random.Random, seconds: float) -> None:
     """An operator edits a route at the moment in which a node has just written it, or a peer of its owner has just died."""
     target = rng.choice((ELSEWHERE, ELSEWHERE, None, "eni-" + owner(rng, world)))
     lag = rng.choice((0.0, rng.uniform(0.0, 0.3), rng.uniform(0.0, 3.0)))
-    world.timeline.tell("OPERATOR: will edit the next route that a node takes, %.1f s later" % lag)
+    world.timeline.tell(f"OPERATOR: will edit the next route that a node takes, {lag:.1f} s later")
 
     def edit(claim: Claim) -> None:
         world.cloud.ambush = None
@@ -85,7 +84,7 @@ def death_and_edit(world: World, rng: random.Random, seconds: float) -> None:
     """A node dies, and an operator points one of its routes elsewhere at nearly the same time."""
     name = owner(rng, world)
     claims = [claim for claim, target in sorted(world.cloud.state.routes.items()) if target == "eni-" + name]
-    world.timeline.tell("FAULT: %s dies" % name)
+    world.timeline.tell(f"FAULT: {name} dies")
     world.hosts[name].power("off")
     if claims:
         claim, lag = rng.choice(claims), rng.uniform(0.0, 1.5)
@@ -97,7 +96,7 @@ def lapse_and_edit(world: World, rng: random.Random, seconds: float) -> None:
     host = world.hosts[owner(rng, world)]
     claims = sorted(world.cloud.state.routes)
     claim = rng.choice([claim for claim in claims if claim.home == host.name] or claims)
-    world.timeline.tell("FAULT: %s no longer forwards, for 1.5 s" % host.name)
+    world.timeline.tell(f"FAULT: {host.name} no longer forwards, for 1.5 s")
     host.set_nat(False)
     world.timeline.after(1.5, lambda: host.set_nat(True) if host.powered else None)
     world.timeline.after(rng.uniform(1.2, 2.6), lambda: _edit(world, claim, ELSEWHERE))
@@ -106,5 +105,5 @@ def lapse_and_edit(world: World, rng: random.Random, seconds: float) -> None:
 def clock(world: World, rng: random.Random, seconds: float) -> None:
     """Somebody sets a node's time of day, and nobody sets it right before the end."""
     name, error = owner(rng, world), rng.choice((-3600.0, -20.0, 20.0, 3600.0))
-    world.timeline.tell("OPERATOR: sets the clock of %s by %d s" % (name, error))
+    world.timeline.tell(f"OPERATOR: sets the clock of {name} by {error} s")
     world.hosts[name].clock_error = error

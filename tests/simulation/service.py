@@ -9,31 +9,25 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from nat_failover.model.cluster import (
-    ACTIVE,
-    HEALTHY,
-    SUSPECTED,
-    UNMANAGED,
-    WITNESS,
-    Evidence,
-    Heard,
-    Memory,
-    Plan,
-    Report,
-)
-from nat_failover.model.liveness import Signs
+from nat_failover.model.cluster import ACTIVE, TAG_DRAINED, WITNESS
+from nat_failover.model.evidence import HEALTHY, NO_SIGN, SUSPECTED, UNMANAGED, Evidence, Heard, Report
+from nat_failover.model.liveness import LivenessCounter
+from nat_failover.model.memory import Memory
+from nat_failover.model.plan import Plan
+from nat_failover.observe.sign_reader import SignReader
 from nat_failover.policy import decide as policy
-from nat_failover.policy import pause
-from nat_failover.policy import probe_plan as inquiry
+from nat_failover.policy import marks, pause, probe_plan
 from nat_failover.policy.verdict import LEAST_UNANSWERED
+from nat_failover.wire.seals import Seals
 
 from .alarms import next_alarm
-from .cloud import HARMLESS, interface
+from .collector import EvidenceCollector
 from .drain import Drain
-from .gatherer import Gatherer
-from .hands import Hands
+from .executor import Executor
 from .network import Stamp
-from .testimony import Testimony
+from .quiet import nothing_to_do
+from .timeline import EPOCH
+from .witness_reader import WitnessReader
 
 if t.TYPE_CHECKING:
     from .host import Host
@@ -42,7 +36,6 @@ TICK = 0.1  # seconds: the engine's LONGEST_TICK
 LONGEST_SLEEP = 0.25  # a longer gap would look like a freeze
 PING_EVERY = 1.0
 NO_STAMP = (0, float("-inf"))
-EPOCH = 1_800_000_000.0  # time of day at the beginning of an incident
 
 
 def nothing(_result: t.Any) -> None:
@@ -52,7 +45,7 @@ def nothing(_result: t.Any) -> None:
 class Service:
     """One process: begins with an empty mind, and ends with ``alive = False``."""
 
-    def __init__(self, host: "Host", settled: bool) -> None:
+    def __init__(self, host: Host, settled: bool) -> None:
         """``settled``: as if it had been up for long and all were well."""
         self.host, self.config, self.timeline, self.network = host, host.config, host.timeline, host.network
         self.cloud, self.rng = host.cloud, host.cloud.rng
@@ -60,33 +53,36 @@ class Service:
         self.peers = tuple(node.name for node in host.config.peers)
         self.alive = True
         self.born = self.timeline.now - (3600.0 if settled else 0.0)
-        # What it announces; what EC2 has announced, if nothing else makes it drain.
+        # Its announcement; the announcement of EC2, if nothing else makes it drain.
         self.state, self.reluctant = (WITNESS if host.witness else ACTIVE), ""
-        self.heard: t.Dict[str, Heard] = {name: Heard() for name in self.peers}
-        self.signs = Signs(str(host.boots))
-        self.heartbeats: t.Dict[str, float] = {}  # when each peer was heard last
-        self.stamps: t.Dict[str, Stamp] = {}  # the newest packet accepted from each peer
-        self.probed: t.Dict[str, float] = {}
-        self.machines: t.Dict[str, str] = {}  # peer -> the instance that what was heard is of
-        self.awaited: t.Set[str] = set()  # peers with a probe out that has not been answered
+        self.heard: dict[str, Heard] = {name: Heard() for name in self.peers}
+        self.seals = Seals((b"k" * 32,), self.config.cluster)
+        wall_time = EPOCH + self.timeline.now + host.clock_error
+        self.signs = LivenessCounter(str(host.boots), self.name, self.seals.sign, wall_time)
+        self.sign_reader = SignReader(self.seals)
+        self.heartbeats: dict[str, float] = {}  # when each peer was heard last
+        self.stamps: dict[str, Stamp] = {}  # the newest packet accepted from each peer
+        self.probed: dict[str, float] = {}
+        self.machines: dict[str, str] = {}  # peer -> the instance that what was heard is of
+        self.awaited: set[str] = set()  # peers with a probe out that has not been answered
         self.memory = Memory(awake_since=self.timeline.now)
         self.plan = Plan()
-        self.ticked: t.Optional[float] = None
+        self.ticked: float | None = None
         self.waking = False
         self.spans = host.spans
         self.alarm = 0.0  # until then decisions are the same if nothing new comes in
         self._next_tick = 0  # a later number replaces what was scheduled under an earlier one
         self._probing = False
         self.quiet = False  # nothing but the time could change the next decision, and the time only by a late heartbeat
-        self._report: t.Tuple[t.Any, ...] = ()
-        self.gatherer = Gatherer(self)
-        self.hands = Hands(self)
-        self.testimony = Testimony(self)
+        self._report: tuple[t.Any, ...] = ()
+        self.collector = EvidenceCollector(self)
+        self.executor = Executor(self)
+        self.witness_reader = WitnessReader(self)
         self.drain = Drain(self)
         if settled:
             self._settle()
-        self.gatherer.start(settled)
-        self.testimony.start(settled)
+        self.collector.start(settled)
+        self.witness_reader.start(settled)
         self.drain.start()
         for every, step in ((self.config.heartbeat.interval, self._beat), (PING_EVERY, self._ping)):
             self.loop(self.rng.uniform(0.0, every if settled else 0.1), step)
@@ -94,11 +90,11 @@ class Service:
 
     def _settle(self) -> None:
         now, ages = self.timeline.now, self.rng.uniform(0.0, self.config.ec2.poll)
-        said = {name: Report(ACTIVE, True) for name in self.peers}
-        said.update({name: Report(WITNESS, False) for name in self.config.witnesses})
+        said = {name: Report(ACTIVE, True, seals=True) for name in self.peers}
+        said.update({name: Report(WITNESS, False, seals=True) for name in self.config.witnesses})
         self.heard = {name: Heard(now, now, said[name], "0") for name in self.peers}
         self.heartbeats = dict.fromkeys(self.peers, now)
-        self.gatherer.settle(now - ages)
+        self.collector.settle(now - ages)
         self.memory = Memory(awake_since=now - 3600, last_tick=now, fit_since=now - 3600)
         self.memory, _plan = policy.decide(self.config, self.memory, self.evidence())
         peers = {name: replace(peer, seen_healthy=True) for name, peer in self.memory.peers.items()}
@@ -153,11 +149,38 @@ class Service:
             subject,
         )
 
+    # --- what operators do ------------------------------------------------------------------------------------------
+
+    @property
+    def drained_by_operator(self) -> bool:
+        return bool(self.drain.operator)
+
+    def order_drain(self) -> None:
+        """`nat-failover drain`: the state at once, the tag behind it."""
+        self._announce("operator")
+
+    def order_resume(self) -> None:
+        """`nat-failover resume`."""
+        self._announce("")
+
+    def _announce(self, why: str) -> None:
+        self.drain.operator, self.drain.tagged_at = why, self.timeline.now + 1.0
+        self.quiet = False
+        self.wake()
+        self.call(
+            "CreateTags" if why else "DeleteTags",
+            lambda: self.cloud.set_tag(self.name, self.name, TAG_DRAINED, why or None),
+        )
+
+    def leave(self, then: t.Callable[[], None]) -> None:
+        """The machine shuts down: hand over, then end."""
+        self.drain.leave(then)
+
     # --- radio -------------------------------------------------------------------------------------------------------------------
 
     def report(self) -> Report:
-        """What it says about itself; the same object while nothing changed."""
-        me, peers = self.gatherer.me, self.memory.peers
+        """The report about this node. The same object while nothing changed."""
+        me, peers = self.collector.me, self.memory.peers
         known, said = self._report, (self.state, self.reluctant, self.signs.last)
         if known and known[0] is me and known[1] is peers and known[2] == said:
             return t.cast(Report, known[3])
@@ -166,14 +189,15 @@ class Service:
             name: SUSPECTED if peer.suspected_at is not None and peer.verdict == HEALTHY else peer.verdict
             for name, peer in peers.items()
         }
-        report = Report(self.state, not fact and self.state != WITNESS, fact or self.reluctant, views, self.signs.last)
+        forwarding, signs = not fact and self.state != WITNESS, self.signs.last
+        report = Report(self.state, forwarding, fact or self.reluctant, views, signs, seals=True)
         if known and known[3] == report:
             report = known[3]
         self._report = (me, peers, said, report)
         return report
 
     def _beat(self) -> float:
-        if self.gatherer.judged:
+        if self.collector.judged:
             report = self.report()
             for name in self.peers:
                 self.network.send(self.name, name, report)
@@ -192,10 +216,10 @@ class Service:
             self.wake()
         if probe:
             self.awaited.add(name)
-            self.network.probe(self.name, name, self.report() if self.gatherer.judged else None)
+            self.network.probe(self.name, name, self.report() if self.collector.judged else None)
         self.network.echo(self.name, name)
 
-    def take(self, sender: str, stamp: Stamp, report: t.Optional[Report], probe: bool) -> None:
+    def take(self, sender: str, stamp: Stamp, report: Report | None, probe: bool) -> None:
         """A packet arrived; what is older than the newest one is refused like a replay."""
         if stamp <= self.stamps.get(sender, NO_STAMP):
             return
@@ -204,10 +228,10 @@ class Service:
         if report is not None:
             self.heartbeats[sender] = self.timeline.now
             self.heard[sender] = Heard(self.timeline.now, old.icmp_at, report, str(stamp[0]), 0)
-            if sender in self.awaited or old.report is not report and old.report != report:
+            if sender in self.awaited or (old.report is not report and old.report != report):
                 self.wake()
         self.awaited.discard(sender)
-        if probe and self.gatherer.judged:
+        if probe and self.collector.judged:
             self.network.send(self.name, sender, self.report())
 
     def echoed(self, sender: str) -> None:
@@ -246,7 +270,7 @@ class Service:
             self.decide()
 
     def _late(self) -> float:
-        return inquiry.next_late(self.config, self.memory, self.heartbeats)[0]
+        return probe_plan.next_late(self.config, self.memory, self.heartbeats)[0]
 
     def _sleep(self, late: float) -> None:
         """Until something may be due, and a little longer: the engine's ticks are where they are."""
@@ -257,28 +281,41 @@ class Service:
         self._tick_after(min(max(due - self.timeline.now, 0.001), LONGEST_SLEEP))
 
     def evidence(self) -> Evidence:
-        now, gatherer = self.timeline.now, self.gatherer
-        me = gatherer.me
-        if (me.state, me.notice) != (self.state, self.reluctant):
-            me = replace(me, state=self.state, notice=self.reluctant)
-        paused = pause.paused(gatherer.instances, EPOCH + now)
+        now, collector = self.timeline.now, self.collector
+        me = collector.me
+        if (me.state, me.interruption) != (self.state, self.reluctant):
+            me = replace(me, state=self.state, interruption=self.reluctant)
+        paused = pause.paused(collector.instances, EPOCH + now)
+        signs = self.sign_reader.read(collector.instances, self.witness_reader.view)
+        self.signs.note(signs.flares.get(self.name, NO_SIGN))
+        counting, void = {}, {}
+        if signs.marks:
+            age = now - self.born
+            reading = marks.Reading(self.config, collector.instances, self.heard, EPOCH + now, age)
+            counting, void = marks.judge(signs.marks, reading)
         return Evidence(
             now,
             me,
             self.heard,
-            gatherer.routes,
-            gatherer.instances,
-            self.hands.busy(now),
+            collector.routes,
+            collector.instances,
+            self.executor.busy(now),
             paused,
-            homes=gatherer.homes,
-            tables_at=gatherer.tables_at,
-            witness=self.testimony.view,
+            ignored_pauses=pause.ignored(collector.instances, EPOCH + now),
+            homes=collector.homes,
+            tables_at=collector.tables_at,
+            witness=self.witness_reader.view,
+            flares=signs.flares,
+            items=signs.items,
+            marks=counting,
+            void_marks=void,
+            refused=self.executor.unfit.standing(now),
         )
 
     def _follow_replacements(self) -> None:
-        """What the predecessor of an instance said is not evidence of the new one."""
+        """The words of an instance's predecessor are no evidence of the new one."""
         for name in self.peers:
-            view = self.gatherer.instances.get(name)
+            view = self.collector.instances.get(name)
             if view is None:
                 continue
             if self.machines.setdefault(name, view.instance_id) != view.instance_id:
@@ -297,39 +334,22 @@ class Service:
         self.host.decided(self.host, evidence, self.plan)
         if self.plan.probe and not self._probing:
             self._probe()
-        self.gatherer.demand(self.plan.refresh, self.plan.watch)
-        self.testimony.demand(self.plan.watch, self.plan.flare)
-        self.hands.carry_out(self.plan)
+        self.collector.demand(self.plan.refresh, self.plan.watch)
+        self.witness_reader.demand(self.plan.watch, self.plan.flare)
+        self.executor.carry_out(self.plan)
         steady = self.memory.peers is before.peers and not self.plan.routes and not self.plan.fence
-        self.quiet = steady and self._nothing_to_do(evidence)
+        self.quiet = steady and nothing_to_do(
+            self.config, self.memory, self.plan, evidence, self.state, self.collector.claims
+        )
         if self.quiet:
             self.alarm = float("inf")
         elif steady:
             self.alarm = min(
-                next_alarm(self.spans, self.memory, self.heard, evidence.now), self.hands.patience(evidence.now)
+                next_alarm(self.spans, self.memory, self.heard, evidence.now), self.executor.patience(evidence.now)
             )
         else:
             self.alarm = evidence.now
         self._sleep(self._late())
-
-    def _nothing_to_do(self, evidence: Evidence) -> bool:
-        """All is well, and every claim at home: until something new comes in, each further decision would be the same."""
-        plan, memory = self.plan, self.memory
-        return (
-            not (plan.routes or plan.fence or plan.probe or plan.withheld or plan.flare or plan.drift or evidence.busy)
-            and plan.refresh is None
-            and (not plan.forbidden or self.config.mode == "observe" or self.state == WITNESS)
-            and len(evidence.routes) == len(self.gatherer.claims)
-            and len(evidence.instances) == len(self.config.nodes)
-            and not memory.flaps
-            and self.state in (ACTIVE, WITNESS)
-            and all(peer.verdict == HEALTHY and not peer.fence_stage for peer in memory.peers.values())
-            and all(
-                heard.report is not None and heard.report.state in (ACTIVE, WITNESS) for heard in self.heard.values()
-            )
-            and all(view.target == interface(claim.home) for claim, view in evidence.routes.items())
-            and all(view.tags.keys() <= HARMLESS for view in evidence.instances.values())
-        )
 
     def _tell(self, before: Memory) -> None:
         if self.memory.peers is before.peers:
@@ -337,7 +357,7 @@ class Service:
         for name, peer in self.memory.peers.items():
             old = before.peers.get(name)
             if old is not None and old.verdict != peer.verdict:
-                self.timeline.tell("%s: %s is %s: %s" % (self.name, name, peer.verdict, peer.evidence))
+                self.timeline.tell(f"{self.name}: {name} is {peer.verdict}: {peer.evidence}")
 
     def _probe(self) -> None:
         """Probe the suspects, each at its pace, as long as there are any."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an incident is of: how large a cluster, how configured, which course. All drawn from its seed."""
+"""The shape of an incident: the size of the cluster, its configuration, its course. All drawn from its seed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ PAUSED = 0.02  # of all incidents: those in which a node dies while all know tha
 TWINS = 0.1  # of all incidents with witnesses: two of four nodes die together
 DARKER = 0.1  # of them: as with DARK
 WITNESSED = 10**9  # seeds from here on are of incidents with a witness table or a node that only watches
+EARLY = 2 * 10**9  # seeds from here on are of incidents with early takeovers
+HURRIED = 0.05  # of all other incidents: those with early takeovers
+LATENCIES = (0.02, 0.3, 0.7)  # seconds of a call to EC2 in incidents with early takeovers, without a fault of EC2
 
 
 class Shape(t.NamedTuple):
@@ -30,7 +33,7 @@ def shape(seed: int, rng: random.Random, extra: random.Random) -> Shape:
     """``extra`` draws what concerns witnesses: apart, so that other incidents stay as they are."""
     nodes, kind = _size(rng), _kind(rng)
     tables, traits = _tables(rng, nodes), _traits(rng, kind)
-    if seed < WITNESSED:
+    if not WITNESSED <= seed < EARLY:
         return Shape(nodes, tables, kind, traits, False)
     twins = extra.random() < TWINS
     table = twins or extra.random() < 0.7
@@ -43,6 +46,13 @@ def shape(seed: int, rng: random.Random, extra: random.Random) -> Shape:
         table=table,
     )
     return Shape(4 if twins else nodes, tables, kind, traits, twins)
+
+
+def latency_if_early(seed: int) -> float | None:
+    """The latency of EC2 in an incident with early takeovers; None for the others. Drawn apart, so that these stay as they are."""
+    rng = random.Random(f"early {seed}")
+    latency = rng.choice(LATENCIES)
+    return latency if seed >= EARLY or rng.random() < HURRIED else None
 
 
 def _kind(rng: random.Random) -> str:

@@ -9,7 +9,7 @@ import typing as t
 from .api import Api
 from .timeline import Timeline
 
-Held = t.Tuple[str, str, str]  # holder, peer, value
+Held = tuple[str, str, str]  # holder, peer, value
 
 
 class Table(Api):
@@ -17,12 +17,12 @@ class Table(Api):
 
     def __init__(self, timeline: Timeline, rng: random.Random) -> None:
         super().__init__(timeline, rng)
-        self.items: t.Dict[str, str] = {}
-        self.held: t.Optional[Held] = None
+        self.items: dict[str, str] = {}
+        self.held: Held | None = None
         self.written_at = 0.0  # when the lock was last written
-        self.watch: t.Callable[[str, str, t.Optional[Held], t.Optional[Held]], None] = lambda *change: None
+        self.watch: t.Callable[[str, str, Held | None, Held | None], None] = lambda *change: None
 
-    def read(self) -> t.Tuple[t.Dict[str, str], t.Optional[Held]]:
+    def read(self) -> tuple[dict[str, str], Held | None]:
         return dict(self.items), self.held
 
     def show(self, instance: str, value: str) -> None:
@@ -40,6 +40,6 @@ class Table(Api):
             self._become(caller, "unlock", None)
         return mine
 
-    def _become(self, caller: str, action: str, after: t.Optional[Held]) -> None:
+    def _become(self, caller: str, action: str, after: Held | None) -> None:
         self.watch(caller, action, self.held, after)
         self.held, self.written_at = after, self.timeline.now

@@ -14,9 +14,9 @@ NEW = 0xF00  # ids of new tables start here
 
 def _make(world: World, rng: random.Random, home: str) -> None:
     """A table of this home, without routes, or with those that were copied from an old one."""
-    table = "rtb-%017x" % (NEW + len(world.cloud.state.homes))
+    table = f"rtb-{NEW + len(world.cloud.state.homes):017x}"
     target = rng.choice((None, interface(home), interface(owner(rng, world))))
-    world.timeline.tell("OPERATOR: makes %s of %s, which points to %s" % (table, home, target))
+    world.timeline.tell(f"OPERATOR: makes {table} of {home}, which points to {target}")
     world.cloud.tag_table(home, {(table, each): target for each in world.traits.destinations})
 
 
@@ -30,14 +30,14 @@ def deleted(world: World, rng: random.Random, seconds: float) -> None:
     tables = sorted({claim.route_table for claim in world.cloud.state.routes})
     if len(tables) > 1:
         table = rng.choice(tables)
-        world.timeline.tell("OPERATOR: deletes %s" % table)
+        world.timeline.tell(f"OPERATOR: deletes {table}")
         world.cloud.delete_table(table)
 
 
 def made_anew(world: World, rng: random.Random, seconds: float) -> None:
     """A table is deleted, and another one takes its place some time later."""
     claim = rng.choice(sorted(world.cloud.state.routes))
-    world.timeline.tell("OPERATOR: deletes %s" % claim.route_table)
+    world.timeline.tell(f"OPERATOR: deletes {claim.route_table}")
     world.cloud.delete_table(claim.route_table)
     world.timeline.after(rng.uniform(0.1, 6.0), lambda: _make(world, rng, claim.home))
 
@@ -48,7 +48,7 @@ def moved(world: World, rng: random.Random, seconds: float) -> None:
     if not tables:
         return
     table, home = rng.choice(tables), owner(rng, world)
-    world.timeline.tell("OPERATOR: gives %s to %s" % (table, home))
+    world.timeline.tell(f"OPERATOR: gives {table} to {home}")
     routes = {claim[:2]: to for claim, to in world.cloud.state.routes.items() if claim.route_table == table}
     world.cloud.tag_table(home, routes)
 

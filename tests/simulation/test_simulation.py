@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from nat_failover.model.cluster import Heard, Memory, PeerMemory
+from nat_failover.model.evidence import Heard
+from nat_failover.model.memory import Memory, PeerMemory
 
 from .alarms import times
 from .broken import BROKEN
@@ -27,8 +28,8 @@ ENOUGH = 2500  # incidents within which each broken policy must be caught
 TOLD = (7, 19, 42, 1410)  # seeds whose stories are compared
 
 
-def simulate(*arguments: object, python: str = sys.executable, **environ: str) -> t.Tuple[t.Dict[str, t.Any], str]:
-    """What the command tells: its line of JSON, and what it writes besides."""
+def simulate(*arguments: object, python: str = sys.executable, **environ: str) -> tuple[dict[str, t.Any], str]:
+    """The output of the command: its line of JSON, and its other lines."""
     argv = [python, "-m", "tests.simulation", *map(str, arguments)]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins" / "module_utils"), **environ}
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
@@ -38,13 +39,13 @@ def simulate(*arguments: object, python: str = sys.executable, **environ: str) -
 
 @pytest.mark.timeout(900)
 def test_no_incident_breaks_a_law():
-    result, words = simulate("--incidents", INCIDENTS)
+    result, words = simulate("--shell", "fast", "--incidents", INCIDENTS)
     assert result["incidents"] == INCIDENTS and result["violations"] == 0, words
 
 
 @pytest.mark.timeout(600)
 def test_no_incident_with_witnesses_breaks_a_law():
-    result, words = simulate("--incidents", OF_WITNESSES, "--first", WITNESSED)
+    result, words = simulate("--shell", "fast", "--incidents", OF_WITNESSES, "--first", WITNESSED)
     assert result["incidents"] == OF_WITNESSES and result["violations"] == 0, words
 
 
@@ -61,7 +62,7 @@ def test_every_python_tells_the_same_story(python, hash_seed):
     if python is None:
         pytest.skip("pypy3 is not here")
     for seed in TOLD:
-        _result, words = simulate("--replay", seed, python=python, PYTHONHASHSEED=hash_seed)
+        _result, words = simulate("--shell", "fast", "--replay", seed, python=python, PYTHONHASHSEED=hash_seed)
         assert words.rstrip() == story(play(seed))
 
 
@@ -76,15 +77,15 @@ def test_no_clock_of_the_policy_is_forgotten():
 
 
 def _moments(kind):
-    return [field.name for field in fields(kind) if field.type in ("float", "t.Optional[float]")]
+    return [field.name for field in fields(kind) if field.type in ("float", "float | None")]
 
 
 @pytest.fixture(scope="module")
 def caught():
-    return simulate("--broken", "--incidents", ENOUGH)[0]["broken"]
+    return simulate("--shell", "fast", "--broken", "--incidents", ENOUGH)[0]["broken"]
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_a_broken_policy_is_caught(name, caught):
-    assert caught[name] is not None, "%d incidents did not show that it %s" % (ENOUGH, BROKEN[name][0])
+    assert caught[name] is not None, f"{ENOUGH} incidents did not show that it {BROKEN[name][0]}"

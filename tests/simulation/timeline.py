@@ -10,23 +10,25 @@ from bisect import bisect_left
 Do = t.Callable[[], None]
 NEVER = float("inf")
 
+EPOCH = 1_800_000_000.0  # time of day at the beginning of an incident
+
 
 class Timeline:
     """Runs callbacks in the order of their times, then of their making.
 
-    What hosts, network and EC2 do by themselves is queued by ``after``. The incident's own course (faults, their ends, what operators do) is
+    Events of hosts, network and EC2 themselves are queued by ``after``. The incident's own course (faults, their ends, what operators do) is
     queued by ``later``: it may be brought forward while nothing goes on.
     """
 
     def __init__(self) -> None:
         self.now = 0.0
         # Sorted, the next one last (hence negative): with a few tens of entries faster than PyPy's heapq.
-        self._times: t.List[float] = []
-        self._queue: t.List[Do] = []
-        self._course: t.List[t.Tuple[float, int, Do]] = []
+        self._times: list[float] = []
+        self._queue: list[Do] = []
+        self._course: list[tuple[float, int, Do]] = []
         self._forward = 0.0  # seconds by which the course has been brought forward so far
         self._made = 0
-        self.story: t.List[t.Tuple[float, str]] = []
+        self.story: list[tuple[float, str]] = []
 
     def after(self, seconds: float, do: Do) -> None:
         when = -(self.now + seconds)

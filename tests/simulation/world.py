@@ -15,11 +15,12 @@ from .cloud import Cloud
 from .host import Host
 from .laws import Laws
 from .network import Network
+from .service import Service
 from .table import Table
 from .timeline import Timeline
 
 # Shorter than the defaults by a common factor, so that an incident takes less virtual time; config.py accepts them, so the laws hold for them.
-TIMES: t.Dict[str, t.Any] = {
+TIMES: dict[str, t.Any] = {
     "fence": {"after_s": 10, "stagger_s": 10, "stop_timeout_s": 20},
     "ec2": {"connect_timeout_s": 0.5, "read_timeout_s": 1},
     "unseen_after_s": 5,
@@ -27,6 +28,7 @@ TIMES: t.Dict[str, t.Any] = {
 }
 WITNESS = "nat-w"
 STEP = 0.25  # seconds between looks at the whole
+WARM_UP = 60.0  # seconds, at the most, until a cluster that just started is calm
 
 
 class Traits(t.NamedTuple):
@@ -36,11 +38,13 @@ class Traits(t.NamedTuple):
     fence: str = "stop_start"
     budget: int = 4  # fences of a node in an hour
     return_after: int = 3
-    destinations: t.Tuple[str, ...] = ("0.0.0.0/0",)
+    destinations: tuple[str, ...] = ("0.0.0.0/0",)
     profile: str = "default"
     witness: bool = False  # there is one more node, which only watches
     table: bool = False  # there is a witness table
     tagged: bool = False  # route tables are found by their tags
+    early: bool | None = None  # takeover.early; None: that of the profile
+    read_timeout: float = 1.0  # seconds that a call to EC2 may take
 
 
 USUAL = Traits()
@@ -48,21 +52,21 @@ USUAL = Traits()
 
 def route_table(node: int, number: int) -> str:
     """The id of one of a node's route tables."""
-    return "rtb-%017x" % (node * 100 + number + 1)
+    return f"rtb-{node * 1000 + number + 1:017x}"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Config:
     """The validated configuration of one node of a cluster."""
-    rows: t.List[t.Dict[str, t.Any]] = [
+    rows: list[dict[str, t.Any]] = [
         {
-            "name": "nat-%d" % n,
-            "instance_id": "i-%08x%09x" % (1, n + 1),
+            "name": f"nat-{n}",
+            "instance_id": f"i-{1:08x}{n + 1:09x}",
             "route_tables": [] if traits.tagged else [route_table(n, k) for k in range(tables)],
         }
         for n in range(nodes)
     ]
-    rows += [{"name": WITNESS, "instance_id": "i-%017x" % (nodes + 1), "witness": True}] * traits.witness
+    rows += [{"name": WITNESS, "instance_id": f"i-{nodes + 1:017x}", "witness": True}] * traits.witness
     raw = {
         "cluster": "sim",
         "self": name,
@@ -75,8 +79,10 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
         "destinations": list(traits.destinations),
         "sources": ["10.0.0.0/16", "2001:db8:1::/56"],
         "return": {"after_s": traits.return_after, "max_s": 24},
-        "witness": {"dynamodb_table": "sim", "lock_lease_s": 10} if traits.table else {},
+        "witness": {"dynamodb_table": "sim", "lock_lease_s": 4 * (1.5 + traits.read_timeout)} if traits.table else {},
         **TIMES,
+        "ec2": {**TIMES["ec2"], "read_timeout_s": traits.read_timeout},
+        "takeover": {} if traits.early is None else {"early": traits.early},
         "fence": {**TIMES["fence"], "policy": traits.fence, "max_per_hour": traits.budget},
     }
     return configuration.parse(raw)
@@ -85,28 +91,49 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
 class World:
     """Everything in one incident."""
 
-    def __init__(self, seed: int, nodes: int = 2, tables: int = 1, traits: Traits = USUAL) -> None:
+    def __init__(
+        self,
+        seed: int,
+        nodes: int = 2,
+        tables: int = 1,
+        traits: Traits = USUAL,
+        shell: t.Callable[..., t.Any] = Service,
+    ) -> None:
         self.rng = random.Random(seed)
         self.traits = traits
         self.timeline = Timeline()
         self.network = Network(self.rng, self.timeline)
-        names = ["nat-%d" % n for n in range(nodes)] + [WITNESS] * traits.witness
+        names = [f"nat-{n}" for n in range(nodes)] + [WITNESS] * traits.witness
         configs = [config_of(nodes, tables, name, traits) for name in names]
-        homes = {route_table(n, k): "nat-%d" % n for n in range(nodes) for k in range(tables) if traits.tagged}
+        homes = {route_table(n, k): f"nat-{n}" for n in range(nodes) for k in range(tables) if traits.tagged}
         tagged = [Claim(table, each, home) for table, home in homes.items() for each in traits.destinations]
         claims = [*configs[0].claims, *tagged]
         self.cloud = Cloud(self.timeline, self.rng, claims, [node.name for node in configs[0].nodes], homes)
         self.table = Table(self.timeline, self.rng)
         self.hosts = self.network.hosts
         for config in configs:
-            self.hosts[config.self_name] = Host(config, self.timeline, self.network, self.cloud, self.table)
+            self.hosts[config.self_name] = Host(config, self.timeline, self.network, self.cloud, self.table, shell)
         for host in self.hosts.values():
             host.start_service(settled=True)
-        self.planned: t.Set[str] = set()  # nodes that an operator works on until the end of the incident
+        self.planned: set[str] = set()  # nodes that an operator works on until the end of the incident
         self.cloud.power = lambda node, word: self.hosts[node].power(word)
         self.laws = Laws(self.timeline, self.network, self.cloud, self.table, self.hosts)
 
         self.healed = False
+        if shell is not Service:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """The shipping shell begins with an empty mind: let it come to know that all is well, as if it had been up for long."""
+        for host in self.hosts.values():
+            host.service.born -= 3600.0
+        if not self.until_calm(WARM_UP):
+            raise AssertionError("the cluster does not settle")
+
+    def end(self) -> None:
+        """All processes end. The story can still be told."""
+        for host in self.hosts.values():
+            host.service.alive = False
 
     def heal(self) -> None:
         """All faults end; what only an operator mends is left to ``restore``."""
@@ -147,7 +174,7 @@ class World:
             and self.table.held is None
             and all(host.well and not host.notice for host in self.hosts.values())
             and all(
-                host.service.quiet and self.cloud.shows(host.service.gatherer.routes, host.service.gatherer.instances)
+                host.service.quiet and self.cloud.shows(host.service.collector.routes, host.service.collector.instances)
                 for host in self.hosts.values()
             )
         )

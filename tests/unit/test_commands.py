@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nat_failover import cli
+from nat_failover.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = {path.stem: path for path in (ROOT / "playbooks").glob("*.yml")}
@@ -31,7 +32,7 @@ def shown(pattern):
 
 
 def variables(command):
-    """What is given by -e, as NAME=VALUE or as JSON."""
+    """The variables of -e, as NAME=VALUE or as JSON."""
     words = shlex.split(command)
     given = [words[index + 1] for index, word in enumerate(words) if word == "-e"]
     return [name for each in given for name in re.findall(r'(?:^|[{, ]"?)(nat_\w+)(?="?[:=])', each)]
@@ -77,18 +78,17 @@ def test_the_head_of_a_playbook_names_each_variable_that_it_takes(name):
     code = source(name)[len(head) :]
     used = set(re.findall(r"\bnat_\w+\b", code))
     made = set(re.findall(r"(?m)^ *(?:register: )?(nat_\w+)(?::|$)", code))
-    prefix = PREFIX.get(name, "nat_%s_" % name)
+    prefix = PREFIX.get(name, f"nat_{name}_")
     assert {each for each in used - made if each.startswith((prefix, "nat_aws_"))} - documented == set()
     assert documented - used == set()
 
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(shown(r"(?:`|^)(nat-failover [a-z][a-z-]*[^`|\n]*)"))))
 def test_the_words_of_nat_failover_are_known(page, command):
-    parser = cli._parser()
     try:
-        parser.parse_args(shlex.split(command)[1:])
-    except SystemExit:
-        pytest.fail("%s shows %s, which nat-failover refuses" % (page, command))
+        cli.parse(shlex.split(command)[1:])
+    except (SystemExit, UsageError) as error:
+        pytest.fail(f"{page} shows {command}, which nat-failover refuses: {error}")
 
 
 def test_the_words_of_dev_are_known():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the documentation says about tests is so."""
+"""The documentation tells the truth about tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_each_named_test_is_there():
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     named = set(re.findall(r"`(test_\w+)`", SAFETY))
     assert len(named) > 20
-    assert {name for name in named if "def %s(" % name not in sources} == set()
+    assert {name for name in named if f"def {name}(" not in sources} == set()
 
 
 def test_each_broken_policy_is_documented_and_the_other_way_round():
@@ -31,7 +31,7 @@ def test_each_broken_policy_is_documented_and_the_other_way_round():
     assert {name for name in named if name not in broken and "_" not in name} == set()
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")) + ["../README.md"])
+@pytest.mark.parametrize("page", [*sorted(path.name for path in (ROOT / "docs").glob("*.md")), "../README.md"])
 def test_links_between_pages_lead_somewhere(page):
     path = ROOT / "docs" / page
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8"))

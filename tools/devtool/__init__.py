@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ./dev does: prepare the machine, run the lab, run every gate. Standard library only."""
+"""The work of ./dev: prepare the machine, run the lab, run every gate. Standard library only."""

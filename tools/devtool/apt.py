@@ -6,39 +6,97 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from devtool import console, paths, process
 
-BASE = ("python3-venv",)
-LAB: tuple[str, ...] = (
-    *("debootstrap", "systemd-container", "iptables", "iproute2", "openssh-client", "iputils-ping", "conntrack"),
-)
-# Another manager of rules, to live with in a test. Its package starts it, so it is not for machines that somebody works on.
-if not os.path.isdir("/run/systemd/system"):
-    LAB += ("firewalld", "dbus", "nftables")
-BENCH = ("keepalived",)  # measured beside ours
-SIMULATE = ("pypy3",)  # faster, not needed
+POLICY = Path("/usr/sbin/policy-rc.d")
+UNITS = Path("/etc/systemd/system")
+PROGRAMS: dict[str, dict[str, str]] = tomllib.loads(paths.PROGRAMS.read_text(encoding="utf-8"))
 
 
-def missing(packages: Sequence[str]) -> list[str]:
-    """Those of `packages` that are not installed."""
-    return [name for name in packages if not _installed(name)]
+def packages(*groups: str) -> tuple[str, ...]:
+    """The packages that have the programs of these groups of tools/programs.toml, each once."""
+    return tuple(dict.fromkeys(package for group in groups for package in PROGRAMS[group].values()))
 
 
-def _installed(package: str) -> bool:
-    """Whether dpkg has the package, configured."""
-    answer = subprocess.run(
-        ["dpkg-query", "-W", "-f=${db:Status-Status}", package], capture_output=True, text=True, check=False
-    )
-    return answer.returncode == 0 and answer.stdout == "installed"
+BASE = packages("setup")
+KEYRING = "debian-archive-keyring"  # no program: what the packages of the machines' image are checked by
+LAB = (*packages("lab", "machine"), KEYRING)
+BESIDE = () if Path("/run/systemd/system").is_dir() else packages("beside")  # for tests alone
+# The engines of the role `proxy`. Their packages start them, so they are installed with starts held back.
+PROXY = packages("proxy")
+BENCH = packages("bench")
+# The checks of metrics and rules. The package also has a server, whose unit is masked before it is installed.
+MONITORING = packages("monitoring")
+SIMULATE = packages("simulate")
+BARE = (*packages("bare"), KEYRING)
+
+
+def missing(names: Sequence[str]) -> list[str]:
+    """Those of these packages that are not installed."""
+    there = _installed(names)
+    return [name for name in names if name not in there]
+
+
+def _installed(names: Sequence[str]) -> set[str]:
+    """Those of these packages that dpkg has, configured."""
+    argv = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\\n", *names]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
+    return {line.split()[0] for line in lines if line.endswith(" installed")}
+
+
+@contextmanager
+def held_back(policy: Path = POLICY) -> Iterator[None]:
+    """No service is started by a package meanwhile (deb-systemd-invoke(1)); a policy that is there already stays."""
+    own = not policy.exists()
+    if own:
+        policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
+        policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        if own:
+            policy.unlink()
+
+
+def mask(unit: str, units: Path = UNITS) -> bool:
+    """Mask a unit, as systemctl does, also where no systemd runs. Returns whether it was not masked before."""
+    link = units / unit
+    if link.is_symlink() and link.readlink() == Path(os.devnull):
+        return False
+    if link.exists() or link.is_symlink():
+        raise console.Refusal(f"{link} is there and would be replaced by a mask; move it away")
+    units.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(os.devnull)
+    return True
+
+
+def ensure_masked(packages: Sequence[str], *units: str) -> None:
+    """Install what is missing, with these units of the packages masked, so that they never start."""
+    if missing(packages) and os.geteuid() == 0:
+        for unit in units:
+            mask(unit)
+    ensure_held_back(packages)
+
+
+def ensure_held_back(packages: Sequence[str]) -> None:
+    """Install what is missing, without starting its services."""
+    if missing(packages) and os.geteuid() == 0:
+        with held_back():
+            ensure(packages)
+    else:
+        ensure(packages)
 
 
 def ensure(packages: Sequence[str]) -> None:
     """Install what is missing; refuse with the remedy when that is not possible."""
     if not shutil.which("dpkg-query") or not shutil.which("apt-get"):
         raise console.Refusal(
-            "apt-get and dpkg-query are not here; ./dev needs a Debian 12 (or alike) with " + " ".join(packages)
+            "apt-get and dpkg-query are not here; ./dev needs a Debian 12 or 13 (or alike) with " + " ".join(packages)
         )
     wanted = missing(packages)
     if not wanted:

@@ -7,7 +7,22 @@ import os
 import sys
 from typing import NoReturn
 
-from devtool import apt, console, environment, gates, lock, paths, process, testing, tree, venv
+from devtool import (
+    apt,
+    bare,
+    console,
+    dist,
+    environment,
+    first_run,
+    gates,
+    lock,
+    mutate,
+    paths,
+    process,
+    testing,
+    tree,
+    venv,
+)
 
 HELP = """usage: ./dev COMMAND [...]
 
@@ -17,11 +32,14 @@ HELP = """usage: ./dev COMMAND [...]
   lint       the linters alone
   bench      measure; one line of JSON on stdout (root)
   simulate   long simulations of the decisions; one line of JSON on stdout
-  docs       make the pages that are generated (docs/variables.md) anew; --check only compares
-  lock       renew requirements.txt from requirements.in
-  setup      install what the above need, and do nothing else
+  mutate     small faults in the engine, one at a time, and whether a test notices; resumes; one line of JSON a room
+  docs       make the pages that are generated (docs/variables.md, README.md of each role) anew; --check only compares
+  lock       renew the locks (requirements.txt, tests/requirements-*.txt) from the .in files beside them
+  dist       the files of a release in dist/: ./dev dist VERSION
+  bare       play demo and test in a fresh Debian 12 and 13, and record how that went in tests/bare.json (root; hours)
+  setup      install what the above need (with the machines' image), and do nothing else
 
-Needs Debian 12, git, python3. The first run installs missing Debian packages (as root) and fills .venv;
+Needs Debian 12 or 13, git, python3. The first run installs missing Debian packages (as root) and fills .venv;
 later runs start at once.
 """
 
@@ -52,19 +70,27 @@ def _command(name: str, rest: list[str]) -> int:
         return testing.main(rest)
     if name == "lint":
         return _lint()
+    if name == "bare":
+        return bare.main(rest)
     if name == "docs":
         _docs(rest)
     if name == "lock":
         apt.ensure(apt.BASE)
         return lock.renew(rest)
-    if name == "setup":
-        apt.ensure((*apt.BASE, *apt.LAB, "git"))
+    if name == "dist":
+        apt.ensure(apt.BASE)
         venv.ensure()
+        return dist.make(rest)
+    if name == "setup":
+        first_run.prepare()
         tree.ensure_live_link()
         return 0
+    if name == "mutate":
+        mutate.become(rest)
     if name == "lab":
         _module("lab", "lab/__main__.py", rest)
     if name == "demo":
+        first_run.prepare()
         _module("lab.demo", "lab/demo.py lab/demo/__main__.py", rest)
     if name == "bench":
         apt.ensure(apt.BENCH)
@@ -99,11 +125,10 @@ def _lint() -> int:
 
 
 def _module(module: str, files: str, rest: list[str], *, with_lab: bool = True) -> NoReturn:
-    """Become `python -m module`: its output, its signals and its exit code are ours."""
+    """Become `python -m module`: its output, its signals and its exit code are those of ./dev."""
     if not any((paths.ROOT / file).is_file() for file in files.split()):
         raise console.Refusal(f"{module} is not there yet")
-    if with_lab:
-        apt.ensure(apt.LAB)
+    apt.ensure((*apt.BASE, *(apt.LAB if with_lab else ())))
     venv.ensure()
     tree.ensure_live_link()
     os.chdir(paths.ROOT)

@@ -31,20 +31,12 @@ def run(log: Path, limit: float, expression: str = "") -> Count:
     for core, interpreter in here().items():
         requirements = paths.ROOT / "tests" / f"requirements-core-{core}.txt"
         python = venv.ensure_small(f"core-{core}", interpreter, requirements)
-        _lend_collections(python)
+        venv.lend_collections(python)
         total += _commands(core, python, log, limit)
         total += pytests.run(
             log, ["tests/unit/modules"], limit=limit, expression=expression, python=python, append=True
         )
     return total
-
-
-def _lend_collections(python: Path) -> None:
-    """amazon.aws and the like, out of the main environment: their code does not depend on the version of Python."""
-    theirs = next(python.parents[1].glob("lib/python3.*/site-packages")) / "ansible_collections"
-    ours = next(paths.VENV.glob("lib/python3.*/site-packages")) / "ansible_collections"
-    if not theirs.is_symlink():
-        theirs.symlink_to(ours, target_is_directory=True)
 
 
 def _commands(core: str, python: Path, log: Path, limit: float) -> Count:

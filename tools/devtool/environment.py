@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environment of what we start: our tools first on PATH, a UTF-8 locale, no litter in the real home."""
+"""The environment of each child: the checkout's tools first on PATH, a UTF-8 locale, no litter in the real home."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devtool import paths
 
-# What ansible-test would not hand on to its pip; written to a pip.conf of the scratch home instead.
+# Settings that ansible-test would not hand on to its pip, written to a pip.conf of the scratch home instead.
 PIP_VARIABLES = (
     "INDEX_URL",
     "EXTRA_INDEX_URL",
@@ -31,6 +31,7 @@ def base() -> dict[str, str]:
         PATH=os.pathsep.join([str(paths.VENV / "bin"), env.get("PATH", os.defpath), "/usr/sbin", "/sbin"]),
         LC_ALL="C.UTF-8",
         ANSIBLE_COLLECTIONS_PATH=str(paths.LIVE),
+        ANSIBLE_CACHE_PLUGIN="memory",  # a cache on disk goes by the host's name, which another lab's host has too
     )
     return env
 
@@ -51,6 +52,16 @@ def with_home(name: str) -> dict[str, str]:
     env.pop("XDG_CACHE_HOME", None)
     keep_pip_settings(home)
     return env
+
+
+def pip_settings(home: Path) -> dict[str, str]:
+    """The operator's settings of pip, by their names in pip.conf: the files of the machine and of the home, then PIP_... variables."""
+    parser = configparser.RawConfigParser(strict=False)
+    files = (Path("/etc/pip.conf"), home / ".pip" / "pip.conf", home / ".config" / "pip" / "pip.conf")
+    parser.read(files, encoding="utf-8")
+    found = dict(parser["global"]) if parser.has_section("global") else {}
+    given = {name.lower().replace("_", "-"): os.environ.get("PIP_" + name) for name in PIP_VARIABLES}
+    return {**found, **{name: value for name, value in given.items() if value}}
 
 
 def keep_pip_settings(home: Path) -> None:

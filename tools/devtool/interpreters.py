@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other Python versions on this machine: the oldest a NAT node may have, and the newest we support."""
+"""Other Python versions on this machine: the oldest a NAT node may have, and the newest that is supported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def find(version: str) -> str | None:
         except (OSError, subprocess.TimeoutExpired):
             continue
         lines = answer.stdout.split("\n")
-        if answer.returncode == 0 and lines[0] == version and os.path.isabs(lines[1]):
+        if answer.returncode == 0 and lines[0] == version and Path(lines[1]).is_absolute():
             return lines[1]
     return None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One at a time: a lock on a file, given back by the kernel however we end."""
+"""One at a time: a lock on a file, given back by the kernel however the process ends."""
 
 from __future__ import annotations
 

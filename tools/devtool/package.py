@@ -7,22 +7,27 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from devtool import environment, paths, process, tree
+from devtool import environment, galaxy, paths, process, tree
 from devtool.count import Count
 
 # Kind, as ansible-doc and the site name it, and where in the collection each one of that kind is.
 DOCUMENTED = (("module", "plugins/modules/*.py"), ("filter", "plugins/filter/*.yml"), ("role", "roles/*"))
-# What it refers to in Ansible's own documentation is not here.
+# Its references to Ansible's own documentation are not here.
 SPHINX = """project = "aws_ha.egress"
 extensions = ["sphinx_antsibull_ext"]
 html_theme = "alabaster"
 suppress_warnings = ["ref.ref"]
 """
 MADE_BY_GALAXY = {"MANIFEST.json", "FILES.json"}
+# The needs of a user of the collection: a folder, with all that is in it, or a file.
+SHIPPED = (
+    *("LICENSE", "README.md", "SECURITY.md", "changelogs/changelog.yaml"),
+    *("docs/", "inventories/", "meta/", "playbooks/", "plugins/", "roles/"),
+)
 
 
 def run(log: Path, limit: float) -> Count:
@@ -73,24 +78,34 @@ def _tarball(folder: Path) -> Path | None:
 
 
 def _contents(folder: Path, log: Path, limit: float) -> str:
-    """Nothing is shipped but files of the repository."""
+    """All that a user needs is shipped, and nothing else."""
     tarball = _tarball(folder)
     if tarball is None:
         return "no tarball"
     with tarfile.open(tarball) as archive:
         shipped = {member.name for member in archive.getmembers() if not member.isdir()}
-    strangers = sorted(shipped - set(tree.files()) - MADE_BY_GALAXY)
-    return f"the tarball holds files that are not of the repository: {', '.join(strangers[:10])}" if strangers else ""
+    return difference(shipped, tree.files())
+
+
+def difference(shipped: set[str], files: Sequence[str]) -> str:
+    """In which way a tarball's files are not those of the checkout that a user needs; empty when they are."""
+    wanted = {name for name in files if name.startswith(SHIPPED)}
+    found = {
+        "holds, which no user needs (see build_ignore in galaxy.yml)": shipped - wanted - MADE_BY_GALAXY,
+        "lacks": wanted - shipped,
+    }
+    return "; ".join(f"the tarball {verb}: {', '.join(sorted(names)[:10])}" for verb, names in found.items() if names)
 
 
 def _install(folder: Path, log: Path, limit: float) -> str:
-    """ansible-galaxy collection install, into an empty folder, without the network."""
+    """ansible-galaxy collection install, into an empty folder, without the network: the ansible package has the dependencies."""
     argv = [
         "ansible-galaxy",
         "collection",
         "install",
         str(_tarball(folder)),
         "--offline",
+        "--no-deps",
         "--collections-path",
         str(folder / "installed"),
     ]
@@ -157,6 +172,8 @@ def _json_of(text: str) -> dict[str, object]:
 STEPS = (
     ("build", _build),
     ("contents", _contents),
+    ("dependencies", lambda folder, log, limit: galaxy.dependencies(_tarball(folder))),
+    ("galaxy", lambda folder, log, limit: galaxy.imports(folder, _tarball(folder), log, limit)),
     ("install", _install),
     ("documentation", _documents),
     ("site", _site),

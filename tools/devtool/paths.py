@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.txt"
-LOCK_INPUT = ROOT / "requirements.in"
+TESTS = ROOT / "tests"
+PROGRAMS = ROOT / "tools" / "programs.toml"
 CACHE = ROOT / ".cache"
 LOGS = CACHE / "logs"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a command with its output in a log, a time limit, and an orderly end when we are interrupted."""
+"""Run a command with its output in a log, a time limit, and an orderly end at an interrupt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _stopping = threading.Event()
 
 
 class Interrupted(Exception):
-    """The operator has stopped us; every child has been told."""
+    """The operator has stopped ./dev; every child has been told."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def orderly_interrupts() -> Iterator[None]:
-    """While inside, Ctrl-C and SIGTERM let the children clean up before we leave."""
+    """While inside, Ctrl-C and SIGTERM let the children clean up before the end."""
 
     def stop(number: int, frame: object) -> None:
         """Pass the wish to stop on to every child."""

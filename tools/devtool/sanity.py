@@ -2,7 +2,7 @@
 """ansible-test sanity on a copy of the checkout, without any download but from the Python package index.
 
 ansible-test makes a virtual environment per test and wants a pip bootstrap script from a server of its own for that. It
-takes one from its cache when it is there, so we put one there that asks the standard library instead.
+takes one from its cache when it is there. The one that stands there asks the standard library instead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PER_VERSION = ("compile", "import")
 
 
 def run(log: Path, limit: float) -> Count:
-    """All sanity tests with our Python; compile and import under each other one that this machine has."""
+    """All sanity tests with the Python of .venv; compile and import under each other one that this machine has."""
     copy = tree.refresh_copy()
     if not list((copy / "plugins" / "modules").glob("*.py")):
         return Count(failed=1, names=("sanity: there is no module to test in plugins/modules",))

@@ -10,8 +10,8 @@ from pathlib import Path
 from devtool import environment, paths, process
 from devtool.count import Count
 
-# What every change has to pass; the others take minutes for little more.
-OFTEN = ("default", "alternative", "failover")
+# The scenarios that every change has to pass. The others take minutes for little more.
+OFTEN = ("default", "alternative", "failover", "proxy")
 ALL = (*OFTEN, "maintenance", "cluster3")
 SUITES = ("bookworm", "trixie")  # Debian 12 and 13
 # Steps without which a green run means little.
@@ -31,7 +31,6 @@ def run(log: Path, limit: float, scenarios: Sequence[str] = OFTEN, suites: Seque
 def _run_one(log: Path, limit: float, name: str, suite: str) -> Count:
     """One scenario, with a home of its own; steps are counted from its log."""
     title = f"molecule {name} on {suite}"
-    # A home of its own: Ansible would reach the machines of another lab by an SSH connection that it keeps there for the same address.
     env = environment.with_home(f"molecule-{name}")
     env.update(MOLECULE_GLOB="molecule/*/molecule.yml", LAB_SUITE=suite)
     mark = log.stat().st_size if log.exists() else 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from devtool import cores, gates, package, paths, pytests, sanity, scenario
+from devtool import apt, cores, gates, package, paths, pytests, sanity, scenario
 from devtool.count import Count
 
 # Each file has a lab of its own, and waits for half of its time: one after the other they keep half a core busy.
@@ -16,7 +16,7 @@ E2E_LANES = 3
 
 @dataclass(frozen=True)
 class Job:
-    """What a stage is given."""
+    """The arguments of a stage."""
 
     name: str
     log: Path
@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. `least` passed tests are needed; `alone` stages measure time or own the machine's network."""
+    """One stage. `least` passed tests are needed; `alone` stages measure time."""
 
     name: str
     what: str
@@ -51,15 +51,27 @@ def _pytest(*folders: str) -> Callable[[Job], Count]:
     return lambda job: pytests.run(job.log, list(folders), limit=job.limit, expression=job.expression)
 
 
+def _proxy(job: Job) -> Count:
+    """The engines come from the distribution; nothing starts them but the tests."""
+    apt.ensure_held_back(apt.PROXY)
+    return pytests.run(job.log, ["tests/integration/proxy"], limit=job.limit, expression=job.expression)
+
+
+def _monitoring(job: Job) -> Count:
+    """promtool comes from the distribution; the server of its package never starts."""
+    apt.ensure_masked(apt.MONITORING, "prometheus.service")
+    return pytests.run(job.log, ["tests/integration/monitoring"], limit=job.limit, expression=job.expression)
+
+
 # In this order. `side`: may run beside the stages that are neither `side` nor `alone`.
 # `lab`: needs root and the lab's packages.
 STAGES = (
     Stage(
         "build",
-        "the collection builds, installs and documents itself",
+        "the collection builds, Galaxy's importer takes it, it installs and documents itself",
         lambda job: package.run(job.log, job.limit),
-        least=5,
-        limit=300,
+        least=7,
+        limit=600,
     ),
     Stage(
         "unit",
@@ -73,7 +85,7 @@ STAGES = (
         "pytest tests/simulation",
         _pytest("tests/simulation"),
         least=1,
-        limit=900,
+        limit=2700,
         optional_folder="tests/simulation",
     ),
     Stage(
@@ -82,6 +94,30 @@ STAGES = (
         _pytest("tests/integration/api", "tests/integration/adapter"),
         least=5,
         limit=600,
+    ),
+    Stage(
+        "monitoring",
+        "pytest tests/integration/monitoring: promtool checks and tests metrics, alerts and the dashboard",
+        _monitoring,
+        least=20,
+        limit=600,
+    ),
+    Stage(
+        "fleet",
+        "pytest tests/integration/fleet, playbooks on machines",
+        _pytest("tests/integration/fleet"),
+        least=7,
+        limit=1800,
+        lab=True,
+    ),
+    Stage(
+        "proxy",
+        "pytest tests/integration/proxy: Squid and Tinyproxy in network namespaces",
+        _proxy,
+        least=20,
+        limit=600,
+        alone=True,
+        lab=True,
     ),
     Stage(
         "lab",
@@ -115,20 +151,11 @@ STAGES = (
         lab=True,
     ),
     Stage(
-        "fleet",
-        "pytest tests/integration/fleet, playbooks on machines",
-        _pytest("tests/integration/fleet"),
-        least=7,
-        limit=1200,
-        alone=True,
-        lab=True,
-    ),
-    Stage(
         "playbooks",
         "pytest tests/integration/playbooks",
         _pytest("tests/integration/playbooks"),
         least=15,
-        limit=900,
+        limit=1800,
         side=True,
     ),
     Stage(
@@ -136,7 +163,7 @@ STAGES = (
         "playbooks and modules under newer ansible-core, where their Python is here",
         lambda job: cores.run(job.log, job.limit, job.expression),
         least=30,
-        limit=900,
+        limit=1800,
         side=True,
         applies=lambda: bool(cores.here()),
     ),
@@ -155,7 +182,7 @@ STAGES = (
         lambda job: scenario.run(job.log, job.limit),
         least=15,
         limit=1200,
-        alone=True,
+        side=True,
         lab=True,
     ),
     Stage(

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devtool import apt, console, locking, paths, process, tree, venv
+from devtool import apt, console, cores, first_run, interpreters, locking, paths, process, tree, venv
 from devtool.count import Count
 from devtool.stages import STAGES, Job, Stage
 
@@ -21,7 +22,7 @@ TAIL_LINES = 40
 
 @dataclass
 class Report:
-    """What has happened so far. Lines of two stages never mix."""
+    """The results so far. Lines of two stages never mix."""
 
     count: Count = field(default_factory=Count)
     unfinished: bool = False
@@ -64,8 +65,8 @@ def main(arguments: Sequence[str]) -> int:
             f"     or leave them out: ./dev test --only {others}"
         )
     if with_lab:
-        apt.ensure(apt.LAB)
-    apt.ensure(("git",))
+        first_run.prepare(apt.BESIDE)
+    apt.ensure(apt.BASE)
     venv.ensure()
     began = time.monotonic()
     report = Report()
@@ -80,11 +81,30 @@ def main(arguments: Sequence[str]) -> int:
     if report.unfinished:
         report.count += Count(failed=1, names=("interrupted",))
     console.result(f"--- {len(chosen)} stages in {console.seconds(time.monotonic() - began)}")
+    for line in untried([stage.name for stage in chosen], interpreters.find):
+        console.result(line)
     console.result(f"{report.count.passed} passed, {report.count.failed} failed")
     if report.unfinished:
         console.progress("interrupted: these are not all results")
         return 130
     return 0 if report.count.passed and not report.count.failed else 1
+
+
+def untried(stages: Sequence[str], find: Callable[[str], str | None]) -> list[str]:
+    """A line for each Python that stages would have used and that is not on this machine."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = [(stage, version) for stage in ("unit", "sanity") for version in interpreters.OTHERS if version != here]
+    wanted += [("cores", version) for version in cores.CORES.values()]
+    # All stages, when none is named: then `cores` is left out for want of every interpreter, which counts as well.
+    asked = {*stages, *(["cores"] if set(stages) > {"unit", "sanity"} else [])}
+    lacking: dict[str, list[str]] = {}
+    for stage, version in wanted:
+        if stage in asked and find(version) is None:
+            lacking.setdefault(version, []).append(stage)
+    return [
+        f"--- not run: {' and '.join(names)} with Python {version}, which is not here"
+        for version, names in lacking.items()
+    ]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -142,7 +162,7 @@ def _run_lane(lane: list[Stage], expression: str, report: Report) -> None:
 
 
 def _run_stage(stage: Stage, expression: str) -> Count:
-    """The stage's counts; too few passed tests, or a mistake of ours, is a failure as well."""
+    """The stage's counts; too few passed tests, or a mistake of ./dev itself, is a failure as well."""
     log = log_of(stage)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)

@@ -12,8 +12,8 @@ from devtool import console, paths
 
 
 def files() -> list[str]:
-    """What git tracks, and what it would: everything that is not ignored and still exists."""
-    # safe.directory: root may test a checkout that belongs to somebody else; we only list names.
+    """The files that git tracks or would track: all that are not ignored and still exist."""
+    # safe.directory: root may test a checkout that belongs to somebody else; only names are listed.
     argv = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     answer = subprocess.run(argv, cwd=paths.ROOT, capture_output=True, check=False)
     if answer.returncode:

@@ -1,195 +1,251 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ``nat-failover`` command. ``main(argv, runner)`` returns the exit code: 0 fine, 1 what was asked for is not so, 2 bad input."""
+"""The command ``nat-failover``.
+
+Exit codes: 0 success, 1 refused or a check found a difference, 64 bad input, 77 not permitted.
+``status`` and ``doctor`` return the level of the worst problem: 0 well, 1 degraded, 2 critical,
+3 unknown. An error is one line on stderr.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import gc
-import json
 import sys
 import typing as t
 
 from . import __version__
 from .config import load as configuration
-from .errors import ConfigError, NatFailoverError
-from .host import kernel as system
-from .policy import pause
-from .service.control import ask
+from .console import beside, completion, explain, history, orders, show
+from .console.words import unknown
+from .errors import ConfigError, NatFailoverError, NoAnswer, NotPermitted, UsageError
+from .host import flowtable, kernel, netfilter, queues, systemd
+from .model.text import plain
+from .service.history import last_seq
 from .service.journal import start_logging
 
-Runner = t.Callable[..., t.Tuple[int, str, str]]
+Runner = t.Callable[..., tuple[int, str, str]]  # (argv, *, timeout, stdin) -> (exit code, stdout, stderr)
 DEFAULT_CONFIG = "/etc/nat-failover/config.json"
+# sysexits.h: EX_USAGE, EX_NOPERM
+REFUSED, USAGE, NOT_PERMITTED, NO_ANSWER = 1, 64, 77, 3
+# The first that fits decides.
+EXITS: tuple[tuple[type[NatFailoverError], int], ...] = (
+    (NotPermitted, NOT_PERMITTED),
+    (UsageError, USAGE),
+    (ConfigError, USAGE),
+    (NoAnswer, NO_ANSWER),
+)
 
 
 def main(argv: t.Sequence[str], runner: Runner) -> int:
-    """Run one command. Errors that an operator can mend are one line on stderr, without a traceback."""
-    arguments = _parser().parse_args(argv)
+    """Run one command and return its exit code. ``NatFailoverError`` becomes one line on stderr."""
     try:
+        arguments = parse(argv)
         return t.cast(int, arguments.function(arguments, runner))
-    except ConfigError as error:
-        sys.stderr.write("nat-failover: %s\n" % error)
-        return 2
     except NatFailoverError as error:
-        sys.stderr.write("nat-failover: %s\n" % error)
-        return 1
+        sys.stderr.write(f"nat-failover: {plain(str(error))}\n")
+        return next((code for kind, code in EXITS if isinstance(error, kind)), REFUSED)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nat-failover", description="Highly available egress with NAT instances.")
+# --- the words of the command line ----------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises ``UsageError`` instead of ending the process."""
+
+    def error(self, message: str) -> t.NoReturn:
+        """One line with a remedy."""
+        raise UsageError(f"{message}; try `{self.prog} --help`")
+
+
+def parse(argv: t.Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line.
+
+    Raises ``UsageError`` for a word or a flag that is unknown, with the nearest known one.
+    """
+    top, commands = build()
+    verb = _verb(argv)
+    if verb and verb not in commands:
+        raise unknown("command", verb, commands)
+    arguments, left = top.parse_known_args(argv)
+    if left:
+        if not left[0].startswith("-"):
+            raise UsageError(f"{verb} takes no word {left[0]!r}; try `nat-failover {verb} --help`")
+        # The only list of a parser's flags
+        raise unknown("flag", left[0].partition("=")[0], commands[verb]._option_string_actions)
+    return arguments
+
+
+def _verb(argv: t.Sequence[str]) -> str:
+    """The first word that is no flag and not the value of ``--config``. Empty if there is none."""
+    words = iter(argv)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def build() -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the command line, and that of each command by its name."""
+    parser = Parser(prog="nat-failover", description="Highly available egress with NAT instances.", allow_abbrev=False)
     parser.add_argument("--config", default=DEFAULT_CONFIG, help="configuration file (default: %(default)s)")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    commands: dict[str, argparse.ArgumentParser] = {}
 
     def add(name: str, function: t.Callable[[argparse.Namespace, Runner], int], text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
-        # Also after the command, since that is where people write it; only there it must not reset what was given before.
+        command = commands[name] = subparsers.add_parser(name, help=text, description=text, allow_abbrev=False)
+        # Operators also write --config after the command. Without it there, the one before counts.
         command.add_argument("--config", default=argparse.SUPPRESS, help="configuration file")
         command.set_defaults(function=function)
         return command
 
-    add("run", _run, "run the service in the foreground (systemd does this)")
+    def order(name: str, function: t.Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = add(name, lambda arguments, _runner: function(arguments), text)
+        orders.add_reason(command)
+        return command
+
+    _add_questions(add)
+    _add_orders(add, order)
+    _add_parts(add)
+    return parser, commands
+
+
+Add = t.Callable[[str, t.Callable[[argparse.Namespace, Runner], int], str], argparse.ArgumentParser]
+Order = t.Callable[[str, t.Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+def _add_questions(add: Add) -> None:
+    """The commands that change nothing."""
+    status = add("status", lambda arguments, _runner: show.show(arguments), "show problems, nodes and routes")
+    status.add_argument("--json", action="store_true", help="print the whole status as JSON (schema 1)")
+    status.add_argument("--brief", action="store_true", help="print one line")
+    status.add_argument("--all", action="store_true", help="also print facts, counters and evidence")
+    status.add_argument("--watch", type=_seconds, nargs="?", const=2.0, metavar="S", help="print it every S seconds")
+    status.add_argument("--wait", type=_seconds, metavar="S", help="wait up to S seconds until all is well")
+    why = add("explain", lambda arguments, _runner: explain.show(arguments), "say why, and what comes next")
+    why.add_argument("subject", nargs="?", default="", metavar="PEER|TABLE", help="a peer or a route table")
+    why.add_argument("--json", action="store_true", help="print it as JSON (schema 1)")
+    ill = add("doctor", _doctor, "check this node, the peers and AWS, a line each")
+    ill.add_argument("--offline", action="store_true", help="ask neither EC2 nor IMDS")
+    ill.add_argument("--json", action="store_true", help="print it as JSON (schema 1)")
+    kept = add("support", _support, "write what a colleague needs into one file")
+    kept.add_argument("--output", default="", metavar="PATH", help="a new file (default: in the present folder)")
+    past = add("history", lambda arguments, _runner: history.show(arguments), "show what happened before")
+    past.add_argument("--since", default="", metavar="TIME", help="e.g. 2h, 3d, 2026-11-28 or 2026-11-28T23:40:00Z")
+    past.add_argument("--incident", default="", metavar="ID", help="one incident with all its events; last: the latest")
+    past.add_argument("--all", action="store_true", help="also late heartbeats that ended well, and single events")
+    past.add_argument("--follow", action="store_true", help="print each event when it happens, until interrupted")
+    past.add_argument("--format", choices=history.FORMATS, default="pretty", help="default: %(default)s")
+    past.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     check = add("check-config", _check_config, "validate a configuration file")
     check.add_argument(
-        "--online", action="store_true", help="also ask EC2: instances, route tables, permissions (dry runs)"
+        "--online", action="store_true", help="also check instances, route tables and permissions in EC2 (dry runs)"
     )
-    status = add("status", _status, "what this node sees, concludes and owns")
-    status.add_argument("--json", action="store_true", help="everything, as JSON")
-    drain = add("drain", _drain, "hand over all claims before maintenance; outlives a reboot, until `resume`")
+    check.add_argument(
+        "--key-file", default="", metavar="PATH", help="check these heartbeat keys instead of those that it names"
+    )
+    complete = add("completion", _completion, "print the completion of a shell")
+    complete.add_argument("shell", choices=completion.SHELLS)
+    add("version", _version, "print the version")
+
+
+def _add_orders(add: Add, order: Order) -> None:
+    """The commands that a running service carries out."""
+    drain = order("drain", orders.drain, "hand over all claims before maintenance, until `resume`, also over a reboot")
     drain.add_argument(
         "--wait", type=float, default=60.0, metavar="S", help="seconds to wait for the peers (default: %(default)s)"
     )
-    drain.add_argument(
-        "--reason", default="asked for by the operator", help="kept in the drained tag and in the history"
-    )
-    add("resume", _resume, "be eligible again after a drain")
-    add("leave", _leave, "hand over all claims if this machine shuts down (systemd does this)")
-    pausing = add("pause", _pause, "let no node of the cluster write anything for a time")
+    over = order("switchover", orders.switchover, "drain, if one peer takes all claims of this node")
+    over.add_argument("--to", required=True, metavar="PEER", help="the peer")
+    over.add_argument("--wait", type=float, default=60.0, metavar="S", help="seconds (default: %(default)s)")
+    order("resume", orders.resume, "end a drain: this node may own claims again")
+    back = order("return", orders.give_back, "take the routes of this node back now, without the waiting time")
+    back.add_argument("table", nargs="?", default="", metavar="TABLE", help="a route table; all if left out")
+    adopting = order("adopt", orders.adopt, "take the routes of a table that target a stranger")
+    adopting.add_argument("table", metavar="TABLE", help="a route table of this node")
+    adopting.add_argument("--yes", action="store_true", help="do it; without it the targets are named only")
+    fencing = add("fence", lambda arguments, _runner: orders.fence(arguments), "stop and start a peer that is not well")
+    fencing.add_argument("peer", metavar="PEER", help="the peer; an objection of the policy refuses the order")
+    fencing.add_argument("--reason", required=True, metavar="TEXT", help="why; for journal and history")
+    fencing.add_argument("--yes", action="store_true", help="do not ask for the name; for a failed peer only")
+    pausing = order("pause", orders.pause, "let no node of the cluster write anything for a time")
     pausing.add_argument(
         "--for", dest="length", default="1h", metavar="TIME", help="e.g. 30m or 2h (default: %(default)s)"
     )
-    add("unpause", _unpause, "end a pause before its time")
+    order("unpause", orders.unpause, "end a pause before its time")
+    add("leave", orders.leave, "hand over all claims if this machine shuts down (systemd does this)")
+
+
+def _add_parts(add: Add) -> None:
+    """The commands that systemd and the role use."""
+    add("run", _run, "run the service in the foreground (systemd does this)")
     rules = add("rules", _rules, "the iptables rules that this node owns")
     rules.add_argument("what", choices=("apply", "check", "remove"))
-    canary = add("canary", _canary, "be the client whose packets prove that this node NATs (systemd does this)")
-    canary.add_argument("--user", default="", help="whom to become once the namespace is there")
-    add("repair", _repair, "mend what the service asks for on standard input: rules or sysctls (systemd does this)")
-    add("version", _version, "print the version")
-    return parser
+    canary = add("canary", _canary, "run the client whose packets prove that this node NATs (systemd does this)")
+    canary.add_argument("--user", default="", help="the user to run as, once the network namespace exists")
+    add("repair", _repair, "repair rules or sysctls, as standard input names them (systemd does this)")
+    web = add("web", lambda arguments, _runner: beside.web(arguments), "serve metrics and health (systemd does this)")
+    beside.add_web(web)
+    hooks = add("hooks", beside.hooks, "run an operator's programs on events of the service (systemd does this)")
+    beside.add_hooks(hooks)
+
+
+def _seconds(text: str) -> float:
+    """A positive number of seconds. Raises ``ValueError``, which argparse reports."""
+    value = float(text)
+    if not 0 < value <= 86400:
+        raise ValueError(text)
+    return value
+
+
+_seconds.__name__ = "number of seconds"  # argparse names it in its error
+
+
+# --- the parts of a node --------------------------------------------------------------------------
 
 
 def _run(arguments: argparse.Namespace, runner: Runner) -> int:
-    from .service.service import Service  # pylint: disable=import-outside-toplevel  # boto3 is heavy, and only this command needs it
+    # pylint: disable=import-outside-toplevel  # boto3 is heavy, and only this command needs it
+    from .service.outside import connect
+    from .service.service import Service
 
-    config = configuration.load(arguments.config)
-    keys = configuration.load_keys(config.key_file)
+    config, keys, digest = configuration.load_all(arguments.config)
     configuration.check_interface(config)
-    stop_logging = start_logging(config.state_directory)
+    log = start_logging(config.state_directory, {"NAT_CLUSTER": config.cluster, "NAT_NODE": config.self_name})
 
     async def life() -> None:
-        service = Service(
-            config, keys, runner, arguments.config
-        )  # in here: before Python 3.10, events belong to the running loop
-        gc.freeze()  # what is loaded now stays: keep the collector away from botocore's model
+        # Before Python 3.10 an asyncio.Event belongs to the loop in which it is made. So the
+        # service is made here.
+        service = Service(config, keys, connect(config, runner), arguments.config)
+        service.parts.settings.digest = digest
+        service.parts.events.seq, service.parts.events.lost = last_seq(config.state_directory), log.lost
+        gc.freeze()  # the objects of now live as long as the process: the garbage collector skips them
         await service.run()
 
     try:
         asyncio.run(life())
     finally:
-        stop_logging()
+        log.stop()
     return 0
 
 
 def _check_config(arguments: argparse.Namespace, runner: Runner) -> int:
-    config = configuration.load(arguments.config)
+    config = configuration.load_all(arguments.config, arguments.key_file).config
     configuration.check_interface(config)
-    proven = ["%s: %d nodes, %d claims" % (arguments.config, len(config.nodes), len(config.claims))]
+    proven = [f"{arguments.config}: {len(config.nodes)} nodes, {len(config.claims)} claims"]
     if arguments.online:
-        from .aws import witness_table as witness  # pylint: disable=import-outside-toplevel
-        from .service.preflight import check_online  # pylint: disable=import-outside-toplevel
-        from .service.service import Service  # pylint: disable=import-outside-toplevel
+        # pylint: disable=import-outside-toplevel  # boto3 is heavy, and only --online needs it
+        from .service.outside import connect
+        from .service.preflight import check_identity, check_online
 
-        configuration.load_keys(config.key_file)
-        proven += check_online(config, Service.connect(config), witness.connect(config))
-    sys.stdout.write("ok: %s\n" % "; ".join(proven))
-    return 0
-
-
-def _status(arguments: argparse.Namespace, runner: Runner) -> int:
-    status = ask(configuration.load(arguments.config).runtime_directory, {"do": "status"})
-    if status is None:
-        raise NatFailoverError(
-            "the service does not run here; start it with `systemctl start nat-failover`, or look at `journalctl -u nat-failover`"
-        )
-    if arguments.json:
-        sys.stdout.write(json.dumps(status, indent=2) + "\n")
-        return 0
-    lines = ["%s (%s, mode %s): %s" % (status["node"], status["cluster"], status["mode"], status["summary"])]
-    lines += ["  notice: %s" % notice for notice in status["notices"]]
-    if status["forbidden"]:
-        lines.append("  nothing is written now: %s" % status["forbidden"])
-    lines.append("  facts: %s" % ", ".join("%s %s" % fact for fact in status["self"]["facts"].items()))
-    lines.extend("  warning: %s" % text for text in status["self"]["warnings"])
-    for verdict in status["verdicts"]:
-        lines.append(
-            "  peer %s is %s for %s s: %s"
-            % (verdict["peer"], verdict["verdict"], verdict["since_s"], verdict["evidence"])
-        )
-    for claim in status["claims"]:
-        away = "" if claim["owner"] == claim["home"] else "  <- away from home %s" % claim["home"]
-        lines.append(
-            "  claim %s %s: %s (%s)%s"
-            % (
-                claim["route_table"],
-                claim["destination"],
-                claim["owner"] or claim["target"] or "nobody",
-                claim["state"],
-                away,
-            )
-        )
-    if status.get("witness"):  # the service may be of an older version
-        lines.append("  witness table %s" % status["witness"])
-    for name in ("drift", "withheld"):
-        lines.extend("  %s: %s" % (name, line) for line in status[name])
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
-
-
-def _drain(arguments: argparse.Namespace, runner: Runner) -> int:
-    return _ask(arguments, {"do": "drain", "wait": arguments.wait, "reason": arguments.reason}, arguments.wait + 10)
-
-
-def _resume(arguments: argparse.Namespace, runner: Runner) -> int:
-    return _ask(arguments, {"do": "resume"}, 30)
-
-
-def _leave(arguments: argparse.Namespace, runner: Runner) -> int:
-    """Only in a shutdown: a stop of this unit alone is no reason to move a route."""
-    _code, state, _errors = runner(["systemctl", "is-system-running"], timeout=5)
-    if state.strip() != "stopping":
-        sys.stdout.write("this machine does not shut down: nothing is handed over\n")
-        return 0
-    config = configuration.load(arguments.config)
-    answer = ask(config.runtime_directory, {"do": "leave"}, config.handover.wait + 5)
-    sys.stdout.write("%s\n" % (answer["state"] if answer else "the service does not run here: nothing is handed over"))
-    return 0
-
-
-def _pause(arguments: argparse.Namespace, runner: Runner) -> int:
-    pause.seconds(arguments.length)  # refused here, before anybody is asked
-    return _ask(arguments, {"do": "pause", "for": arguments.length}, 30)
-
-
-def _unpause(arguments: argparse.Namespace, runner: Runner) -> int:
-    return _ask(arguments, {"do": "unpause"}, 60)
-
-
-def _ask(arguments: argparse.Namespace, request: t.Mapping[str, t.Any], timeout: float) -> int:
-    answer = ask(configuration.load(arguments.config).runtime_directory, request, timeout)
-    if answer is None:
-        raise NatFailoverError("the service does not run here; start it with `systemctl start nat-failover`")
-    sys.stdout.write("%s%s\n" % (answer["state"], "" if answer["changed"] else " already"))
+        proven += check_identity(config)
+        outside = connect(config, runner)
+        proven += check_online(config, outside.ec2, outside.table)
+    sys.stdout.write(f"ok: {'; '.join(proven)}\n")
     return 0
 
 
@@ -197,21 +253,24 @@ def _rules(arguments: argparse.Namespace, runner: Runner) -> int:
     config = configuration.load(arguments.config)
     if config.me.witness and arguments.what != "remove":
         raise NatFailoverError(
-            "this node is a witness: it NATs nothing and needs no rules; `rules remove` removes old ones"
+            "this node is a witness, which NATs nothing and needs no rules; `nat-failover rules remove` removes them"
         )
     if arguments.what == "check":
-        looks = (("missing", system.missing_rules), ("left over", system.left_over_rules))
         found = [
-            "%s: %s" % (word, text) for word, text in ((word, look(config.nat, runner)) for word, look in looks) if text
+            *netfilter.differences(config.nat, runner),
+            *flowtable.differences(config.nat, runner),
+            *queues.differences(config.nat),
         ]
         sys.stdout.write("\n".join(found or ["ok"]) + "\n")
         return 1 if found else 0
     if arguments.what == "remove":
-        changed = system.remove_rules(runner)
+        changed = any([netfilter.remove_rules(runner), flowtable.remove(runner)])
     else:
         configuration.check_interface(config)
-        changed = system.apply_rules(config.nat, runner)
-        changed = system.write_sysctls({system.LIBERAL: "1"}) or changed  # what one of the rules rests on
+        changed = netfilter.apply_rules(config.nat, runner)
+        changed = kernel.write_sysctls({kernel.LIBERAL: "1"}) or changed  # one of the rules needs it
+        changed = flowtable.apply(config.nat, runner) or changed
+        changed = queues.apply(config.nat) or changed
     sys.stdout.write("changed\n" if changed else "ok\n")
     return 0
 
@@ -221,7 +280,7 @@ def _canary(arguments: argparse.Namespace, runner: Runner) -> int:
 
     config = configuration.load(arguments.config)
     if not config.canary.enabled:
-        system.sd_notify("READY=1")  # else systemd would take it for a failed start
+        systemd.sd_notify("READY=1")  # without it systemd reports a failed start
         sys.stdout.write("canary.enabled is false\n")
         return 0
     live(config, runner, arguments.user)
@@ -235,6 +294,23 @@ def _repair(arguments: argparse.Namespace, runner: Runner) -> int:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
     return 1 if line.startswith(FAILED) else 0
+
+
+def _doctor(arguments: argparse.Namespace, runner: Runner) -> int:
+    from .console import doctor  # pylint: disable=import-outside-toplevel  # only this command needs threads
+
+    return doctor.show(arguments, runner)
+
+
+def _support(arguments: argparse.Namespace, runner: Runner) -> int:
+    from .console import support  # pylint: disable=import-outside-toplevel  # only this command needs archives
+
+    return support.write(arguments, runner)
+
+
+def _completion(arguments: argparse.Namespace, runner: Runner) -> int:
+    sys.stdout.write(completion.script(arguments.shell, build()[1]))
+    return 0
 
 
 def _version(arguments: argparse.Namespace, runner: Runner) -> int:

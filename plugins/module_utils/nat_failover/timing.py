@@ -1,70 +1,92 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a quiet node wakes up: as rarely as it can, for a wake-up costs more than what is done in it.
+"""Timers that share wake-ups, which are the main cost of a quiet node.
 
-Heartbeats go to all peers at their interval. One that is nearly due leaves at once when a peer's comes in, so that hearing and sending
-share a wake-up; of two nodes one sets the pace and the other follows. Work that is not urgent waits for a heartbeat.
+Heartbeats go to all peers at their interval. A heartbeat that is nearly due leaves at once when a
+peer's heartbeat arrives, so one wake-up serves both. Of two nodes one sets the pace and the other
+follows. Work that is not urgent waits for the next heartbeat.
 """
 
 from __future__ import annotations
 
 import asyncio
-import typing as t
 
-EARLY = 0.5  # of an interval: a heartbeat that is due within it may leave with one that comes in
-LAG = 0.05  # of an interval: how long a node that follows waits for the other's heartbeat before it sends its own
-PRECISE = 4  # intervals: a pause that is shorter ends to the moment, a longer one with a heartbeat
+from .model.settings import Config
+from .runtime.base import Runtime
+
+# Share of an interval. A heartbeat that is due within it may leave with one that arrives.
+EARLY = 0.5
+# Share of an interval. A node that follows waits so long for its peer before it sends its own.
+LAG = 0.05
+# Intervals. A shorter pause ends exactly in time, a longer one with a heartbeat.
+PRECISE = 4
 
 
-class Rhythm:
-    """Heartbeats and what goes with them. Times are seconds of ``clock``; ``interval`` may be replaced at any time."""
+class TimerCoalescer:
+    """Schedules heartbeats, and lets long pauses end with them.
 
-    def __init__(self, interval: float, clock: t.Callable[[], float]) -> None:
+    Moments are seconds of ``Runtime.now``.
+    """
+
+    def __init__(self, interval: float, runtime: Runtime) -> None:
+        """``interval``: seconds between heartbeats. It may be replaced at any time."""
         self.interval = interval
-        self.clock = clock
-        self.beat_at = float("inf")  # when the next heartbeats are due
-        self._follows = False  # they are due because a peer's came in
-        self._resting: t.List[t.Tuple[float, "asyncio.Future[None]"]] = []
+        self.due_at = float("inf")  # Moment of the next heartbeats. Infinite: no tick loop runs
+        self._runtime = runtime
+        self._follows = False  # the next heartbeats are due early, since a peer's has arrived
+        self._resting: list[tuple[float, asyncio.Future[None]]] = []
+
+    def reconfigure(self, config: Config) -> None:
+        """Use the interval of a new configuration from now on."""
+        self.interval = config.heartbeat.interval
 
     @property
     def longest(self) -> float:
-        """The longest time between heartbeats of a loop that is not held up."""
+        """The longest time between two heartbeats, in seconds, unless the event loop is blocked."""
         return self.interval * (1 + LAG)
 
     def begin(self, now: float) -> None:
-        """The loop runs from now on: heartbeats are due at once."""
-        self.beat_at = now
+        """The tick loop runs from now on. Heartbeats are due at once."""
+        self.due_at = now
 
     def end(self) -> None:
-        """The loop runs no more: pauses end by themselves again."""
-        self.beat_at = float("inf")
+        """The tick loop has ended.
+
+        Every pause ends now, and later ones end by a timer of their own.
+        """
+        self.due_at = float("inf")
         self._release(float("inf"))
 
-    def heard(self, now: float) -> bool:
-        """A peer's packet came in; returns whether the own heartbeats are due by that."""
-        self._follows = self.beat_at - now < self.interval * EARLY
+    def packet_received(self, now: float) -> bool:
+        """Note a packet of a peer. Returns whether this node's heartbeats are due because of it."""
+        self._follows = self.due_at - now < self.interval * EARLY
         if self._follows:
-            self.beat_at = now
+            self.due_at = now
         return self._follows
 
-    def beaten(self, now: float) -> None:
-        """The heartbeats that were due have left; who waited for them goes on."""
+    def heartbeats_sent(self, now: float) -> None:
+        """Schedule the next heartbeats after those that were due.
+
+        Pauses that waited for them end.
+        """
         if self._follows:
-            self.beat_at = now + self.longest
+            self.due_at = now + self.longest
         else:
-            self.beat_at = max(self.beat_at + self.interval, now)
+            self.due_at = max(self.due_at + self.interval, now)
         self._follows = False
         self._release(now + self.interval / 2)
 
-    def rest(self, seconds: float) -> "asyncio.Future[None]":
-        """Done after about so many seconds: with a heartbeat if that is long and the loop runs, else to the moment."""
-        loop = asyncio.get_running_loop()
-        waiter: "asyncio.Future[None]" = loop.create_future()
-        if seconds < PRECISE * self.interval or self.beat_at == float("inf"):
-            loop.call_later(seconds, _wake, waiter)
+    def rest(self, seconds: float) -> asyncio.Future[None]:
+        """A future that is done after about so many seconds.
+
+        A long pause ends with a heartbeat, if the tick loop runs. A short one ends exactly in time.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if seconds < PRECISE * self.interval or self.due_at == float("inf"):
+            self._runtime.later(seconds, finish, waiter)
         else:
-            self._resting.append((self.clock() + seconds, waiter))
+            self._resting.append((self._runtime.now() + seconds, waiter))
         return waiter
 
     def _release(self, until: float) -> None:
@@ -72,31 +94,31 @@ class Rhythm:
         if due:
             self._resting = [each for each in self._resting if each[0] > until]
         for waiter in due:
-            _wake(waiter)
+            finish(waiter)
 
 
 class Pause:
-    """The pause between two rounds of a worker, which anybody may end."""
+    """The pause between two rounds of a worker. Any part may end it."""
 
-    def __init__(self, rhythm: Rhythm) -> None:
-        self._rhythm = rhythm
+    def __init__(self, timers: TimerCoalescer) -> None:
+        self._timers = timers
         self._ended = False
-        self._waiter: t.Optional["asyncio.Future[None]"] = None
+        self._waiter: asyncio.Future[None] | None = None
 
     def end(self) -> None:
-        """End it now; if nobody pauses, the next one will not begin."""
+        """End the pause now. If the worker does not pause, its next pause is skipped."""
         self._ended = True
         if self._waiter is not None:
-            _wake(self._waiter)
+            finish(self._waiter)
 
     def forget(self) -> None:
-        """What asked for an end so far is answered by the round that begins now."""
+        """Forget the calls of ``end`` so far, since the round that begins now serves them."""
         self._ended = False
 
     async def wait(self, seconds: float) -> bool:
-        """Returns whether somebody ended it."""
+        """Pause for about so many seconds. Returns whether ``end`` was called."""
         if not self._ended:
-            self._waiter = self._rhythm.rest(seconds)
+            self._waiter = self._timers.rest(seconds)
             try:
                 await self._waiter
             finally:
@@ -105,6 +127,7 @@ class Pause:
         return ended
 
 
-def _wake(waiter: "asyncio.Future[None]") -> None:
+def finish(waiter: asyncio.Future[None]) -> None:
+    """Let a waiter continue. This does nothing if it is done or cancelled."""
     if not waiter.done():
         waiter.set_result(None)

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from lab.running_api import RunningApi
 from lab.vpc import DEFAULT_ROUTE
+from nat_failover.act.once import Readings, write_routes
+from nat_failover.act.steps import ReplaceRoute
 from nat_failover.aws.ec2 import Ec2
-from nat_failover.model.cluster import Claim, Node
+from nat_failover.model.cluster import ROUTE_ACTIVE, Claim, InstanceView, Node, RouteView
+from nat_failover.observe.instances import read_instances
+from nat_failover.runtime.real import AsyncioRuntime
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +42,18 @@ class World:
     def claim(self, zone: str = "a", destination: str = DEFAULT_ROUTE) -> Claim:
         """The claim of a zone's node."""
         return Claim(self.ids.zones[zone].route_table, destination, f"nat-{zone}")
+
+    def instances(self, nodes: Sequence[Node], cluster: str = "") -> dict[str, InstanceView]:
+        """Each node's instance, by name."""
+        return read_instances(self.ec2, nodes, cluster)
+
+    def set_route(self, claim: Claim, interface_id: str) -> RouteView:
+        """The step ReplaceRoute, as the service performs it. Returns the route as it was read after the write."""
+        readings = Readings()
+        obstacle = write_routes([ReplaceRoute(claim, interface_id)], self.ec2, AsyncioRuntime, readings)
+        view = readings.routes[claim]
+        assert bool(obstacle) == ((view.target, view.state) != (interface_id, ROUTE_ACTIVE)), obstacle
+        return view
 
     def interface(self, zone: str = "a") -> str:
         """The network interface of a zone's node."""

@@ -1,138 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A million hostile datagrams in one run of the radio (law L12): no exception, no effect, and every single one counted."""
+"""A million hostile datagrams in one run of the heartbeat transport (law L12): no exception, no effect, and every single one counted."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
-from nat_failover.model.cluster import ACTIVE, Report
-from nat_failover.wire.codec import ANSWER, BEAT, LONGEST, PROBE, REASONS, Codec
-from nat_failover.wire.transport import Radio
+from nat_failover.wire.codec import REASONS
+from tests.integration.hostile import PEER, PEER_BOOT, RECORDED, Bench, heard
 
 MILLION = 10**6
-KEY, CLUSTER = b"k" * 32, "prod"
-ME, PEER, THIRD = "nat-a", "nat-b", "nat-c"
-BOOT, PEER_BOOT, OLD_BOOT, NEXT_BOOT = "aa" * 8, "bb" * 8, "cc" * 8, "dd" * 8
-RECORDED = 400
-
-
-class Bench:
-    """nat-a's radio with nat-b bound at its second boot, and everything that an attacker could have recorded of nat-b."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.now = 1000.0
-        self.radio = Radio(Codec(KEY, CLUSTER, ME), self_name=ME, boot_id=BOOT, port=1, clock=lambda: self.now)
-        self.radio.set_peers({PEER: "10.0.1.10", THIRD: "10.0.2.10"})
-        self.peer = Codec(KEY, CLUSTER, PEER)
-        self.session = self.radio._peers[PEER].session
-        self.recorded = []
-        for boot in (OLD_BOOT, PEER_BOOT):
-            for number in range(1, RECORDED):
-                data = self.packet(self.peer, boot, number, self.session.next_seq(self.now))
-                self.radio.take(data)
-                self.recorded.append(data)
-        self.now += 60.0
-
-    def packet(self, codec: Codec, boot: str, number: int, echo: int, to: str = ME) -> bytes:
-        """As a node makes it, with something different in each."""
-        fact = "" if number % 3 else "ip_forward=%d" % number
-        report = Report(ACTIVE, not fact, fact, {ME: "healthy", THIRD: "silent"})
-        return codec.encode((BEAT, PROBE, ANSWER)[number % 3], boot, number, BOOT, echo, report, to)
-
-    def any(self) -> bytes:
-        """One of the recordings."""
-        return self.rng.choice(self.recorded)
-
-    def noise(self) -> bytes:
-        return self.rng.randbytes(self.rng.randrange(LONGEST + 100))
-
-    def begins_well(self) -> bytes:
-        return b"NATF\x01" + self.rng.choice((b"b", b"p", b"a", b"\xff")) + self.rng.randbytes(self.rng.randrange(300))
-
-    def truncated(self) -> bytes:
-        data = self.any()
-        return data[: self.rng.randrange(len(data))]
-
-    def lengthened(self) -> bytes:
-        return self.any() + self.rng.randbytes(self.rng.randrange(1, 40))
-
-    def flipped(self) -> bytes:
-        data = bytearray(self.any())
-        for _bit in range(self.rng.randrange(1, 4)):
-            data[self.rng.randrange(len(data))] ^= 1 << self.rng.randrange(8)
-        return bytes(data)
-
-    def spliced(self) -> bytes:
-        one, other = self.any(), self.any()
-        at = self.rng.randrange(1, min(len(one), len(other)))
-        return one[:at] + other[at:] + b"\0"
-
-    def replayed(self) -> bytes:
-        return self.any()
-
-    def of_another_cluster(self) -> bytes:
-        return self.packet(Codec(KEY, "test", PEER), PEER_BOOT, 10**6 + self.rng.randrange(10**6), 1)
-
-    def of_another_key(self) -> bytes:
-        return self.packet(Codec(self.rng.randbytes(32), CLUSTER, PEER), PEER_BOOT, 10**6, self.rng.randrange(10**6))
-
-    def for_somebody_else(self) -> bytes:
-        return self.packet(self.peer, PEER_BOOT, 10**6 + self.rng.randrange(10**6), 1, to=THIRD)
-
-    def reflected(self) -> bytes:
-        return self.packet(self.radio.codec, BOOT, 10**6 + self.rng.randrange(10**6), 1, to=self.rng.choice((ME, PEER)))
-
-    def of_a_stranger(self) -> bytes:
-        return self.packet(Codec(KEY, CLUSTER, "nat-z"), NEXT_BOOT, self.rng.randrange(10**6), 1)
-
-    def of_a_boot_that_heard_nothing_from_me(self) -> bytes:
-        return self.packet(self.peer, NEXT_BOOT, self.rng.randrange(10**6), self.rng.choice((0, 1, RECORDED, 10**9)))
-
-    def kinds(self) -> list[Callable[[], bytes]]:
-        """The cheap ones more often: what costs a signature costs the attacker, too."""
-        cheap = [
-            self.noise,
-            self.begins_well,
-            self.truncated,
-            self.lengthened,
-            self.flipped,
-            self.spliced,
-            self.replayed,
-        ]
-        dear = [
-            self.of_another_cluster,
-            self.of_another_key,
-            self.for_somebody_else,
-            self.reflected,
-            self.of_a_stranger,
-            self.of_a_boot_that_heard_nothing_from_me,
-        ]
-        return cheap * 6 + dear
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_million_hostile_packets_change_nothing_and_are_all_counted() -> None:
     bench = Bench(seed=20260131)
-    radio = bench.radio
-    told: list[str] = []
-    radio.on_news = radio.on_heard = told.append
-    before = (radio.heard(), bench.session.peer_boot, bench.session.peer_seq, bench.session.seq)
+    transport = bench.transport
+    called: list[str] = []
+    transport.wake, transport.on_packet = lambda: called.append("wake"), called.append
+    before = (heard(transport), bench.session.peer_boot, bench.session.peer_seq, bench.session.seq)
     assert before[1:] == (PEER_BOOT, RECORDED - 1, 2 * (RECORDED - 1))
-    counted = Counter(radio.counters)
-    kinds, choose, take = bench.kinds(), bench.rng.choice, radio.take
+    counted = Counter(transport.counters)
+    kinds, choose, take = bench.kinds(), bench.rng.choice, transport.take
     for _packet in range(MILLION):
         take(choose(kinds)(), "10.0.10.50")
-    assert (radio.heard(), bench.session.peer_boot, bench.session.peer_seq, bench.session.seq) == before
-    assert told == []
-    moved = radio.counters - counted
+    assert (heard(transport), bench.session.peer_boot, bench.session.peer_seq, bench.session.seq) == before
+    assert set(called) == {"wake"}, "for the report of the leaps alone"
+    assert transport.heard()[PEER].leapt_at == bench.now
+    moved = transport.counters - counted
     assert sum(moved.values()) == MILLION
     assert set(moved) == set(REASONS), "each way to be refused was taken, and no other counter moved"
     bench.now += 0.1
-    radio.take(bench.packet(bench.peer, PEER_BOOT, RECORDED, bench.session.seq))
-    assert radio.heard()[PEER].heartbeat_at == bench.now, "the real one is heard as before"
+    transport.take(bench.packet(bench.peer, PEER_BOOT, RECORDED, bench.session.seq))
+    assert transport.heard()[PEER].heartbeat_at == bench.now, "the real one is heard as before"

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lab.api import backend
-from nat_failover.aws import client as aws
+from nat_failover.aws import calls, client
 from nat_failover.aws.ec2 import Ec2
 from nat_failover.errors import Ec2Error, NatFailoverError
 from nat_failover.model.cluster import ROUTE_ACTIVE
@@ -31,21 +31,21 @@ def failure(call, *arguments, **options):
 
 def test_a_write_whose_answer_was_lost_is_found_done_by_the_re_read(world):
     world.api.fault("ReplaceRoute", drop="after", count=1)
-    view = world.ec2.set_route(world.claim("b"), world.interface("a"))
+    view = world.set_route(world.claim("b"), world.interface("a"))
     assert (view.state, view.target) == (ROUTE_ACTIVE, world.interface("a"))
     assert len(world.api.calls(action="ReplaceRoute")) == 1  # never sent twice by itself
 
 
 def test_a_write_that_never_arrived_is_not_taken_for_done(world):
     world.api.fault("ReplaceRoute", drop="before", count=1)
-    assert world.ec2.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
+    assert world.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
 
 
 def test_a_write_that_is_applied_after_we_gave_up(api, connect):
     world = connect(api, read_timeout=0.2)
     world.api.fault("ReplaceRoute", delay_ms=600, count=1)
     began = time.monotonic()
-    view = world.ec2.set_route(world.claim("b"), world.interface("a"))
+    view = world.set_route(world.claim("b"), world.interface("a"))
     assert view.target == world.interface("b")  # what EC2 says now, which is not a "no" ...
     assert time.monotonic() - began < 0.6
     end = time.monotonic() + 5
@@ -57,26 +57,26 @@ def test_a_write_that_is_applied_after_we_gave_up(api, connect):
 def test_when_the_re_read_fails_too_the_first_failure_is_told(world):
     world.api.fault("ReplaceRoute", drop="after", count=1)
     world.api.fault("DescribeRouteTables", error="RequestLimitExceeded")
-    error = failure(world.ec2.set_route, world.claim("b"), world.interface("a"))
+    error = failure(world.set_route, world.claim("b"), world.interface("a"))
     assert (error.action, error.code, error.retryable) == ("ec2:ReplaceRoute", "EndpointUnreachable", True)
 
 
 def test_a_write_that_cannot_be_re_read_is_not_done(world):
     world.api.fault("DescribeRouteTables", error="RequestLimitExceeded")
-    error = failure(world.ec2.set_route, world.claim("b"), world.interface("a"))
+    error = failure(world.set_route, world.claim("b"), world.interface("a"))
     assert (error.action, error.code) == ("ec2:DescribeRouteTables", "RequestLimitExceeded")
 
 
 def test_a_create_whose_answer_was_lost(world):
     world.api.client().delete_route(RouteTableId=world.claim().route_table, DestinationCidrBlock="0.0.0.0/0")
     world.api.fault("CreateRoute", drop="after", count=1)
-    assert world.ec2.set_route(world.claim(), world.interface("a")).target == world.interface("a")
+    assert world.set_route(world.claim(), world.interface("a")).target == world.interface("a")
 
 
 def test_a_stale_read_is_returned_as_read(world):
     # EC2 is eventually consistent: the re-read may still show the old target. The caller must look again, not believe.
     world.api.fault("DescribeRouteTables", stale_s=60)
-    assert world.ec2.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
+    assert world.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
     world.api.clear_faults()
     assert world.ec2.describe_routes([world.claim("b")])[world.claim("b")].target == world.interface("a")
 
@@ -90,7 +90,7 @@ def test_an_answer_that_cannot_be_read(world, body, status):
 
 def test_an_unreadable_answer_to_a_write_is_not_a_no(world):
     world.api.fault("ReplaceRoute", body=HTML, status=200, count=1)
-    assert world.ec2.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
+    assert world.set_route(world.claim("b"), world.interface("a")).target == world.interface("b")
 
 
 # --- EC2 says no, or later ---------------------------------------------------------------------------------------------------------
@@ -123,15 +123,15 @@ def test_codes(world, code, retryable):
 def test_throttled_by_a_token_bucket(world):
     world.api.fault("DescribeInstances", burst=2, rate=0)
     for _turn in range(2):
-        world.ec2.describe_instances(world.nodes)
-    assert failure(world.ec2.describe_instances, world.nodes).code == "RequestLimitExceeded"
+        world.instances(world.nodes)
+    assert failure(world.instances, world.nodes).code == "RequestLimitExceeded"
 
 
 def test_denied_names_action_and_resource(iam, connect):
     world = connect(iam)
     with iam.api.lock:
         backend.iam().delete_role_policy("lab-nat-a", "nat-failover")
-    error = failure(world.ec2.set_route, world.claim(), world.interface("a"))
+    error = failure(world.set_route, world.claim(), world.interface("a"))
     assert (error.code, error.retryable) == ("UnauthorizedOperation", False)
     assert f"allow ec2:ReplaceRoute on route-table {world.claim().route_table} " in error.remedy
     error = failure(world.ec2.describe_routes, world.claims)
@@ -150,7 +150,7 @@ def test_the_source_dest_check_that_may_not_be_switched_names_the_interface(iam,
 
 def test_a_node_may_write_what_its_policy_names(iam, connect):
     world = connect(iam)
-    assert world.ec2.set_route(world.claim("b"), world.interface("a")).target == world.interface("a")
+    assert world.set_route(world.claim("b"), world.interface("a")).target == world.interface("a")
     world.ec2.set_tag(world.instance("a"), "nat-failover:flare", "boot:1")
     assert {call.caller for call in iam.calls()} == {"nat-a"}
 
@@ -180,7 +180,7 @@ def test_new_credentials_are_found_when_the_old_ones_have_expired(iam, connect, 
 def test_credentials_that_come_late_are_found_without_a_restart(iam, monkeypatch):
     late = Ec2(iam.api.region, iam.endpoint)  # at boot, say, before the metadata service answers
     assert failure(late.describe_homes, "lab").code == "NoCredentials"
-    monkeypatch.setattr(aws, "RENEW_EVERY", 0.0)
+    monkeypatch.setattr(client, "RENEW_EVERY", 0.0)
     assert failure(late.describe_homes, "lab").code == "NoCredentials"
     give(monkeypatch, iam)
     assert failure(late.describe_homes, "lab").code == "NoCredentials"
@@ -234,7 +234,7 @@ def test_no_answer_in_time(api, connect):
     world = connect(api, read_timeout=0.1)
     api.fault("DescribeInstances", delay_ms=500)
     began = time.monotonic()
-    error = failure(world.ec2.describe_instances, world.nodes)
+    error = failure(world.instances, world.nodes)
     assert (error.code, error.retryable) == ("Timeout", True)
     assert time.monotonic() - began < 0.5
 
@@ -299,7 +299,7 @@ def test_many_threads_share_one_adapter(world):
     def work(zone):
         try:
             for target in ("a", "b") * 3:
-                assert world.ec2.set_route(world.claim(zone), world.interface(target)).target == world.interface(target)
+                assert world.set_route(world.claim(zone), world.interface(target)).target == world.interface(target)
         except Exception as error:  # of whatever kind, for the assertion below
             failures.append(error)
 
@@ -310,3 +310,16 @@ def test_many_threads_share_one_adapter(world):
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+@pytest.mark.parametrize(
+    ("region", "url"),
+    [
+        ("eu-west-1", "https://ec2.eu-west-1.amazonaws.com"),
+        ("cn-north-1", "https://ec2.cn-north-1.amazonaws.com.cn"),
+        ("us-iso-east-1", "https://ec2.us-iso-east-1.c2s.ic.gov"),
+    ],
+)
+def test_what_to_check_is_the_endpoint_of_the_regions_partition(region, url):
+    error = Ec2(region)._error(calls.DESCRIBE_INSTANCES, "*", "EndpointUnreachable", "no route to host")
+    assert f"check that this host reaches {url} " in str(error)

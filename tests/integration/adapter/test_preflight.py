@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ``check-config --online`` proves with dry runs, and how it names each thing that is missing."""
+"""``check-config --online`` proves by dry runs, and names each thing that is missing."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from lab import vpc
 from lab.api import backend
-from nat_failover.aws import ec2
+from nat_failover.aws import ec2, permissions
 from nat_failover.config import load as configuration
 from nat_failover.errors import Ec2Error, NatFailoverError
 from nat_failover.service.preflight import check_online
+from tests.integration import generated_policy
 
 FENCE_ACTIONS = {
     "stop_start": ("StopInstances", "StartInstances"),
@@ -23,17 +22,9 @@ FENCE_ACTIONS = {
 }
 
 
-SPEC = importlib.util.spec_from_file_location(
-    "egress_iam", Path(__file__).resolve().parents[3] / "plugins" / "plugin_utils" / "iam.py"
-)
-IAM = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(IAM)
-
-
 def generated(world, **options):
     """The policy that the playbook iam_policy makes for the cluster."""
-    nodes = [{"instance_id": zone.instance_id, "route_tables": [zone.route_table]} for zone in world.ids.zones.values()]
-    return IAM.node_policy(nodes, cluster="lab", region=backend.REGION, account=backend.ACCOUNT, **options)
+    return generated_policy.document(world.ids, **options)
 
 
 def give(world, policy):
@@ -87,7 +78,7 @@ def refusal(world, **options):
 def test_masquerading_ipv6_needs_an_address_that_ec2_knows(guarded):
     dual = {"sources": ["10.0.0.0/16", "2001:db8::/56"], "destinations": ["0.0.0.0/0", "::/0"]}
     error = refusal(guarded, **dual)
-    assert "sources" in str(error) and "2001:db8::/56" in str(error) and "no IPv6 address to nat-a" in str(error)
+    assert "sources" in str(error) and "2001:db8::/56" in str(error) and "no IPv6 address of nat-a" in str(error)
     assert check_online(config_of(guarded, **dual, ipv6="forward"), guarded.ec2)[1] == "4 routes read"
     guarded.api.client().assign_ipv6_addresses(
         NetworkInterfaceId=guarded.interface("a"), Ipv6Addresses=["2001:db8::10"]
@@ -141,8 +132,8 @@ ELSEWHERE = {"ec2:ModifyNetworkInterfaceAttribute", "dynamodb:Query", "dynamodb:
 def test_no_permission_of_the_policy_is_left_out_here(guarded):
     policies = [
         generated(guarded, mode=mode, fence=fence, witness_table="witness")
-        for mode in IAM.MODES
-        for fence in IAM.FENCES
+        for mode in generated_policy.iam().MODES
+        for fence in generated_policy.iam().FENCES
     ]
     asked = {action for policy in policies for statement in policy["Statement"] for action in statement["Action"]}
     assert asked - ELSEWHERE == {f"ec2:{action}" for action in [*READS, *(row[0] for row in WRITES)]}
@@ -194,6 +185,28 @@ def test_a_route_that_is_missing_is_no_missing_permission(guarded):
     assert check_online(config_of(guarded), guarded.ec2)
 
 
+@pytest.mark.parametrize(
+    ("action", "code", "message", "part"),
+    [
+        ("StopInstances", "OperationNotPermitted", "Modify its 'disableApiStop' instance attribute", "stop protection"),
+        ("StopInstances", "UnsupportedOperation", "You can't stop the Spot Instance (one-time)", "persistent spot"),
+        ("CreateTags", "TagPolicyViolation", "The tag policy does not allow the specified value", "tag policy of the"),
+        ("CreateTags", "TagLimitExceeded", "You have reached the maximum number of tags", "EC2 takes 50"),
+    ],
+)
+def test_a_write_that_ec2_refuses_for_good_is_named_with_its_remedy(guarded, action, code, message, part):
+    guarded.api.fault(action, error=code, message=message)
+    error = str(refusal(guarded))
+    assert code in error and part in error
+
+
+def test_each_tag_of_the_service_is_tried(guarded):
+    check_online(config_of(guarded), guarded.ec2)
+    asked = str([call.parameters for call in guarded.api.calls(action="CreateTags")])
+    for key in ("flare", "drained", "pause", "fence"):
+        assert f"nat-failover:{key}" in asked
+
+
 def test_a_peer_that_is_stopped_is_no_missing_permission(guarded):
     guarded.api.fault("StopInstances", error="IncorrectInstanceState")
     assert check_online(config_of(guarded), guarded.ec2)
@@ -238,13 +251,13 @@ def test_an_address_that_ec2_contradicts(guarded):
 
 
 def test_throttling_is_waited_out(guarded, monkeypatch):
-    monkeypatch.setattr(ec2, "THROTTLE_PAUSE", 0.01)
+    monkeypatch.setattr(permissions, "PAUSE", 0.01)
     guarded.api.fault("ReplaceRoute", error="RequestLimitExceeded", count=3)
     assert check_online(config_of(guarded), guarded.ec2)
 
 
 def test_what_could_not_be_asked_is_not_proven(guarded, monkeypatch):
-    monkeypatch.setattr(ec2, "THROTTLE_PAUSE", 0.001)
+    monkeypatch.setattr(permissions, "PAUSE", 0.001)
     for code in ("RequestLimitExceeded", "InternalError", "Unavailable"):
         rule = guarded.api.fault("StopInstances", error=code)
         error = refusal(guarded)
@@ -304,3 +317,47 @@ def test_tagged_tables_need_the_permission_for_tagged_tables(guarded):
         [table] = vpc.add_route_tables(1, guarded.ids.zones["b"])
     tag(guarded, table, home="nat-b")
     assert f"missing permission ec2:ReplaceRoute on route-table {table}" in str(refusal(guarded))
+
+
+def test_where_no_routes_are_made_the_permission_for_it_is_not_needed(guarded, connect):
+    give(guarded, generated(guarded, create_route=False))
+    config = config_of(guarded, ec2={"create_routes": False})
+    world = connect(guarded.api, create_routes=False)
+    assert check_online(config, world.ec2)
+    with pytest.raises(NatFailoverError, match="missing permission ec2:CreateRoute on route-table"):
+        check_online(config, guarded.ec2)
+
+
+def test_a_network_of_the_vpc_that_the_sources_lack_is_named(guarded):
+    guarded.api.client().associate_vpc_cidr_block(VpcId=guarded.ids.vpc, CidrBlock="100.64.0.0/16")
+    table = guarded.ids.zones["a"].route_table
+    with guarded.api.api.lock:
+        backend.ec2().create_route(table, "100.64.0.0/16", local=True)
+    with pytest.raises(NatFailoverError, match=r"the VPC also has 100\.64\.0\.0/16, .* add it to sources"):
+        check_online(config_of(guarded), guarded.ec2)
+    assert check_online(config_of(guarded, ec2={"unserved_networks": ["100.64.0.0/16"]}), guarded.ec2)
+    assert check_online(config_of(guarded, sources=["10.0.0.0/8", "100.64.0.0/10"]), guarded.ec2)
+
+
+def test_an_instance_without_room_for_tags_is_named(guarded):
+    peer = guarded.ids.zones["b"].instance_id
+    have = len(guarded.api.client().describe_tags(Filters=[{"Name": "resource-id", "Values": [peer]}])["Tags"])
+    more = [{"Key": f"finops:{number:02d}", "Value": "x"} for number in range(50 - have)]
+    guarded.api.client().create_tags(Resources=[peer], Tags=more)
+    words = rf"{peer} \(nat-b\) has 50 tags, and EC2 takes 50: the service needs room for .*flare.*; remove 4 others"
+    with pytest.raises(NatFailoverError, match=words):
+        check_online(config_of(guarded), guarded.ec2)
+    guarded.api.client().delete_tags(Resources=[peer], Tags=[{"Key": each["Key"]} for each in more[:4]])
+    assert check_online(config_of(guarded), guarded.ec2)
+
+
+def test_a_member_in_another_vpc_is_refused(guarded):
+    stranger = guarded.api.client().run_instances(ImageId=vpc.IMAGE, MinCount=1, MaxCount=1)["Instances"][0]
+    me = guarded.ids.zones["a"]
+    nodes = [
+        {"name": "nat-a", "instance_id": me.instance_id, "route_tables": [me.route_table]},
+        {"name": "nat-evil", "instance_id": stranger["InstanceId"], "route_tables": []},
+    ]
+    words = f"{stranger['InstanceId']} is in {stranger['VpcId']}, and this node \\(nat-a\\) is in {guarded.ids.vpc}"
+    with pytest.raises(NatFailoverError, match=words):
+        check_online(config_of(guarded, nodes=nodes), guarded.ec2)

@@ -12,16 +12,22 @@ import pytest
 
 from lab import vpc
 from lab.api import backend
+from nat_failover.aws import witness_table
 from nat_failover.aws.witness_table import Table
 from nat_failover.config import load as configuration
 from nat_failover.errors import NatFailoverError, WitnessError
-from nat_failover.model.cluster import FenceStep, Lock
-from nat_failover.model.liveness import Signs
-from nat_failover.observe import witness_reader as testimonies
+from nat_failover.model.evidence import UNSIGNED, VALID
+from nat_failover.model.liveness import LivenessCounter
+from nat_failover.model.plan import FenceStep
+from nat_failover.observe import witness_reader
+from nat_failover.runtime.real import AsyncioRuntime
 from nat_failover.service.preflight import check_online
+from nat_failover.timing import TimerCoalescer
+from nat_failover.wire.seals import ITEM, Seals
 
 NAME = "nat-failover"
 MINE = "i-0aaaaaaaaaaaaaaaa"
+SEALS = Seals((b"k" * 32,), "prod")
 
 
 def make(running, keys=("cluster", "item"), kind="S"):
@@ -92,7 +98,7 @@ def test_of_many_who_ask_at_the_same_time_one_gets_it(world, table):
 
     def ask(number):
         barrier.wait(20)
-        if table.lock("n%d" % number, "nat-b", "v%d" % number, ""):
+        if table.lock(f"n{number}", "nat-b", f"v{number}", ""):
             won.append(number)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
@@ -100,7 +106,7 @@ def test_of_many_who_ask_at_the_same_time_one_gets_it(world, table):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(won) == 1 and table.read().lock == ("n%d" % won[0], "nat-b", "v%d" % won[0])
+    assert len(won) == 1 and table.read().lock == (f"n{won[0]}", "nat-b", f"v{won[0]}")
 
 
 def test_rubbish_in_the_table_is_neither_life_nor_a_free_lock(world, table):
@@ -191,7 +197,7 @@ def test_each_missing_permission_is_named(guarded, missing):
     allow(guarded, *{"Query", "PutItem", "DeleteItem"} - {missing})
     table = connect_to(guarded.api)
     (text,) = table.check(fences=True)
-    assert "allow dynamodb:%s on table %s in the IAM policy" % (missing, NAME) in text
+    assert f"allow dynamodb:{missing} on table {NAME} in the IAM policy" in text
     assert len(table.check(fences=False)) == (missing != "DeleteItem"), "who never fences frees no lock"
 
 
@@ -226,27 +232,31 @@ def config_of(world, **changes):
 
 
 def live(world, story, **changes):
-    """Run a ``Testimony`` for the time of a story; returns what it recorded."""
+    """Run a ``WitnessReader`` for the time of a story. Returns the events that it reported."""
     told = []
 
     async def run():
-        testimony = testimonies.Testimony(
-            config_of(world, **changes),
-            "0123456789abcdef",
-            Signs("0123456789abcdef"),
-            lambda: MINE,
-            time.monotonic,
-            lambda: None,
-            lambda kind, text, *_level: told.append((kind, text)),
+        config, runtime = config_of(world, **changes), AsyncioRuntime()
+        reader = witness_reader.WitnessReader(
+            config,
+            witness_table.connect(config),
+            runtime,
+            TimerCoalescer(config.heartbeat.interval, runtime),
+            boot_id="0123456789abcdef",
+            liveness=LivenessCounter("0123456789abcdef", "nat-a", SEALS.sign, 0.0),
+            seals=SEALS,
+            instance_id=lambda: MINE,
+            wake=lambda: None,
+            emit=lambda kind, text, _level: told.append((kind, text)),
         )
-        loops = [asyncio.ensure_future(work) for work in testimony.work()]
+        loops = [asyncio.ensure_future(work) for work in reader.work()]
         try:
-            await story(testimony)
+            await story(reader)
         finally:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            testimony.close()
+            reader.close()
 
     asyncio.run(run())
     return told
@@ -260,13 +270,14 @@ async def until(true, seconds=10.0):
 
 
 def test_readings_and_its_own_word(world, table):
-    async def story(testimony):
-        await until(lambda: testimony.view is not None)
-        assert testimony.view.items == {}
-        testimony.demand(0.1, True)
-        await until(lambda: testimony.view.items.get(MINE) == "0123456789abcdef:1")
-        testimony.demand(None, False)
-        assert testimony.view.read_at <= time.monotonic()
+    async def story(reader):
+        await until(lambda: reader.view is not None)
+        assert reader.view.items == {}
+        reader.demand(0.1, True)
+        await until(lambda: reader.view.items.get(MINE, "").startswith("0123456789abcdef:1:"))
+        assert SEALS.read(ITEM, "nat-a", MINE, reader.view.items[MINE]).seal == VALID
+        reader.demand(None, False)
+        assert reader.view.read_at <= time.monotonic()
 
     assert live(world, story) == []
 
@@ -274,39 +285,41 @@ def test_readings_and_its_own_word(world, table):
 def test_a_lock_is_dated_before_its_write_and_only_by_who_wrote_it(world, table):
     step = FenceStep("lock", "nat-b", "i", "")
 
-    async def story(testimony):
+    async def story(reader):
         before = time.monotonic()
-        assert await testimony.carry_out(step)
-        lock = testimony.view.lock
+        assert await reader.carry_out(step)
+        lock = reader.view.lock
         assert (lock.holder, lock.peer) == ("nat-a", "nat-b") and before - 0.001 <= lock.written_at < time.monotonic()
-        assert await testimony.carry_out(FenceStep("renew", "nat-b", "i", ""))
-        assert testimony.view.lock.value != lock.value
-        assert await testimony.carry_out(FenceStep("unlock", "nat-b", "i", "", testimony.view.lock.value))
-        assert testimony.view.lock is None
+        assert await reader.carry_out(FenceStep("renew", "nat-b", "i", ""))
+        assert reader.view.lock.value != lock.value
+        assert await reader.carry_out(FenceStep("unlock", "nat-b", "i", "", reader.view.lock.value))
+        assert reader.view.lock is None
         assert table.lock("nat-a", "nat-b", "fedcba9876543210:5", ""), "of an earlier run of the service"
-        await until(lambda: testimony.view.lock is not None)
-        assert testimony.view.lock == Lock("nat-a", "nat-b", "fedcba9876543210:5", None)
+        await until(lambda: reader.view.lock is not None)
+        found = reader.view.lock
+        assert (found.holder, found.peer, found.value) == ("nat-a", "nat-b", "fedcba9876543210:5")
+        assert (found.written_at, found.sign.seal) == (None, UNSIGNED)
         assert table.unlock("fedcba9876543210:5") and table.lock("nat-c", "nat-a", "c:1", "")
-        assert not await testimony.carry_out(step), "somebody else was first"
-        assert testimony.view.lock == Lock("nat-c", "nat-a", "c:1", None)
+        assert not await reader.carry_out(step), "somebody else was first"
+        assert (reader.view.lock.holder, reader.view.lock.value) == ("nat-c", "c:1")
 
     live(world, story)
 
 
 def test_an_outage_is_told_once_with_its_end_and_keeps_what_was_known(world, table):
-    async def story(testimony):
-        testimony.demand(0.05, False)
-        await until(lambda: testimony.view is not None)
+    async def story(reader):
+        reader.demand(0.05, False)
+        await until(lambda: reader.view is not None)
         rule = world.api.fault("Query", error="InternalServerError")
-        await until(lambda: testimony.problem)
-        known = testimony.view
+        await until(lambda: reader.problem)
+        known = reader.view
         await asyncio.sleep(0.3)
-        assert testimony.view is known
+        assert reader.view is known
         with pytest.raises(WitnessError):
             world.api.fault("PutItem", error="ThrottlingException", count=1)
-            await testimony.carry_out(FenceStep("lock", "nat-b", "i", ""))
+            await reader.carry_out(FenceStep("lock", "nat-b", "i", ""))
         world.api.control("fault/" + rule, method="DELETE")
-        await until(lambda: not testimony.problem)
+        await until(lambda: not reader.problem)
 
     told = live(world, story)
     assert [kind for kind, _text in told] == ["witness", "witness"]
@@ -314,10 +327,10 @@ def test_an_outage_is_told_once_with_its_end_and_keeps_what_was_known(world, tab
 
 
 def test_without_a_table_there_is_nothing_to_run(world):
-    async def story(testimony):
-        assert testimony.work() == ()
-        testimony.demand(0.1, True)
+    async def story(reader):
+        assert reader.work() == ()
+        reader.demand(0.1, True)
         with pytest.raises(NatFailoverError, match="no witness table"):
-            await testimony.carry_out(FenceStep("lock", "nat-b", "i", ""))
+            await reader.carry_out(FenceStep("lock", "nat-b", "i", ""))
 
     assert live(world, story, witness={}) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who assumes a role of another account sees that account's resources, and none of those at home.
+"""A caller with a role of another account sees that account's resources, and none of those at home.
 
 Source: STS API Reference, AssumeRole; IAM User Guide, "Cross-account resource access". The lab's fabric follows its own account only.
 """

@@ -102,7 +102,7 @@ def test_the_hosts_follow_and_the_state_waits_for_them():
 
 
 def test_a_stopped_instance_is_not_rebooted(ec2, b, refusal):
-    # That AWS refuses it is known to us, the code is not confirmed.
+    # AWS refuses it; the code is not confirmed.
     ec2.stop_instances(InstanceIds=[b.instance_id])
     until(lambda: state(ec2, b.instance_id) == "stopped")
     assert refusal(ec2.reboot_instances, InstanceIds=[b.instance_id]).startswith("IncorrectInstanceState")

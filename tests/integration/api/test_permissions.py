@@ -18,6 +18,7 @@ from lab.api import backend
 from lab.vpc import DEFAULT_ROUTE
 
 ROUTES = "arn:aws:ec2:eu-west-1:123456789012:route-table/"
+INSTANCES = "arn:aws:ec2:eu-west-1:123456789012:instance/"
 
 
 def snapshot(api):
@@ -145,16 +146,30 @@ def test_policies_are_evaluated_as_iam_does(iam):
         ([statement(Null={"aws:ResourceTag/absent": "true"})], True),
         ([statement(StringEquals={tag: "lab", "ec2:Region": "us-east-1"})], False),  # all conditions must hold
         ([statement(StringEquals={"ec2:Region": ["us-east-1", "eu-west-1"]})], True),  # any value will do
+        ([statement(IpAddress={"aws:SourceIp": ["192.0.2.0/24", "127.0.0.1/32"]})], True),
+        ([statement(IpAddress={"aws:SourceIp": "192.0.2.0/24"})], False),
+        ([statement(NotIpAddress={"aws:SourceIp": "192.0.2.0/24"})], True),
+        ([statement(resource=ROUTES + "*", StringEquals={"ec2:RouteTableID": table})], True),
+        ([statement(resource=ROUTES + "*", StringEquals={"ec2:RouteTableID": iam.ids.zones["a"].route_table})], False),
+        ([statement(ArnEquals={"ec2:SourceInstanceARN": INSTANCES + iam.ids.zones["a"].instance_id})], True),
+        ([statement(ArnEquals={"ec2:SourceInstanceARN": INSTANCES + iam.ids.zones["b"].instance_id})], False),
     ]
     assert [(statements, role.allowed(statements)) for statements, _verdict in expected] == expected
 
 
-def test_a_condition_that_is_not_modelled_is_said_aloud(iam):
+@pytest.mark.parametrize(
+    "condition, named",
+    [
+        ({"NumericLessThan": {"aws:SourceIp": "5"}}, "NumericLessThan"),
+        ({"StringEquals": {"aws:SourceVpc": "vpc-1"}}, "aws:SourceVpc"),
+    ],
+)
+def test_a_condition_that_is_not_modelled_is_said_aloud(iam, condition, named):
     client = iam.client(node="nat-a")
     with iam.api.lock:
-        policy = {"Version": "2012-10-17", "Statement": [statement(IpAddress={"aws:SourceIp": "10.0.0.0/8"})]}
+        policy = {"Version": "2012-10-17", "Statement": [statement(**condition)]}
         backend.iam().put_role_policy("lab-nat-a", vpc.POLICY, json.dumps(policy))
-    with pytest.raises(ClientError, match="LabUnsupportedPolicy.*IpAddress"):
+    with pytest.raises(ClientError, match=f"LabUnsupportedPolicy.*{named}"):
         client.replace_route(
             RouteTableId=iam.ids.zones["b"].route_table,
             DestinationCidrBlock=DEFAULT_ROUTE,

@@ -2,7 +2,7 @@
 """Routes where plain moto differs from AWS.
 
 Sources: EC2 API Reference (CreateRoute, ReplaceRoute, Route, "Error codes") unless named. Where a code is "not confirmed", AWS refuses
-the call, but we have found no public record of the code it uses; ours is a guess, and the product depends on none of these.
+the call, and no public record of its code was found. The code here is a guess, and the product depends on none of these.
 """
 
 from __future__ import annotations

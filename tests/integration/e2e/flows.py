@@ -82,7 +82,7 @@ def _stray(connection: socket.socket) -> str:
     pseudo = socket.inet_aton(here[0]) + socket.inet_aton(there[0])
     segment = struct.pack("!HHIIHHHH", *fields) + b"xx"
     total = sum(
-        struct.unpack("!%dH" % ((len(segment) + 12) // 2), pseudo + struct.pack("!HH", 6, len(segment)) + segment)
+        struct.unpack(f"!{int((len(segment) + 12) // 2)}H", pseudo + struct.pack("!HH", 6, len(segment)) + segment)
     )
     total = (total & 0xFFFF) + (total >> 16)
     fields[6] = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF

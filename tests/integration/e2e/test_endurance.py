@@ -20,7 +20,7 @@ SLACK = (ROUNDS - WARM_UP) // 6
 
 @dataclass
 class Footprint:
-    """What a process holds: resident kB, threads, open file handles."""
+    """The holdings of a process: resident kB, threads, open file handles."""
 
     resident_kb: int
     threads: int

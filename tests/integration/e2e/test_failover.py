@@ -40,7 +40,7 @@ def test_a_dead_node_is_replaced_fenced_and_gets_its_route_back(cluster: Cluster
 
 
 def test_orphaned_connections_are_reset_at_once_and_living_ones_never(cluster: Cluster) -> None:
-    """With nf_conntrack_tcp_loose on (the kernel's default) and off (a common hardening). Who only listens hears nothing until he sends."""
+    """With nf_conntrack_tcp_loose on (the kernel's default) and off (a common hardening). A client that only listens hears nothing until it sends."""
     lab = cluster.lab
     # Servers do not always tell who sends on a connection that they do not know: resets must come from the node.
     silence = ["-A", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST,ACK", "RST", "-j", "DROP"]
@@ -114,5 +114,5 @@ def test_a_drain_that_nobody_could_take_is_refused_and_changes_nothing(cluster: 
     cluster.wait("nat-b knows", lambda: cluster.status("nat-b")["verdicts"][0]["state"] == "drained")
     refused = cluster.run("nat-b", "drain")
     assert refused.returncode == 1
-    assert "nobody could take over now: nat-a is healthy, drained" in refused.stderr
+    assert "no peer can take over now: nat-a is healthy, drained" in refused.stderr
     assert cluster.status("nat-b")["state"] == "active" and cluster.lab.owner("a") == "nat-b"

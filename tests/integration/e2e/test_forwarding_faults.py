@@ -70,16 +70,16 @@ def test_segments_are_clamped_on_demand_and_not_any_more(broken: Cluster) -> Non
 def test_all_facts_are_shown_and_counters_of_the_driver_are_read(broken: Cluster) -> None:
     facts = broken.status(NODE)["self"]["facts"]
     assert {"ip_forward", "rules", "source_dest_check", "conntrack", "canary", "softnet_dropped"} <= set(facts)
-    shown = broken.run(NODE, "status").stdout
+    shown = broken.run(NODE, "status", "--all").stdout
     assert "facts: ip_forward 1, interface ens5 up" in shown
     # The lab's links have no allowances, but they have counters: the driver's own number of the other end.
-    code = "from nat_failover.observe import capacity as limits; print(limits.driver_counters('ens5')['peer_ifindex'])"
+    code = "from nat_failover.host import nic_counters; print(nic_counters.driver_counters('ens5')['peer_ifindex'])"
     counted = broken.lab.exec(NODE, [sys.executable, "-c", code], env=broken.environment()).stdout
     assert counted == broken.lab.exec(NODE, ["cat", "/sys/class/net/ens5/iflink"]).stdout
 
 
 def reconfigure(cluster: Cluster, **changes: object) -> None:
-    """What an operator does: another configuration, and a reload."""
+    """The steps of an operator: another configuration, and a reload."""
     known = len(cluster.events(NODE, "reloaded"))
     cluster.write_config(NODE, **changes)
     cluster.service(NODE).send_signal(signal.SIGHUP)
@@ -95,7 +95,8 @@ def test_a_fight_is_told_and_ends_in_a_handover(broken: Cluster) -> None:
         time.sleep(0.7)
     assert broken.lab.owner("a") == PEER
     seen = kinds(broken, known)
-    assert seen.count("fight") == 1 and seen.count("mended") <= 3
+    assert seen.count("fight") == 1
+    assert seen.count("mended") <= 12, "repairs within 2 s count as one of three, and a known reason is told once"
     assert "undone again" in broken.status(NODE)["self"]["fact"]
     assert broken.run(NODE, "rules", "apply").returncode == 0
     broken.settle()

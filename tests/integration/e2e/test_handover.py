@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nat_failover.errors import NatFailoverError
-from nat_failover.service.control import ask
+from nat_failover.service.control import send_request
 from tests.integration.e2e.cluster import Cluster, running_cluster
 
 FENCE = 8.0  # seconds: longer than the fence's delay
@@ -89,7 +89,7 @@ def test_a_shutdown_hands_over_first_and_a_node_without_heirs_leaves_at_once(clu
     run = str(cluster.folder / "nat-a" / "run")
     with lab.stream("client-a") as stream:
         stream.wait_for_answer()
-        assert ask(run, {"do": "leave"}) == {"changed": True, "state": "drained"}
+        assert send_request(run, {"do": "leave"}) == {"changed": True, "state": "drained"}
         assert lab.owner("a") == "nat-b"
         lab.host("nat-a").power_off()
         time.sleep(FENCE)
@@ -100,10 +100,10 @@ def test_a_shutdown_hands_over_first_and_a_node_without_heirs_leaves_at_once(clu
     assert cluster.run("nat-b", "drain").returncode == 0
     cluster.wait("nat-a knows", lambda: cluster.status("nat-a")["verdicts"][0]["state"] == "drained")
     began = time.monotonic()
-    with pytest.raises(NatFailoverError, match="nobody takes over: nat-b is healthy, drained"):
-        ask(run, {"do": "leave"})
+    with pytest.raises(NatFailoverError, match="no peer takes over: nat-b is healthy, drained"):
+        send_request(run, {"do": "leave"})
     assert time.monotonic() - began < 2
-    assert "this machine shuts down, and nobody takes over" in cluster.events("nat-a", "abandoned")[0]
+    assert "this machine shuts down, and no peer takes over" in cluster.events("nat-a", "abandoned")[0]
     assert cluster.run("nat-a", "leave").stdout == "this machine does not shut down: nothing is handed over\n"
 
 

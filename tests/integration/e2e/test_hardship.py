@@ -125,6 +125,7 @@ def overrun(cluster: Cluster, node: str) -> int:
 
 
 def test_recorded_spoofed_truncated_and_garbled_heartbeats_are_counted_and_change_nothing(cluster: Cluster) -> None:
+    """Packets from a foreign address do not reach the service. Those in the name of the peer do."""
     lab, count = cluster.lab, 4000
     recorded = lab.exec("nat-b", [sys.executable, "-c", RECORD, "1.5"]).stdout
     assert len(recorded.splitlines()) > 10
@@ -141,18 +142,18 @@ def test_recorded_spoofed_truncated_and_garbled_heartbeats_are_counted_and_chang
 
     def all_counted() -> bool:
         moved = refused(cluster, "nat-b") - before
-        return sum(moved.values()) + overrun(cluster, "nat-b") - lost >= 2 * count
+        return sum(moved.values()) + overrun(cluster, "nat-b") - lost >= count
 
     cluster.wait("each is counted", all_counted, 10)
     moved = refused(cluster, "nat-b") - before
-    assert {"malformed", "bad_mac", "replayed"} <= set(moved) and sum(moved.values()) > count, moved
+    assert {"malformed", "bad_mac", "replayed"} <= set(moved) and count / 2 < sum(moved.values()) < 1.2 * count, moved
     assert cluster.verdict("nat-b", "nat-a") == cluster.verdict("nat-a", "nat-b") == "healthy"
     assert events(cluster) == told and cluster.writes() == writes, "nothing has come of it"
     assert cluster.service("nat-b").poll() is None
 
 
 def events(cluster: Cluster) -> list[str]:
-    return cluster.events("nat-b", "verdict") + cluster.events("nat-b", "route")
+    return [text for kind in ("verdict", "adopt", "return", "mend") for text in cluster.events("nat-b", kind)]
 
 
 def test_the_log_of_the_services_has_no_traceback(cluster: Cluster) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it must not do: act on its own blindness, or stop a node that lives."""
+"""Restraint: no act on its own blindness, no stop of a node that lives."""
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
@@ -138,3 +139,26 @@ def test_somebody_elses_route_is_left_alone_and_a_missing_one_is_mended(cluster:
     ec2.delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
     cluster.wait("it is mended", lambda: lab.owner("a") == "nat-a")
     assert ("CreateRoute", "nat-a") in cluster.writes()
+
+
+def test_a_machine_that_runs_under_the_name_of_another_writes_nothing(cluster: Cluster) -> None:
+    """An image of nat-a on nat-b's machine, or swapped ids in an inventory: IMDS knows better than the configuration."""
+    lab = cluster.lab
+    cluster.service("nat-b").terminate()
+    cluster.service("nat-b").wait(10)
+    path = cluster.write_config("nat-b")
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "self": "nat-a"}), encoding="utf-8")
+    with cluster.log.open("ab") as log:
+        impostor = lab.host("nat-b").popen(
+            cluster.command("nat-b", "run"), env=cluster.environment(), stdout=log, stderr=log
+        )
+    try:
+        mine, theirs = (lab.ids.zones[zone].instance_id for zone in "ba")
+        said = f"EC2 shows nat-a as {theirs}, and this machine is {mine}"
+        cluster.wait("it knows who it is", lambda: cluster.status("nat-b")["forbidden"] == said)
+        lab.fault("kill", "nat-a")
+        time.sleep(3)
+        assert cluster.writes() == [] and cluster.status("nat-b")["forbidden"] == said
+    finally:
+        impostor.terminate()
+        impostor.wait(10)

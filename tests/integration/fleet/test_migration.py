@@ -56,7 +56,11 @@ def test_there_and_back_again(fleet: Fleet, gateway: str) -> None:
     writes = fleet.writes()
     with fleet.playbooks.keys_in_a_profile("operator"):
         predicted = fleet.run(PLAYBOOK, "--check", nat_aws_profile="operator")
-    told = [result["msg"] for task, _host, result in predicted.results if task == "migrate_table | Say what moves"]
+    told = [
+        result["msg"]
+        for task, _host, result in predicted.results
+        if task == "migrate_table | Name the table that moves"
+    ]
     zones = fleet.lab.ids.zones.values()
     assert told == [f"{zone.route_table} from {gateway} to {zone.node}" for zone in zones]
     assert predicted.changed > 0

@@ -24,7 +24,7 @@ from lab.fleet.hosts import CONNECTION, Crowd, crowd
 from tests.integration.fleet.conftest import Fleet
 
 CONFIG = "/etc/nat-failover/config.json"
-PAIRS = int(os.environ.get("ROLLOUT_PAIRS", "10"))
+PAIRS = int(os.environ.get("ROLLOUT_PAIRS", "6"))
 SERIAL = 2 * PAIRS // 3 + 1
 HALF = 12  # round trips to a host, of the 23 that a first run takes
 SOCKET = "/run/nat-failover/control.sock"
@@ -103,7 +103,7 @@ class Rollout:
         return found
 
     def nodes(self, host: str) -> list[dict[str, Any]]:
-        """What a host's configuration has to say of its pair."""
+        """The members that a host's configuration must name."""
         cluster = self.hosts.members[host].ids.cluster
         pair = [each.ids for each in self.hosts.members.values() if each.ids.cluster == cluster]
         return [

@@ -32,7 +32,7 @@ def cli(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def remains() -> dict[str, list[str]]:
-    """What carries the lab's name on this machine."""
+    """All that carries the lab's name on this machine."""
     names = Names(NAME)
     mine = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

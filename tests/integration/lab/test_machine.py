@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import render as present
-from lab import status
+from lab import render, status
 from lab.fabric import cleanup
 from lab.fabric.names import Names
 from lab.testing import RunningLab, running_lab
@@ -32,7 +31,7 @@ def until(true: Callable[[], bool], limit_s: float = 30) -> None:
 def ssh(lab: RunningLab, node: str, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """As an operator would."""
     config = folder / "ssh_config"
-    config.write_text(present.ssh_config({"name": NAME, **status.describe(lab)}) + "\n", encoding="ascii")
+    config.write_text(render.ssh_config({"name": NAME, **status.describe(lab)}) + "\n", encoding="ascii")
     argv = ["ssh", "-F", str(config), "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", node, command]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
@@ -96,7 +95,7 @@ def dies_and_comes_back(lab: RunningLab) -> None:
 def is_reached_by_ansible(lab: RunningLab, folder: Path) -> None:
     inventory = folder / "inventory.yml"
     # JSON is YAML.
-    inventory.write_text(json.dumps(present.inventory({"name": NAME, **status.describe(lab)})), encoding="ascii")
+    inventory.write_text(json.dumps(render.inventory({"name": NAME, **status.describe(lab)})), encoding="ascii")
     ansible = Path(sys.executable).with_name("ansible")
     argv = [str(ansible), "-i", str(inventory), "nat_nodes", "-m", "ansible.builtin.ping"]
     environment = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the API says is what packets do."""
+"""Packets go as the API says."""
 
 from __future__ import annotations
 

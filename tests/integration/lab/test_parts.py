@@ -10,7 +10,7 @@ import pytest
 
 from lab import image
 from lab.api.snapshot import Instance, Route, RouteTable, Snapshot, Subnet
-from lab.errors import LabError
+from lab.errors import LabError, Prerequisite
 from lab.fabric.names import Names, Port, address6
 from lab.fabric.routes import BLACKHOLE, IGW, wanted_routes, wanted_tables
 from lab.fabric.rules import LinkFault, elastic_addresses, gateway_rules, router_rules, source_dest_checks
@@ -62,19 +62,32 @@ def test_a_prefix_list_is_the_networks_in_it_and_a_route_of_its_own_wins() -> No
         assert wanted_routes(snapshot, DUAL) == {**found, ("rtb-2", "2001:db8:9::/48"): BLACKHOLE}
 
 
+# Health checks of a load balancer come from the router itself, not through it.
+SILENT_CLIENT = [
+    "-A FORWARD -i v-client-a -j DROP",
+    "-A FORWARD -o v-client-a -j DROP",
+    "-A INPUT -i v-client-a -j DROP",
+    "-A OUTPUT -o v-client-a -j DROP",
+]
+
+
+def appended(rules: str) -> list[str]:
+    """The rules without the frame around them."""
+    return [line for line in rules.splitlines() if line.startswith("-A")]
+
+
 def test_ipv6_in_a_lab_that_has_it() -> None:
     snapshot = vpc(Route("::/0", "interface", "eni-1", "active"))
     assert wanted_routes(snapshot, DUAL) == {("rtb-2", "::/0"): "nat-a"}
     hosts = {port.host: port for port in DUAL}
-    lines = router_rules(hosts, ["nat-a"], ["client-a"], [LinkFault("nat-a", "internet", "out")], 6).splitlines()
-    assert lines[2:-1] == [
-        "-A FORWARD -i v-client-a -j DROP",
-        "-A FORWARD -o v-client-a -j DROP",
+    lines = appended(router_rules(hosts, ["nat-a"], ["client-a"], [LinkFault("nat-a", "internet", "out")], 6))
+    assert lines == [
+        *SILENT_CLIENT,
         "-A FORWARD -i v-nat-a ! -s 2001:db8:0:100::10 -j DROP",
         "-A FORWARD -o v-nat-a ! -d 2001:db8:0:100::10 -j DROP",
         "-A FORWARD -i v-nat-a -o igw -j DROP",
     ]
-    assert router_rules(hosts, (), (), [LinkFault("nat-a", "api")], 6).splitlines()[2:-1] == [], "the API has no IPv6"
+    assert appended(router_rules(hosts, (), (), [LinkFault("nat-a", "api")], 6)) == [], "the API has no IPv6"
 
 
 @pytest.mark.parametrize("destination", ["::/0", "pl-12345678", ""])
@@ -104,14 +117,13 @@ def test_source_dest_check_and_elastic_address() -> None:
     ],
 )
 def test_a_fault_as_rules(fault: LinkFault, expected: list[str]) -> None:
-    lines = router_rules({port.host: port for port in PORTS}, (), (), [fault]).splitlines()
-    assert lines[2:-1] == expected
+    assert appended(router_rules({port.host: port for port in PORTS}, (), (), [fault])) == expected
 
 
 def test_a_silent_host_comes_before_everything() -> None:
-    lines = router_rules({port.host: port for port in PORTS}, ["nat-a"], ["nat-a"], []).splitlines()
-    assert lines[2:4] == ["-A FORWARD -i v-nat-a -j DROP", "-A FORWARD -o v-nat-a -j DROP"]
-    assert lines[4] == "-A FORWARD -i v-nat-a ! -s 10.0.0.10 -j DROP"
+    lines = appended(router_rules({port.host: port for port in PORTS}, ["client-a"], ["client-a"], []))
+    assert lines[:4] == SILENT_CLIENT
+    assert lines[4] == "-A FORWARD -i v-client-a ! -s 10.0.10.50 -j DROP"
 
 
 @pytest.mark.parametrize("name", ["", "a-b", "A", "../x", "1a", "a" * 21])
@@ -148,7 +160,10 @@ def test_the_mirror_is_this_machines_own(tmp_path: Path) -> None:
         "Types: deb\n# a comment: with a colon\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n"
         "Components: main\nSigned-By: /nowhere.gpg\n"
     )
-    assert image.mirror(tmp_path) == image.Mirror("http://mirror.example/debian", None, image.mirror().proxy)
+    found = image.mirror(tmp_path)
+    assert found == image.Mirror("http://mirror.example/debian", "/nowhere.gpg", image.mirror().proxy)
+    with pytest.raises(Prerequisite, match=r"/nowhere\.gpg is not there.*debian-archive-keyring"):
+        found.source("bookworm")
     (tmp_path / "sources.list").write_text(
         "deb [arch=amd64 signed-by=/dev/null] http://one.example/debian trixie main\n"
     )

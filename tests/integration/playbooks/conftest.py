@@ -42,7 +42,7 @@ class Outcome:
         return sum(host["changed"] for host in self.stats.values())
 
     def messages(self) -> str:
-        """What the failed tasks said, in one line."""
+        """The messages of the failed tasks, in one line."""
         said = (str(result.get("msg", "")) for _task, _host, result in self.results if result.get("failed"))
         return " ".join(" ".join(said).split())
 

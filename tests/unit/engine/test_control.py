@@ -9,15 +9,17 @@ import os
 import socket
 import stat
 import threading
+import time
 
 import pytest
 
 from nat_failover.errors import NatFailoverError
-from nat_failover.service.control import LONGEST, Control, ask
+from nat_failover.service.control import MOST_CLIENTS, Control, send_request
+from nat_failover.service.line_server import LONGEST
 
 
 class Service:
-    """What the socket serves."""
+    """The requests that the socket serves."""
 
     def __init__(self):
         self.asked = []
@@ -25,13 +27,13 @@ class Service:
     def status(self):
         return {"node": "nat-a"}
 
-    async def drain(self, reason, wait):
-        self.asked.append((reason, wait))
+    async def drain(self, reason, wait, by):
+        self.asked.append((reason, wait, by.actor))
         if reason == "refuse":
             raise NatFailoverError("still the owner of rtb-1")
         return {"changed": True, "state": "drained"}
 
-    async def resume(self):
+    async def resume(self, by):
         return {"changed": False, "state": "active"}
 
 
@@ -69,10 +71,12 @@ def test_questions_and_answers(tmp_path):
     answers = []
 
     def work(service):
-        answers.append(ask(str(tmp_path), {"do": "status"}))
-        answers.append(ask(str(tmp_path), {"do": "drain", "reason": "kernel", "wait": 3}))
-        answers.append(ask(str(tmp_path), {"do": "drain"}))
-        answers.append(ask(str(tmp_path), {"do": "resume"}))
+        answers.append(send_request(str(tmp_path), {"do": "status"}))
+        answers.append(
+            send_request(str(tmp_path), {"do": "drain", "reason": "kernel", "wait": 3, "actor": "ali\x1bce"})
+        )
+        answers.append(send_request(str(tmp_path), {"do": "drain"}))
+        answers.append(send_request(str(tmp_path), {"do": "resume"}))
 
     service = serve(tmp_path, work)
     assert answers == [
@@ -81,28 +85,76 @@ def test_questions_and_answers(tmp_path):
         {"changed": True, "state": "drained"},
         {"changed": False, "state": "active"},
     ]
-    assert service.asked == [("kernel", 3.0), ("drain", 60.0)]
+    assert service.asked == [("kernel", 3.0, "ali?ce"), ("drain", 60.0, "")]
 
 
 def test_a_refusal_reaches_the_asker(tmp_path):
     def work(service):
         with pytest.raises(NatFailoverError, match="^still the owner of rtb-1$"):
-            ask(str(tmp_path), {"do": "drain", "reason": "refuse"})
-        with pytest.raises(NatFailoverError, match="unknown request 'stop'; known: status, drain, resume"):
-            ask(str(tmp_path), {"do": "stop"})
+            send_request(str(tmp_path), {"do": "drain", "reason": "refuse"})
+        with pytest.raises(
+            NatFailoverError, match="unknown request 'stop'; known: status, explain, drain, switchover, resume"
+        ):
+            send_request(str(tmp_path), {"do": "stop"})
+        for wait in ("long", True, [1], None, -1, float("nan"), float("inf")):
+            with pytest.raises(NatFailoverError, match="is not a number of seconds up to 86400; write e.g. 60"):
+                send_request(str(tmp_path), {"do": "drain", "wait": wait})
 
     serve(tmp_path, work)
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"\n", b"hello\n", b"", b'"status"\n', b"[]\n", b"null\n", b"\xff\xfe\n", b"{}\n", b"x" * (LONGEST + 1) + b"\n"],
+    [
+        b"\n",
+        b"hello\n",
+        b"",
+        b'"status"\n',
+        b"[]\n",
+        b"null\n",
+        b"\xff\xfe\n",
+        b"{}\n",
+        b"x" * (LONGEST + 1) + b"\n",
+        b"[" * 60000 + b"\n",
+    ],
     ids=lambda data: repr(data[:10]),
 )
 def test_nonsense_is_refused_and_the_service_goes_on(tmp_path, data):
     def work(service):
         assert "error" in json.loads(raw(tmp_path, data))
-        assert ask(str(tmp_path), {"do": "status"}) == {"node": "nat-a"}
+        assert send_request(str(tmp_path), {"do": "status"}) == {"node": "nat-a"}
+
+    serve(tmp_path, work)
+
+
+def test_a_defect_of_the_service_is_an_answer_too(tmp_path):
+    def work(service):
+        service.status = lambda: {}["none"]
+        with pytest.raises(NatFailoverError, match="unexpected KeyError; read `journalctl"):
+            send_request(str(tmp_path), {"do": "status"})
+        assert send_request(str(tmp_path), {"do": "resume"})["state"] == "active"
+
+    serve(tmp_path, work)
+
+
+def test_clients_that_hold_connections_open_do_not_lock_others_out_for_good(tmp_path):
+    def work(service):
+        held = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _each in range(MOST_CLIENTS)]
+        try:
+            for connection in held:
+                connection.connect(str(tmp_path / "control.sock"))
+            with pytest.raises(NatFailoverError, match="32 clients are being served; try again"):
+                send_request(str(tmp_path), {"do": "status"})
+        finally:
+            for connection in held:
+                connection.close()
+        for _try in range(100):
+            try:
+                assert send_request(str(tmp_path), {"do": "status"}) == {"node": "nat-a"}
+                return
+            except NatFailoverError:
+                time.sleep(0.05)
+        raise AssertionError("the service has not recovered")
 
     serve(tmp_path, work)
 
@@ -112,7 +164,7 @@ def test_an_asker_that_goes_away_stops_nothing(tmp_path):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(str(tmp_path / "control.sock"))
             connection.sendall(b'{"do": "status"}\n')
-        assert ask(str(tmp_path), {"do": "status"}) == {"node": "nat-a"}
+        assert send_request(str(tmp_path), {"do": "status"}) == {"node": "nat-a"}
 
     serve(tmp_path, work)
 
@@ -131,19 +183,19 @@ def test_the_socket_is_for_root_and_the_group_only(tmp_path):
 def test_the_socket_of_a_crashed_service_is_replaced(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as crashed:
         crashed.bind(str(tmp_path / "control.sock"))
-    assert ask(str(tmp_path), {"do": "status"}) is None  # the file is there, nobody listens
-    serve(tmp_path, lambda service: ask(str(tmp_path), {"do": "status"}))
+    assert send_request(str(tmp_path), {"do": "status"}) is None  # the file is there, nobody listens
+    serve(tmp_path, lambda service: send_request(str(tmp_path), {"do": "status"}))
 
 
 def test_no_service(tmp_path):
-    assert ask(str(tmp_path), {"do": "status"}) is None
-    assert ask(str(tmp_path / "absent"), {"do": "status"}) is None
+    assert send_request(str(tmp_path), {"do": "status"}) is None
+    assert send_request(str(tmp_path / "absent"), {"do": "status"}) is None
 
 
 def test_a_path_that_is_no_place_for_a_socket(tmp_path):
     (tmp_path / "file").write_text("", encoding="ascii")
     with pytest.raises(NatFailoverError, match="run this as root or as a member of the group nat-failover"):
-        ask(str(tmp_path / "file"), {"do": "status"})
+        send_request(str(tmp_path / "file"), {"do": "status"})
 
 
 @pytest.mark.parametrize("answer, problem", [(b"", "closed the connection"), (None, "no answer within 0 s")])
@@ -164,7 +216,7 @@ def test_a_service_that_does_not_answer(tmp_path, answer, problem):
         thread = threading.Thread(target=serve_badly)
         thread.start()
         with pytest.raises(NatFailoverError, match=problem + ".*journalctl -u nat-failover"):
-            ask(str(tmp_path), {"do": "status"}, timeout=10 if answer is not None else 0.1)
+            send_request(str(tmp_path), {"do": "status"}, timeout=10 if answer is not None else 0.1)
         thread.join()
         for connection in kept:
             connection.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who drains a node, who ends that, and what it says meanwhile. The service around it is a stand-in; tests/integration/e2e has the real one."""
+"""A drain: its begin, its end, and the state that is reported meanwhile. The service around it is a stand-in; tests/integration/e2e has the real one."""
 
 from __future__ import annotations
 
@@ -11,184 +11,220 @@ import pytest
 
 from nat_failover import cli
 from nat_failover.errors import NatFailoverError
-from nat_failover.model.cluster import TAG_DRAINED, InstanceView, RouteView
+from nat_failover.model.cluster import TAG_DRAINED, Claim, InstanceView, RouteView
+from nat_failover.model.evidence import Heard, Report
+from nat_failover.model.memory import Memory, PeerMemory
 from nat_failover.model.settings import Handover
-from nat_failover.policy.interruption import SPOT, Notice
-from nat_failover.service import drain as module
+from nat_failover.policy.interruption import SPOT, Interruption
 from nat_failover.service.drain import Drain
+from nat_failover.service.parts import DrainState, Parts
 
-SPOT_NOTICE = Notice(SPOT, "spot interruption: stop at noon")
-
-
-class Hands:
-    tagging = False
-
-    def __init__(self, service):
-        self.service = service
-
-    async def tag_self(self, key, value):
-        assert key == TAG_DRAINED
-        self.service.tag(value)
+SPOT_NOTICE = Interruption(SPOT, "spot interruption: stop at noon")
 
 
-class Service:
+class Clock:
+    """A runtime on which every look at the clock takes 10 ms."""
+
+    def __init__(self):
+        self.at = 100.0
+
+    def now(self):
+        self.at += 0.01
+        return self.at
+
+    def wall_time(self):
+        return 1.8e9 + self.at
+
+    async def sleep(self, seconds):
+        self.at += seconds
+
+
+class Node:
     """A node that owns one claim, with one healthy peer that takes it as soon as the node drains and EC2 is read."""
 
     def __init__(self):
-        self.now = 100.0
-        self.owned, self.peers_take = ["rtb-1 0.0.0.0/0"], True
-        self.peer = {"peer": "nat-b", "verdict": "healthy", "state": "active"}
+        self.clock = Clock()
+        self.peers_take = True
+        self.peer = {"verdict": "healthy", "state": "active"}
         self.events, self.reports = [], []
         handover = Handover(poll=2, rebalance="report", scheduled_lead=300, on_stop="keep", wait=0.3)
-        self.config = SimpleNamespace(self_name="nat-a", me=SimpleNamespace(witness=False), handover=handover)
-        self.gatherer = SimpleNamespace(
-            notices=(),
+        config = SimpleNamespace(self_name="nat-a", me=SimpleNamespace(witness=False), handover=handover)
+        self.collector = SimpleNamespace(
+            interruptions=(),
             instances={},
             routes={},
             me=SimpleNamespace(ec2=True),
             read_soon=self.read,
             tables_at=None,
-            look_for_tables=self.look_for_tables,
+            find_tables=self.find_tables,
         )
         self.looking = False
+        self.target = "eni-a"
+        self.parts = Parts(
+            config=config,
+            runtime=self.clock,
+            boot_id="b",
+            timers=None,
+            liveness=None,
+            signs=None,
+            events=SimpleNamespace(emit=lambda kind, text, level=0: self.events.append((kind, text))),
+            transport=SimpleNamespace(heard=self.heard),
+            collector=self.collector,
+            witness=None,
+            executor=SimpleNamespace(tagging=False, tag_self=self.tag_self),
+            memory=None,
+        )
         self.read_routes()
-        self.radio = SimpleNamespace(set_report=self.reports.append)
-        self.hands = Hands(self)
-        self.draining = Drain(self)
+        self.restart()
         self.tag(None)
 
-    def clock(self):
-        self.now += 0.01
-        return self.now
+    def restart(self):
+        """A new process: what it announces is derived anew."""
+        self.parts.drain = DrainState()
+        self.drain = Drain(self.parts, lambda: self.reports.append(self.parts.drain.state))
 
-    def record(self, kind, text, level=0):
-        self.events.append((kind, text))
+    @property
+    def state(self):
+        return self.parts.drain.state
 
-    def wake(self):
-        pass
+    @property
+    def why(self):
+        return self.parts.drain.why
+
+    def heard(self):
+        self.parts.memory = Memory(0.0, peers={"nat-b": PeerMemory(verdict=self.peer["verdict"])})
+        return {"nat-b": Heard(report=Report(state=self.peer["state"]))}
+
+    async def tag_self(self, key, value):
+        assert key == TAG_DRAINED
+        self.tag(value)
 
     def tag(self, value):
         tags = {} if value is None else {TAG_DRAINED: value}
-        self.gatherer.instances = {"nat-a": InstanceView("running", "eni-a", "10.0.0.10", tags, self.clock())}
+        self.collector.instances = {"nat-a": InstanceView("running", "eni-a", "10.0.0.10", tags, self.clock.now())}
 
     def read_routes(self):
-        self.gatherer.routes = {"rtb-1": RouteView("active", "eni-x", self.clock())}
+        claim = Claim("rtb-1", "0.0.0.0/0", "nat-a")
+        self.collector.routes = {claim: RouteView("active", self.target, self.clock.now())}
 
-    def look_for_tables(self):
+    def find_tables(self):
         self.looking = True
 
     def read(self):
+        if self.peers_take and self.state != "active":
+            self.target = "eni-b"
         self.read_routes()
         if self.looking:
-            self.gatherer.tables_at = self.clock()
-        if self.peers_take and self.draining.state != "active":
-            self.owned = []
-        self.draining.follow()
+            self.collector.tables_at = self.clock.now()
+        self.drain.follow()
 
-    def notice(self, *notices):
-        self.gatherer.notices = notices
-        self.draining.follow()
+    def interrupt(self, *interruptions):
+        self.collector.interruptions = interruptions
+        self.drain.follow()
 
 
 @pytest.fixture
-def service(monkeypatch):
-    monkeypatch.setattr(module, "LOOK_EVERY", 0.001)
-    monkeypatch.setattr(module.status, "owned", lambda service: service.owned)
-    monkeypatch.setattr(module.status, "status", lambda service: {"verdicts": [service.peer]})
-    monkeypatch.setattr(module.status, "report", lambda service: service.draining.state)
-    return Service()
+def node():
+    return Node()
 
 
-def test_the_operators_drain_is_a_tag_and_outlives_the_process(service):
-    assert asyncio.run(service.draining.drain("kernel update", 5)) == {"changed": True, "state": "drained"}
-    assert service.gatherer.instances["nat-a"].tags == {TAG_DRAINED: "kernel update"}
-    assert service.reports[0] == "draining", "peers hear it before the tag is written"
-    assert not asyncio.run(service.draining.drain("again", 5))["changed"]
-    service.draining = Drain(service)  # a new process
-    service.draining.follow()
-    assert (service.draining.state, service.draining.why) == ("drained", "the tag %s is on this instance" % TAG_DRAINED)
-    service.tag(None)
-    service.draining.follow()
-    assert service.draining.state == "active"
+def test_the_operators_drain_is_a_tag_and_outlives_the_process(node):
+    assert asyncio.run(node.drain.drain("kernel update", 5)) == {"changed": True, "state": "drained"}
+    assert node.collector.instances["nat-a"].tags == {TAG_DRAINED: "kernel update"}
+    assert node.reports[0] == "draining", "peers hear it before the tag is written"
+    assert not asyncio.run(node.drain.drain("again", 5))["changed"]
+    node.restart()
+    node.drain.follow()
+    assert (node.state, node.why) == ("drained", f"the tag {TAG_DRAINED} is on this instance")
+    node.tag(None)
+    node.drain.follow()
+    assert node.state == "active"
 
 
-def test_a_notice_drains_without_a_tag_and_ends_by_itself(service):
-    service.notice(SPOT_NOTICE)
-    assert (service.draining.state, service.draining.why) == ("draining", SPOT_NOTICE.text)
-    service.read()
-    assert service.draining.state == "drained" and service.gatherer.instances["nat-a"].tags == {}
-    service.notice()
-    assert (service.draining.state, service.draining.why) == ("active", "")
-    assert [kind for kind, _text in service.events] == ["draining", "drained", "resumed"]
+def test_a_notice_drains_without_a_tag_and_ends_by_itself(node):
+    node.interrupt(SPOT_NOTICE)
+    assert (node.state, node.why) == ("draining", SPOT_NOTICE.text)
+    node.read()
+    assert node.state == "drained" and node.collector.instances["nat-a"].tags == {}
+    node.interrupt()
+    assert (node.state, node.why) == ("active", "")
+    assert [kind for kind, _text in node.events] == ["draining", "drained", "resumed"]
 
 
-def test_a_withdrawn_notice_leaves_the_operators_drain(service):
-    service.notice(SPOT_NOTICE)
-    service.read()
-    assert asyncio.run(service.draining.drain("mine", 5)) == {"changed": True, "state": "drained"}
-    assert service.draining.notice == "", "the operator's word is the stronger one: no heir of last resort"
-    service.notice()
-    assert (service.draining.state, service.draining.why) == ("drained", "mine")
+def test_a_withdrawn_notice_leaves_the_operators_drain(node):
+    node.interrupt(SPOT_NOTICE)
+    node.read()
+    assert asyncio.run(node.drain.drain("mine", 5)) == {"changed": True, "state": "drained"}
+    assert node.parts.drain.interruption == "", "the operator's word is the stronger one: no heir of last resort"
+    node.interrupt()
+    assert (node.state, node.why) == ("drained", "mine")
 
 
-def test_the_operator_overrules_a_notice_but_not_the_next_one(service):
-    service.notice(SPOT_NOTICE)
-    assert asyncio.run(service.draining.resume()) == {"changed": True, "state": "active"}
-    service.notice(SPOT_NOTICE)
-    assert service.draining.state == "active"
-    service.notice(SPOT_NOTICE, Notice(SPOT, "another"))
-    assert service.draining.why == "another"
-    service.notice()
-    service.notice(SPOT_NOTICE)
-    assert service.draining.why == SPOT_NOTICE.text, "it was withdrawn, and is given anew"
+def test_the_operator_overrules_a_notice_but_not_the_next_one(node):
+    node.interrupt(SPOT_NOTICE)
+    assert asyncio.run(node.drain.resume()) == {"changed": True, "state": "active"}
+    node.interrupt(SPOT_NOTICE)
+    assert node.state == "active"
+    node.interrupt(SPOT_NOTICE, Interruption(SPOT, "another"))
+    assert node.why == "another"
+    node.interrupt()
+    node.interrupt(SPOT_NOTICE)
+    assert node.why == SPOT_NOTICE.text, "it was withdrawn, and is given anew"
 
 
-def test_a_drain_that_nobody_could_take_is_refused_and_changes_nothing(service):
-    service.peer["state"] = "drained"
-    with pytest.raises(NatFailoverError, match="nobody could take over now: nat-b is healthy, drained"):
-        asyncio.run(service.draining.drain("kernel update", 5))
-    assert (service.draining.state, service.gatherer.instances["nat-a"].tags) == ("active", {})
+def test_a_drain_that_nobody_could_take_is_refused_and_changes_nothing(node):
+    node.peer["state"] = "drained"
+    with pytest.raises(NatFailoverError, match="no peer can take over now: nat-b is healthy, drained"):
+        asyncio.run(node.drain.drain("kernel update", 5))
+    assert (node.state, node.collector.instances["nat-a"].tags) == ("active", {})
 
 
-def test_before_the_end_of_the_machine_claims_are_handed_over_without_a_tag(service):
-    assert asyncio.run(service.draining.leave("this machine shuts down")) == {"changed": True, "state": "drained"}
-    assert service.gatherer.instances["nat-a"].tags == {}
-    assert service.draining.notice == "", "who is about to be off is no heir of last resort"
-    with pytest.raises(NatFailoverError, match="this machine shuts down; it is eligible again after"):
-        asyncio.run(service.draining.resume())
+def test_before_the_end_of_the_machine_claims_are_handed_over_without_a_tag(node):
+    assert asyncio.run(node.drain.leave("this machine shuts down")) == {"changed": True, "state": "drained"}
+    assert node.collector.instances["nat-a"].tags == {}
+    assert node.parts.drain.interruption == "", "who is about to be off is no heir of last resort"
+    with pytest.raises(NatFailoverError, match="this machine shuts down; this node is eligible again after"):
+        asyncio.run(node.drain.resume())
 
 
-def test_what_was_read_before_does_not_end_a_hand_over(service):
-    service.owned = []  # by the last reading; since then somebody has pointed a route here
-    service.read = lambda: (service.read_routes(), service.owned.append("rtb-1"), service.draining.follow())
-    service.gatherer.read_soon, service.peers_take = service.read, False
-    with pytest.raises(NatFailoverError, match="still the owner of rtb-1"):
-        asyncio.run(service.draining.leave("this machine shuts down"))
+def test_what_was_read_before_does_not_end_a_hand_over(node):
+    node.target = "eni-b"  # by the last reading; since then somebody has pointed a route here
+    node.read_routes()
+    node.peers_take = False
+
+    def read():
+        node.target = "eni-a"
+        node.read()
+
+    node.collector.read_soon = read
+    with pytest.raises(NatFailoverError, match="this node still owns rtb-1"):
+        asyncio.run(node.drain.leave("this machine shuts down"))
 
 
-def test_an_api_that_does_not_answer_is_not_waited_for(service):
-    service.owned, service.gatherer.me.ec2, service.gatherer.read_soon = [], False, lambda: None
-    assert asyncio.run(service.draining.leave("this machine shuts down"))["state"] == "drained"
+def test_an_api_that_does_not_answer_is_not_waited_for(node):
+    node.target, node.collector.me.ec2, node.collector.read_soon = "eni-b", False, lambda: None
+    node.read_routes()
+    assert asyncio.run(node.drain.leave("this machine shuts down"))["state"] == "drained"
 
 
-def test_the_end_of_the_machine_waits_for_nobody_who_is_not_there(service):
-    service.peer.update(verdict="failed")
-    before = service.now
-    with pytest.raises(NatFailoverError, match="nobody takes over: nat-b is failed"):
-        asyncio.run(service.draining.leave("this machine shuts down"))
-    assert service.now - before < 0.3
-    assert service.events[-1] == (
+def test_the_end_of_the_machine_waits_for_nobody_who_is_not_there(node):
+    node.peer.update(verdict="failed")
+    before = node.clock.at
+    with pytest.raises(NatFailoverError, match="no peer takes over: nat-b is failed"):
+        asyncio.run(node.drain.leave("this machine shuts down"))
+    assert node.clock.at - before < 0.3
+    assert node.events[-1] == (
         "abandoned",
-        "this machine shuts down, and nobody takes over: nat-b is failed, active",
+        "this machine shuts down, and no peer takes over: nat-b is failed, active",
     )
-    assert service.reports == ["draining"], "it is announced all the same"
+    assert node.reports == ["draining"], "it is announced all the same"
 
 
-def test_the_end_of_the_machine_waits_no_longer_than_configured(service):
-    service.peers_take = False
-    with pytest.raises(NatFailoverError, match="still the owner of rtb-1 0.0.0.0/0 after 0 s"):
-        asyncio.run(service.draining.leave("this machine shuts down"))
-    assert service.events[-1][0] == "abandoned"
+def test_the_end_of_the_machine_waits_no_longer_than_configured(node):
+    node.peers_take = False
+    with pytest.raises(NatFailoverError, match="this node still owns rtb-1 0.0.0.0/0 after 0 s"):
+        asyncio.run(node.drain.leave("this machine shuts down"))
+    assert node.events[-1][0] == "abandoned"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,18 @@ def test_a_config_error_names_key_value_and_remedy():
 
 
 @pytest.mark.parametrize(
+    ("value", "problem", "shown", "text"),
+    [
+        (None, "is missing", False, "self: is missing; set it"),
+        ("x y", "invalid name 'x y'", True, "self: invalid name 'x y'; set it"),
+        (3, "is none of 3 names", False, "self: is none of 3 names (got 3); set it"),
+    ],
+)
+def test_a_value_is_shown_once_and_a_missing_one_never(value, problem, shown, text):
+    assert str(ConfigError("self", value, problem, "set it", shown=shown)) == text
+
+
+@pytest.mark.parametrize(
     "remedy, text",
     [
         ("", "ec2:ReplaceRoute on rtb-1: You shall not (UnauthorizedOperation)"),

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ICMP echo: whose reply is this, and to a request of mine?"""
+"""ICMP echo: whose reply is this, and to a request of this node?"""
 
 from __future__ import annotations
 
-import socket
 import struct
 
 import pytest
@@ -95,7 +94,7 @@ def test_to_nothing_asked(echo):
 
 @pytest.mark.parametrize("kind", [3, 8, 11])
 def test_other_kinds_are_not_ours(echo, kind):
-    # 8: my own request, reflected.
+    # 8: this node's request, reflected.
     packet = echo.request("nat-b", ADDRESS, 0.0)
     assert echo.reply(answer(packet, kind=kind), ADDRESS, 0.01) == ("", "")
 
@@ -137,61 +136,3 @@ def test_sequence_numbers_wrap(echo):
         packet = echo.request("nat-b", ADDRESS, 0.0)
     assert struct.unpack_from("!H", packet, 6) == (0,)
     assert echo.reply(answer(packet), ADDRESS, 0.01) == ("nat-b", "")
-
-
-# --- the socket ----------------------------------------------------------------------------------------------------------------
-
-
-class Kernel:
-    """Stands in for socket.socket: which kinds may be opened, and which calls fail."""
-
-    def __init__(self, *permitted, fail=""):
-        self.permitted, self.fail, self.opened = permitted, fail, []
-
-    def __call__(self, family, kind, protocol):
-        if kind not in self.permitted:
-            raise PermissionError(1, "Operation not permitted")
-        self.opened.append(FakeSocket(kind, self.fail))
-        return self.opened[-1]
-
-
-class FakeSocket:
-    def __init__(self, kind, fail):
-        self.type, self._fail, self.options, self.closed = kind, fail, [], False
-
-    def setblocking(self, _flag):
-        pass
-
-    def bind(self, _address):
-        if self._fail == "bind":
-            raise OSError(99, "Cannot assign requested address")
-
-    def setsockopt(self, *option):
-        self.options.append(option)
-
-    def close(self):
-        self.closed = True
-
-
-def test_a_ping_socket_is_preferred(monkeypatch):
-    kernel = Kernel(socket.SOCK_DGRAM, socket.SOCK_RAW)
-    monkeypatch.setattr(icmp.socket, "socket", kernel)
-    assert icmp.open_socket("0.0.0.0").type == socket.SOCK_DGRAM
-    assert len(kernel.opened) == 1
-
-
-def test_a_raw_socket_hears_replies_only(monkeypatch):
-    monkeypatch.setattr(icmp.socket, "socket", Kernel(socket.SOCK_RAW))
-    assert icmp.open_socket("0.0.0.0").options == [(255, 1, struct.pack("I", 0xFFFFFFFE))]
-
-
-def test_no_socket_without_permission(monkeypatch):
-    monkeypatch.setattr(icmp.socket, "socket", Kernel())
-    assert icmp.open_socket("0.0.0.0") is None
-
-
-def test_a_socket_that_cannot_be_bound_is_closed(monkeypatch):
-    kernel = Kernel(socket.SOCK_DGRAM, socket.SOCK_RAW, fail="bind")
-    monkeypatch.setattr(icmp.socket, "socket", kernel)
-    assert icmp.open_socket("192.0.2.1") is None
-    assert [sock.closed for sock in kernel.opened] == [True, True]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who am I? Version 2 of the metadata service only, and every way in which it does not answer is one clear error."""
+"""The identity of an instance: version 2 of the metadata service only. Each way in which it does not answer is one clear error."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def metadata():
         ("PUT", "/latest/api/token"): (200, b"secret-token\n"),
         ("GET", DOCUMENT): (200, json.dumps(IDENTITY).encode()),
     }
-    server.endpoint = "http://127.0.0.1:%d" % server.server_port
+    server.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -91,7 +91,7 @@ def test_refused(metadata, request_, status):
     metadata.answers[request_] = (status, b"no")
     error = refused(metadata.endpoint)
     assert error.code == "EndpointUnreachable"
-    assert "HTTP %d for %s" % (status, request_[0]) in str(error)
+    assert f"HTTP {status} for {request_[0]}" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_a_token_that_is_no_header(metadata):
 def test_nobody_listens():
     with socket.create_server(("127.0.0.1", 0)) as once:
         port = once.getsockname()[1]
-    assert refused("http://127.0.0.1:%d" % port).code == "EndpointUnreachable"
+    assert refused(f"http://127.0.0.1:{port}").code == "EndpointUnreachable"
 
 
 def test_it_never_answers():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        error = refused("http://127.0.0.1:%d" % silent.getsockname()[1], timeout=0.05)
+        error = refused(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05)
     assert error.code == "Timeout"
     assert "timed out" in str(error)
 
@@ -143,7 +143,7 @@ def test_it_does_not_speak_http():
 
         thread = threading.Thread(target=speak)
         thread.start()
-        assert refused("http://127.0.0.1:%d" % server.getsockname()[1]).code == "BadAnswer"
+        assert refused(f"http://127.0.0.1:{server.getsockname()[1]}").code == "BadAnswer"
         thread.join()
 
 
@@ -173,10 +173,10 @@ def test_a_token_that_has_ended_is_replaced(metadata):
 
 def test_metadata_that_does_not_answer(metadata):
     metadata.answers["GET", SPOT] = (500, b"")
-    with pytest.raises(Ec2Error, match="does not say what EC2 plans for this instance: HTTP 500"):
+    with pytest.raises(Ec2Error, match="does not show what EC2 plans for this instance: HTTP 500"):
         Metadata(metadata.endpoint).read(PATHS)
     with socket.create_server(("127.0.0.1", 0)) as once:
         port = once.getsockname()[1]
     with pytest.raises(Ec2Error) as caught:
-        Metadata("http://127.0.0.1:%d" % port).read(PATHS)
+        Metadata(f"http://127.0.0.1:{port}").read(PATHS)
     assert caught.value.retryable

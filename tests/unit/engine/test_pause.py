@@ -39,11 +39,19 @@ def test_a_tag_on_any_node_pauses_all_until_its_time():
     instances = tagged("2026-01-31T12:00:00Z")
     assert pause.paused(instances, NOON - 1) == "the cluster is paused until 2026-01-31T12:00:00Z (tag on nat-b)"
     assert pause.paused(instances, NOON) == ""
-    assert pause.unreadable(instances) == {}
+    assert pause.ignored(instances, NOON) == {}
 
 
 def test_a_slip_pauses_nothing_and_is_reported():
     instances = tagged("tomorrow")
     assert pause.paused(instances, NOON) == ""
-    (text,) = pause.unreadable(instances).values()
+    (text,) = pause.ignored(instances, NOON).values()
     assert "'tomorrow' on nat-b is no time" in text and "write e.g." in text
+
+
+@pytest.mark.parametrize(("days", "counts"), [(6.9, True), (7.5, False)])
+def test_a_tag_cannot_switch_the_failover_off_for_good(days, counts):
+    instances = tagged(pause.value(NOON + days * 86400))
+    assert bool(pause.paused(instances, NOON)) == counts
+    assert bool(pause.ignored(instances, NOON)) != counts
+    assert pause.paused(tagged("9999-12-31T23:59:59Z"), NOON) == ""

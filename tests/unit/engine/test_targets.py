@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from nat_failover.config.targets import ICMP, TCP, UDP, Target, parse
+from nat_failover.config.targets import parse
 from nat_failover.errors import ConfigError
-from nat_failover.wire import icmp
+from nat_failover.model.settings import ICMP, TCP, UDP, Target
+from nat_failover.runtime import real
 from nat_failover.wire import prober as probes
 from nat_failover.wire.prober import ProbeImpossible, Prober, dns_answers, dns_question
 
@@ -44,17 +45,17 @@ def test_what_operators_write(text, target, shown):
         ("a:0", "is not host:port"),
         ("a:65536", "is not host:port"),
         ("a:\u0663", "is not host:port"),
-        (":443", "is not host:port: '' is no host"),
-        ("1.1.1.300:443", "1.1.1.300 is no address"),
+        (":443", "is not host:port: '' is not a host"),
+        ("1.1.1.300:443", "1.1.1.300 is not an address"),
         ("2606:4700::1111:443", "is not host:port"),
         ("[nonsense]:443", "nonsense"),
         ("udp://1.1.1.1:", "is not host:port"),
-        ("udp://1.1.1.1/53", "is no address|is no host"),
+        ("udp://1.1.1.1/53", "is not an address|is not a host"),
         ("https://1.1.1.1", "neither tcp://, udp:// nor icmp://"),
-        ("icmp://9.9.9.9:7", "has a port, which ICMP has not"),
-        ("icmp://9.9.9.9:", "has a port, which ICMP has not"),
-        ("icmp://[2620:fe::fe]", "is IPv6, which is not asked by ICMP"),
-        ("tcp://user@host:1", "is no host"),
+        ("icmp://9.9.9.9:7", "has a port, and ICMP has no ports"),
+        ("icmp://9.9.9.9:", "has a port, and ICMP has no ports"),
+        ("icmp://[2620:fe::fe]", "is IPv6, and ICMP probes are IPv4 only"),
+        ("tcp://user@host:1", "is not a host"),
         ("", "is not host:port"),
     ],
 )
@@ -62,7 +63,7 @@ def test_what_is_refused_names_key_value_and_remedy(text, problem):
     with pytest.raises(ConfigError, match=problem) as refusal:
         parse("canary.targets", [text])
     assert (refusal.value.key, refusal.value.value) == ("canary.targets", text)
-    assert "udp://1.1.1.1:53 (a DNS question) or icmp://9.9.9.9" in refusal.value.remedy
+    assert "udp://1.1.1.1:53 (a DNS query) or icmp://9.9.9.9" in refusal.value.remedy
 
 
 def test_none_and_the_same_one_twice_are_refused():
@@ -131,14 +132,14 @@ def test_a_resolver_that_refuses_has_answered():
 )
 def test_what_is_no_answer_to_a_dns_question(answer):
     with server(answer) as target:
-        assert ask(target) == "%s: no answer within 300 ms" % (target,)
+        assert ask(target) == f"{target}: no answer within 300 ms"
 
 
 def test_a_closed_port_is_no_answer():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         target = Target(UDP, "127.0.0.1", sock.getsockname()[1])
-    assert ask(target, 2.0) == "%s: Connection refused" % (target,)
+    assert ask(target, 2.0) == f"{target}: Connection refused"
 
 
 @pytest.mark.parametrize("length", range(17))
@@ -149,11 +150,11 @@ def test_a_short_dns_message_is_no_answer(length):
 
 @pytest.mark.parametrize("target", [Target(TCP, "no-such-host.invalid", 1), Target(UDP, "no-such-host.invalid", 53)])
 def test_a_name_that_does_not_resolve_says_so(target):
-    assert ask(target, 5.0).startswith("%s: " % (target,))
+    assert ask(target, 5.0).startswith(f"{target}: ")
 
 
 def ping_socket():
-    sock = icmp.open_socket("127.0.0.1")
+    sock = real.open_icmp_socket("127.0.0.1")
     if sock is not None:
         sock.close()
     return sock is not None
@@ -176,6 +177,6 @@ def test_an_echo_request_is_answered_and_leaves_nothing_behind():
 
 
 def test_who_may_not_send_icmp_says_so(monkeypatch):
-    monkeypatch.setattr(probes.icmp, "open_socket", lambda _bind: None)
+    monkeypatch.setattr(probes, "open_icmp_socket", lambda _bind: None)
     with pytest.raises(ProbeImpossible, match="CAP_NET_RAW"):
         ask(Target(ICMP, "127.0.0.1", 0))

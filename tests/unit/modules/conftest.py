@@ -36,7 +36,7 @@ def collection(tmp_path_factory):
 @pytest.fixture
 def load(collection):
     """Import a part of the collection by its path below plugins/."""
-    return lambda name: importlib.import_module("%s.plugins.%s" % (COLLECTION, name))
+    return lambda name: importlib.import_module(f"{COLLECTION}.plugins.{name}")
 
 
 @pytest.fixture
@@ -45,9 +45,8 @@ def run(load, capsys):
     from ansible.module_utils.testing import patch_module_args
 
     def call(name, check=False, **arguments):
-        with patch_module_args({**arguments, "_ansible_check_mode": check}):
-            with pytest.raises(SystemExit):
-                load("modules." + name).main()
+        with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+            load("modules." + name).main()
         return json.loads(capsys.readouterr().out)
 
     return call

@@ -27,7 +27,7 @@ def test_the_group_node_has_every_module_with_a_configuration(load):
 
 @pytest.fixture(scope="module")
 def said(collection, tmp_path_factory):
-    """What a module of ours and one of amazon.aws answer to an endpoint that leads nowhere."""
+    """The answers of a module here and of one of amazon.aws to an endpoint that leads nowhere."""
     folder = tmp_path_factory.mktemp("groups")
     nowhere = {"region": "eu-west-1", "endpoint_url": "http://127.0.0.1:9"}
     play = {

@@ -12,12 +12,17 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from nat_failover.model.cluster import InstanceView
+
 from .conftest import ROOT
 from .test_nat_failover import CONFIG, TABLE_B, FakeService, status
 
 MODULES = sorted(file.stem for file in (ROOT / "plugins" / "modules").glob("*.py"))
 WHO = {"instance_id": "i-0aaaaaaaaaaaaaaaa", "region": "eu-west-1"}
-# What a module is asked for, and the state of the node before it.
+GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/proxy/0123456789abcdef"
+BALANCER = {"arn": GROUP, "region": "eu-west-1", "attributes": {"preserve_client_ip.enabled": False}}
+SETTINGS = {"path": "/x", "content": "", "key_path": "/y", "keys": "", "group": "root", "user": "root"}
+# The arguments of a module, and the state of the node before it.
 CASES = {
     "drained": ("nat_failover", {"state": "drained"}, {}),
     "resumed": ("nat_failover", {"state": "resumed"}, {"state": "drained", "owner": "nat-b"}),
@@ -27,14 +32,21 @@ CASES = {
     "installs": ("nat_failover_engine", {"path": "%s/lib"}, {}),
     "switches off": ("source_dest_check", WHO, {}),
     "switches on": ("source_dest_check", {**WHO, "enabled": True}, {"check": False}),
+    "sets attributes": ("elb_attributes", BALANCER, {}),
 }
-# What each one is refused for, beside the arguments that no module knows.
+# The refusals of each one, beside the arguments that no module knows.
 BAD = {
+    "elb_attributes": ({**BALANCER, "arn": "arn:aws:ec2:eu-west-1:123456789012:vpc/x"}, "is no ARN of a load balancer"),
     "nat_failover": ({"wait_timeout": "soon"}, "wait_timeout"),
     "nat_failover_engine": ({"path": "/dev/null/lib"}, "cannot be written"),
     "nat_failover_files": ({"files": [{"path": "/dev/null/file", "content": ""}]}, "cannot be written"),
     "nat_failover_host_info": ({"package_query": {"a": "dict"}}, "package_query"),
     "nat_failover_info": ({"config": "/nowhere/config.json"}, "/nowhere/config.json"),
+    "nat_failover_service": ({"config": "/nowhere/config.json"}, "/nowhere/config.json"),
+    "nat_failover_settings": (
+        {"path": "/nowhere/config.json"},
+        "missing required arguments: content, group, key_path, keys",
+    ),
     "source_dest_check": ({"instance_id": "i-0aaaaaaaaaaaaaaaa"}, "missing required arguments: region"),
 }
 FAILURES = {
@@ -46,6 +58,7 @@ FAILURES = {
     "installs": "cannot be written",
     "switches off": "allow ec2:ModifyNetworkInterfaceAttribute",
     "switches on": "allow ec2:ModifyNetworkInterfaceAttribute",
+    "sets attributes": "allow elasticloadbalancing:ModifyTargetGroupAttributes",
 }
 
 
@@ -59,6 +72,7 @@ class World(FakeService):
     def begin(self, check=True, paused="", **before):
         self.now = dict(status(**before), paused=paused)
         self.check = check
+        self.preserved = "true"
 
     def write(self):
         if self.error:
@@ -80,18 +94,31 @@ class World(FakeService):
     def __call__(self, *_where, **_timeouts):
         return self
 
-    def describe_instances(self, nodes, cluster):
-        return {"nat-a": SimpleNamespace(interface_id="eni-nat-a")}
+    def find_instances(self, nodes, cluster):
+        tags = {"nat-failover:cluster": cluster, "nat-failover:node": "nat-a"}
+        return {"i-a": InstanceView("running", "eni-nat-a", "10.0.0.10", tags, 1.0, instance_id="i-a")}
 
-    def set_route(self, claim, interface):
+    def write_route(self, claim, interface):
         self.write()
         self.now = dict(self.now, claims=[self._moved(row, claim, interface) for row in self.now["claims"]])
-        return SimpleNamespace(target=interface)
+
+    def describe_routes(self, claims):
+        targets = {row["route_table"]: row["target"] for row in self.now["claims"]}
+        return {claim: SimpleNamespace(state="active", target=targets[claim.route_table]) for claim in claims}
 
     @staticmethod
     def _moved(row, claim, interface):
         there = row["route_table"] == claim.route_table
         return dict(row, owner="nat-a", target=interface) if there else row
+
+    # Elastic Load Balancing, as elb_attributes knows it
+    def read(self, kind, arn):
+        assert (kind, arn) == ("target_group", GROUP)
+        return {"preserve_client_ip.enabled": self.preserved, "other": "stays"}
+
+    def write_attributes(self, kind, arn, attributes):
+        self.write()
+        self.preserved = attributes["preserve_client_ip.enabled"]
 
     def source_dest_check(self, instance_id):
         return self.check
@@ -104,9 +131,11 @@ class World(FakeService):
 @pytest.fixture
 def world(load, monkeypatch):
     made = World(load("module_utils.nat_failover.errors"))
-    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "ask", made.ask)
-    monkeypatch.setattr(load("module_utils.nat_failover.service.service").Service, "connect", made)
+    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "send_request", made.ask)
+    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "connect_ec2", made)
     monkeypatch.setattr(load("modules.source_dest_check"), "Ec2", made)
+    elb = SimpleNamespace(read=made.read, write=made.write_attributes)
+    monkeypatch.setattr(load("modules.elb_attributes"), "Elb", lambda *_where: elb)
     return made
 
 
@@ -127,7 +156,12 @@ def ask(run, world, tmp_path):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_bad_arguments(run, name):
-    needed = {"source_dest_check": WHO, "nat_failover_files": {"files": []}}
+    needed = {
+        "source_dest_check": WHO,
+        "elb_attributes": BALANCER,
+        "nat_failover_files": {"files": []},
+        "nat_failover_settings": SETTINGS,
+    }
     unknown = run(name, **needed.get(name, {}), no_such_option=1)
     assert unknown["failed"] and "no_such_option" in unknown["msg"] and "Supported parameters" in unknown["msg"]
     arguments, said = BAD[name]
@@ -164,7 +198,8 @@ def test_failure_is_one_line_and_said_by_nobody_else(ask, world, tmp_path, case)
 
 def test_every_module_is_on_the_ladder():
     changes_nothing = {"nat_failover_info", "nat_failover_host_info"}
-    has_its_own = {"nat_failover_files"}  # it has a diff for each file: test_nat_failover_files.py
+    # A diff for each file, a secret that no diff shows, a service that is waited for: in test files of their own.
+    has_its_own = {"nat_failover_files", "nat_failover_settings", "nat_failover_service"}
     climbing = {name for name, _arguments, _before in CASES.values()}
     assert climbing | changes_nothing | has_its_own == set(MODULES) == set(BAD)
     assert set(FAILURES) == set(CASES)

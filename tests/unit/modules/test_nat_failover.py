@@ -33,7 +33,7 @@ def claim(table, home, owner):
 
 
 def status(state="active", owner="nat-a"):
-    """What the service answers on its control socket, both nodes well."""
+    """The answer of the service on its control socket, both nodes well."""
     return {
         "node": "nat-a",
         "state": state,
@@ -73,7 +73,7 @@ class FakeService:
 @pytest.fixture
 def service(load, monkeypatch):
     fake = FakeService()
-    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "ask", fake.ask)
+    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "send_request", fake.ask)
     return fake
 
 

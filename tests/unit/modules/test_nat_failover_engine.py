@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ def folder(tmp_path):
 def test_check_mode_predicts(run, folder):
     result = run("nat_failover_engine", check=True, path=str(folder))
     assert result["changed"]
-    assert "policy/decide.py" in result["files"]
+    assert {"cli.py", "policy/__init__.py", "policy/decide.py"} <= set(result["files"])
     assert not folder.exists()
 
 
@@ -42,31 +43,43 @@ def test_installs_once(run, folder):
 def test_mends_content_mode_and_stale_files(run, folder):
     run("nat_failover_engine", path=str(folder))
     package = folder / "nat_failover"
-    (package / "policy" / "decide.py").write_text("pass\n")
-    (package / "model" / "cluster.py").chmod(0o666)
+    (package / "cli.py").write_text("pass\n")
+    (package / "policy" / "decide.py").chmod(0o666)
     (package / "of_an_older_version.py").write_text("pass\n")
     (package / "kept.txt").write_text("not ours\n")
     result = run("nat_failover_engine", path=str(folder))
-    assert sorted(result["files"]) == ["model/cluster.py", "of_an_older_version.py", "policy/decide.py"]
+    assert sorted(result["files"]) == ["cli.py", "of_an_older_version.py", "policy/decide.py"]
     assert not (package / "of_an_older_version.py").exists()
     assert (package / "kept.txt").exists()
     assert not run("nat_failover_engine", path=str(folder))["changed"]
 
 
 def test_what_an_older_version_leaves_behind_goes_away(run, folder):
-    """A file and a folder that are no more, and their bytecode."""
+    """A flat package of 1.0 below the rooms of today, a room that is no more, and their bytecode."""
     package = folder / "nat_failover"
     (package / "__pycache__").mkdir(parents=True)
     (package / "old_room" / "__pycache__").mkdir(parents=True)
-    (package / "old.py").write_text("pass\n")
-    (package / "__pycache__" / "old.cpython-39.pyc").write_text("")
+    (package / "policy.py").write_text("pass\n")
+    (package / "__pycache__" / "policy.cpython-39.pyc").write_text("")
     (package / "old_room" / "part.py").write_text("pass\n")
     (package / "old_room" / "__pycache__" / "part.cpython-39.pyc").write_text("")
     result = run("nat_failover_engine", path=str(folder))
-    assert {"old.py", "old_room/part.py"} <= set(result["files"])
-    assert not (package / "old.py").exists() and not (package / "old_room").exists()
+    assert {"policy.py", "old_room/part.py"} <= set(result["files"])
+    assert not (package / "policy.py").exists() and not (package / "old_room").exists()
     assert not (package / "__pycache__").exists()
+    assert (package / "policy" / "decide.py").exists()
     assert not run("nat_failover_engine", path=str(folder))["changed"]
+
+
+def test_the_completions_of_the_shells_are_files_of_their_own(run, folder, tmp_path):
+    paths = {f"completion_{shell}": str(tmp_path / "share" / shell / "nat-failover") for shell in ("bash", "zsh")}
+    predicted = run("nat_failover_engine", check=True, path=str(folder), **paths)
+    first = run("nat_failover_engine", path=str(folder), **paths)
+    assert set(paths.values()) <= set(first["files"]) and first["files"] == predicted["files"]
+    bash, zsh = (Path(path).read_text(encoding="utf-8") for path in paths.values())
+    assert "complete -F" in bash and zsh.startswith("#compdef nat-failover")
+    again = run("nat_failover_engine", path=str(folder), **paths)
+    assert not again["changed"] and again["files"] == []
 
 
 def test_diff_names_versions(run, folder):
@@ -98,9 +111,9 @@ def test_what_travels_with_the_module_is_enough(collection, tmp_path):
             "localhost",
             "--connection=local",
             "--inventory=localhost,",
-            "--extra-vars=ansible_python_interpreter=%s" % sys.executable,
+            f"--extra-vars=ansible_python_interpreter={sys.executable}",
             "--module-name=aws_ha.egress.nat_failover_engine",
-            "--args=path=%s" % folder,
+            f"--args=path={folder}",
         ],
         env=env,
         capture_output=True,
@@ -116,7 +129,7 @@ def test_what_travels_with_the_module_is_enough(collection, tmp_path):
             text=True,
             check=False,
         )
-        assert done.returncode == (2 if "/nowhere" in command else 0), done.stderr
+        assert done.returncode == (64 if "/nowhere" in command else 0), done.stderr
         assert "Traceback" not in done.stderr
     imports = (
         "import nat_failover.service.service, nat_failover.service.preflight, nat_failover.cli as c; print(c.__file__)"
@@ -125,3 +138,17 @@ def test_what_travels_with_the_module_is_enough(collection, tmp_path):
         [sys.executable, "-c", imports], env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=False
     )
     assert str(folder) in done.stdout, done.stderr
+
+
+def test_the_command_has_a_link_where_sudo_finds_it(run, tmp_path):
+    launcher, link = tmp_path / "nat-failover", tmp_path / "usr" / "nat-failover"
+    link.parent.mkdir()
+    asked = {"path": str(tmp_path / "lib"), "launcher": str(launcher), "launcher_content": "#!/bin/sh\n"}
+    asked["launcher_link"] = str(link)
+    assert run("nat_failover_engine", check=True, **asked)["changed"] and not link.is_symlink()
+    assert run("nat_failover_engine", **asked)["changed"] and link.resolve() == launcher
+    assert not run("nat_failover_engine", **asked)["changed"]
+    link.unlink()
+    link.write_text("somebody else's")
+    refused = run("nat_failover_engine", **asked)
+    assert refused["failed"] and "is not a link to" in refused["msg"] and link.read_text() == "somebody else's"

@@ -83,8 +83,8 @@ def test_what_is_refused_leaves_the_old_one_and_says_why(run, asked, tmp_path):
     judge = tmp_path / "judge"
     judge.write_text('#!/bin/sh\ngrep -q good "$1" || { echo "no good: $1" >&2; exit 1; }\n')
     judge.chmod(0o755)
-    key, unit = asked["files"]
-    unit.update(content="bad\n", validate="%s %%s" % judge)
+    _key, unit = asked["files"]
+    unit.update(content="bad\n", validate=f"{judge} %s")
     result = run("nat_failover_files", **asked)
     assert result["failed"] and "no good: " in result["msg"] and unit["path"] in result["msg"]
     with open(unit["path"], encoding="ascii") as stream:
@@ -97,7 +97,7 @@ def test_what_is_refused_leaves_the_old_one_and_says_why(run, asked, tmp_path):
 @pytest.mark.parametrize("bad", ["rw-r--r--", "888", "64"])
 def test_a_mode_that_is_none(run, asked, bad):
     asked["files"][1]["mode"] = bad
-    assert "%s is no mode of a file" % bad in run("nat_failover_files", **asked)["msg"]
+    assert f"{bad} is no mode of a file" in run("nat_failover_files", **asked)["msg"]
 
 
 def test_a_group_that_is_not_there_yet(run, asked):
@@ -110,3 +110,24 @@ def test_says_why_it_cannot_write(run, asked, tmp_path):
     (tmp_path / "etc").write_text("a file")
     result = run("nat_failover_files", **asked)
     assert result["failed"] and "cannot be written" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "changed"),
+    [
+        ("# managed on Tuesday by root\n[Unit]\n", False),
+        ("; other\n\n[Unit]\n", False),
+        ("# managed\n[Unit]\nWants=x\n", True),
+        ("# managed\n[Unit]#\n", True),
+    ],
+)
+def test_a_comment_alone_is_no_change_where_comments_do_not_count(run, tmp_path, content, changed):
+    """ansible_managed may hold a time, a user and a host, and a changed unit restarts a service."""
+    file = {"path": str(tmp_path / "unit"), "content": "# managed\n[Unit]\n", "comments": False}
+    run("nat_failover_files", files=[file])
+    before = (tmp_path / "unit").read_text()
+    for check in (True, False):
+        assert run("nat_failover_files", check=check, files=[{**file, "content": content}])["changed"] is changed
+    assert ((tmp_path / "unit").read_text() == before) is not changed
+    os.chmod(tmp_path / "unit", 0o600)
+    assert run("nat_failover_files", files=[file])["changed"], "its mode counts"

@@ -1,251 +1,285 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hands of the service: carries out a plan with EC2 calls in parallel, re-reads, and backs off. Decides nothing."""
+"""Carries out plans: every action at once, each with a back-off of its own after a failure.
+
+Decides nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 
-from ..aws.ec2 import THROTTLED, UNCERTAIN, Ec2
+from ..aws import codes
+from ..aws.ec2 import THROTTLED, Ec2
 from ..errors import AwsError, NatFailoverError
-from ..model.cluster import LOCK_STEPS, ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, Claim, FenceStep, Plan, RouteView, SetRoute
-from ..model.liveness import Signs
+from ..model.cluster import TAG_FLARE, Claim, RouteView
+from ..model.liveness import LivenessCounter
+from ..model.plan import LOCK_STEPS, FenceStep, Plan, SetRoute
 from ..model.settings import Config
-from ..observe.collector import Gatherer
-from ..observe.witness_reader import Testimony
-from ..policy import probe_plan as inquiry
-from .throttle import Pace, Rereads
+from ..observe.collector import EvidenceCollector
+from ..observe.witness_reader import WitnessReader
+from ..policy import probe_plan
+from ..runtime.base import Runtime
+from ..wire.seals import FLARE, Seals
+from .actions import Action, actions
+from .ec2_calls import Ec2Calls
+from .refusals import Refusal, Refusals
+from .steps import Tools, perform
+from .unfit import UnfitInstances
 
 LOG = logging.getLogger("nat-failover")
-BACKOFF_FIRST, BACKOFF_MOST = (
-    0.2,
-    10.0,
-)  # seconds; full jitter, doubling (AWS Architecture Blog, "Exponential Backoff And Jitter")
-WRITERS = 48  # route tables written at the same time; threads that are not needed are not made
+# Seconds; doubling with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter").
+BACKOFF_FIRST, BACKOFF_MOST = 0.2, 10.0
+BACKOFF_LASTING = 30.0  # after a refusal that lasts until somebody changes something
+UNSEEN_AFTER = 3  # failures of the flare in a row, for any reason, after which no peer can see this node
+# Steps of a fence that are logged as warnings
+DISRUPTIVE = ("mark", "stop", "force_stop", "reboot")
 
-Key = t.Tuple[str, ...]
+FLARE_KEY = ("flare",)  # of its failures
+
+Key = tuple[str, ...]
+Emit = t.Callable[..., None]  # (kind, text, level = INFO, **details)
 
 
-class Hands:
-    """Executes plans. Each action has a key; a key in flight or backing off is ``busy`` and is not planned again."""
+class Executor:
+    """Carries out plans.
+
+    An action whose key is under way, or backs off, is ``busy`` and is not planned again.
+    """
 
     def __init__(
         self,
         config: Config,
+        runtime: Runtime,
         ec2: Ec2,
-        gatherer: Gatherer,
-        testimony: Testimony,
-        signs: Signs,
-        clock: t.Callable[[], float],
-        record: t.Callable[..., None],
+        collector: EvidenceCollector,
+        witness_reader: WitnessReader,
+        liveness: LivenessCounter,
+        seals: Seals,
+        wake: t.Callable[[], None],
+        emit: Emit,
     ) -> None:
+        """``wake()`` is called when an action has ended. ``emit`` is ``EventLog.emit``."""
         self.config = config
-        self.ec2 = ec2
-        self.gatherer = gatherer
-        self.testimony = testimony
-        self.signs = signs
-        self.clock = clock
-        self.record = record
-        self.tagging = False
-        self.replaced: t.Dict[Claim, RouteView] = {}  # each claim that was written, as it was before the first write
-        self._pool = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="write")
-        self._rereading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reread")  # not behind all the writes
-        self._rereads = Rereads(self._read_routes)
-        self._pace = Pace()
-        self._throttled = False  # since the last success: told once
-        self._in_flight: t.Set[Key] = set()
-        self._not_before: t.Dict[Key, float] = {}
-        self._failures: t.Dict[Key, int] = {}
-        self._tasks: t.Set["asyncio.Future[None]"] = set()
+        self.tagging = False  # this node is writing a tag of its own
+        # Each claim that was written, as it was before the first write
+        self.replaced: dict[Claim, RouteView] = {}
+        self._runtime = runtime
+        self._collector = collector
+        self._liveness, self._seals = liveness, seals
+        self._wake = wake
+        self._emit = emit
+        self._calls = Ec2Calls(ec2, runtime, collector.note_ec2)
+        self._tools = Tools(self._calls, collector, witness_reader, runtime.now)
+        self._in_flight: set[Key] = set()
+        self._not_before: dict[Key, float] = {}
+        self._failures: dict[Key, int] = {}
+        self._refusals = Refusals()
+        self._tasks: set[asyncio.Future[None]] = set()
         self._flare = asyncio.Event()
+        self._unfit = UnfitInstances()
 
-    def busy(self, now: float) -> t.FrozenSet[Key]:
-        self._pace.release(now)
-        return frozenset(
-            self._in_flight | self._pace.waiting.keys() | {key for key, at in self._not_before.items() if at > now}
-        )
+    def busy(self, now: float) -> frozenset[Key]:
+        """The keys that may not be planned now: under way, waiting for EC2's pace, or backing off."""
+        throttle = self._calls.throttle
+        throttle.release(now)
+        backing_off = {key for key, at in self._not_before.items() if at > now}
+        return frozenset(self._in_flight | throttle.waiting.keys() | backing_off)
+
+    def unfit(self, now: float) -> t.Mapping[tuple[str, str], str]:
+        """(step of a fence, instance id) -> why EC2 does not take this step on this instance."""
+        return self._unfit.standing(now)
+
+    def reconfigure(self, config: Config) -> None:
+        """Work by a new configuration."""
+        self.config = config
 
     def close(self) -> None:
+        """Cancel what is under way. A call that EC2 has received is applied all the same."""
         for task in self._tasks:
             task.cancel()
-        self._rereads.close()
-        self._pool.shutdown(wait=False)
-        self._rereading.shutdown(wait=False)
+        self._calls.close()
 
     def carry_out(self, plan: Plan) -> None:
-        """Start everything at once: routes of many tables are written in parallel."""
-        for action in plan.routes:
-            self._start(action.key, self._set_route(action))
-        for step in plan.fence:
-            self._start(step.key, self._lock(step) if step.step in LOCK_STEPS else self._fence(step))
+        """Start all actions of a plan at once. Returns immediately."""
+        if self._refusals.standing:
+            self._drop_unwanted(plan)
+        for action in actions(plan, self._mark):
+            self._in_flight.add(action.key)
+            task = asyncio.ensure_future(self._guard(action))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def _start(self, key: Key, work: t.Coroutine[t.Any, t.Any, bool]) -> None:
-        self._in_flight.add(key)
-        task = asyncio.ensure_future(self._guard(key, work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def refused(self) -> list[tuple[Refusal, float]]:
+        """The actions that are wanted and fail, each with the moment of its next attempt at the
+        earliest.
+        """
+        return [(each, self._not_before.get(each.key, each.last_at)) for each in self._refusals.standing.values()]
 
-    async def _guard(self, key: Key, work: t.Coroutine[t.Any, t.Any, bool]) -> None:
-        """Success clears the key; anything else backs off. The next tick plans it again if it is still needed (L9)."""
-        done, throttled, began = False, False, self.clock()
+    def _drop_unwanted(self, plan: Plan) -> None:
+        """Report the end of failures that nothing wants repeated."""
+        now = self._runtime.now()
+        wanted = {each.key for each in (*plan.routes, *plan.fence, *plan.withheld)}
+        busy = self.busy(now) | ({FLARE_KEY} if self._flare.is_set() else frozenset())
+        for each in self._refusals.unwanted(wanted, busy):
+            text = f"{' '.join(each.key)}: not wanted any more, after {each.attempts} failed attempts"
+            self._emit("failed_ended", text, attempts=each.attempts, lasted_s=round(now - each.first_at, 1))
+
+    def _mark(self, step: FenceStep, stage: str) -> str:
+        """The mark of a fence by this node, sealed."""
+        me, wall_time = self.config.self_name, self._runtime.wall_time()
+        return self._seals.mark(step.peer, step.instance_id, me, stage, wall_time)
+
+    async def _guard(self, action: Action) -> None:
+        """Success clears the key, anything else backs off.
+
+        The next decision plans it again if it is still needed (L9).
+        """
+        key, began = action.key, self._runtime.now()
+        done = throttled = lasting = False
         try:
-            done = await work
+            done = await self._run(action)
         except AwsError as error:
             throttled = error.code in THROTTLED
-            self._tell_failure(key, error)
-        except Exception as error:  # a mistake of ours in one action must not be silent, nor end the others
+            # The policy has a fall-back for a step that an instance does not take: it comes soon.
+            unfit = self._unfit.note(action.wanted, error, self._runtime.now())
+            lasting = codes.lasting(error.code) and not unfit
+            self._report_failure(action, error)
+        # A defect in one action must neither pass unnoticed nor end the others
+        except Exception as error:
             LOG.exception("%s: unexpected", " ".join(key))
-            self.record("failed", "%s: unexpected %s: %s" % (" ".join(key), type(error).__name__, error), logging.ERROR)
+            problem = f"unexpected {type(error).__name__}: {error}"
+            self._refusals.note(key, action.reason, problem, "", self._runtime.now())
+            self._emit("failed", "{}: {}".format(" ".join(key), problem), logging.ERROR)
         finally:
+            if done:
+                self._report_success(key)
             self._in_flight.discard(key)
             if throttled:
-                self._pace.refused(key, began, self.clock())
+                self._calls.throttle.refused(key, began, self._runtime.now())
             else:
-                self._not_before[key] = self._back_off(key, done)
-            self.gatherer.news()
+                self._back_off(key, done, lasting)
+            self._wake()
 
-    def _back_off(self, key: Key, done: bool) -> float:
-        """From when on a key may be tried again: at once, or after a time that doubles with each failure, with jitter."""
-        self._failures[key] = 0 if done else self._failures.get(key, 0) + 1
-        ceiling = min(BACKOFF_FIRST * 2 ** min(self._failures[key], 10), BACKOFF_MOST)
-        return self.clock() + (0.0 if done else ceiling * random.uniform(0.5, 1.0))
-
-    def _tell_failure(self, key: Key, error: AwsError) -> None:
-        """One line for each failure, but one only for a time of throttling, which hundreds of calls may meet."""
-        throttled = error.code in THROTTLED
-        if not (throttled and self._throttled):
-            more = "; it and others are tried again at the pace that EC2 allows" if throttled else ""
-            self.record("failed", "%s: %s%s" % (" ".join(key), error, more), logging.ERROR)
-        self._throttled = throttled or self._throttled
-
-    async def _call(self, function: t.Callable[..., t.Any], *args: t.Any) -> t.Any:
-        began = self.clock()
-        result = await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args))
-        self.gatherer.note_ec2(True, began)
-        return result
-
-    async def _read_routes(self, claims: t.Sequence[Claim]) -> t.Mapping[Claim, RouteView]:
-        found = await asyncio.get_running_loop().run_in_executor(self._rereading, self.ec2.describe_routes, claims)
-        return t.cast(t.Mapping[Claim, RouteView], found)
-
-    async def _write(self, action: SetRoute) -> RouteView:
-        """What EC2 says after the write. Of a write without an answer the re-read tells; only if that fails too its error is raised."""
-        try:
-            await self._call(self.ec2.write_route, action.claim, action.interface_id)
-        except AwsError as error:
-            if error.code not in UNCERTAIN:
-                raise
-            try:
-                return await self._rereads.ask(action.claim)
-            except AwsError:
-                raise error from None
-        self._pace.granted()
-        self._throttled = False
-        return await self._rereads.ask(action.claim)
-
-    async def _set_route(self, action: SetRoute) -> bool:
-        began = self.clock()
-        view = await self._write(action)
-        self.gatherer.note_route(action.claim, view)
-        took = (self.clock() - began) * 1000
-        done = view.target == action.interface_id and view.state == ROUTE_ACTIVE
-        if done:
-            self.replaced.setdefault(action.claim, action.before)
-            self.record(
-                "route",
-                "%s; done in %d ms" % (action.reason, took),
-                route_table=action.claim.route_table,
-                action=action.kind,
-                ms=round(took, 1),
-            )
-        else:
-            self.record(
-                "route",
-                "%s; EC2 still says %s (%s) after %d ms, will look again"
-                % (action.reason, view.target, view.state, took),
-                logging.WARNING,
-            )
-        return bool(done)
-
-    async def _lock(self, step: FenceStep) -> bool:
-        done = await self.testimony.carry_out(step)
-        if step.step != "renew":  # that is of no interest to anybody
-            note = "" if done else "; somebody else was first"
-            self.record("fence", step.reason + note, peer=step.peer, step=step.step)
-        return done
-
-    async def _fence(self, step: FenceStep) -> bool:
-        level = logging.WARNING if step.step in ("mark", "stop", "force_stop", "reboot") else logging.INFO
-        self.record("fence", step.reason, level, peer=step.peer, step=step.step)
-        instance, me = step.instance_id, self.config.self_name
-        if step.step == "mark":
-            if not await self._unmarked(step):
-                return False
-            await self._call(self.ec2.set_tag, instance, TAG_FENCE, "%s:stop" % me)
-        elif step.step == "unmark":
-            await self._call(self.ec2.delete_tag, instance, TAG_FENCE)
-        elif step.step == "start":
-            await self._call(self.ec2.start, instance)
-            await self._call(self.ec2.set_tag, instance, TAG_FENCE, "%s:started" % me)
-        elif step.step == "reboot":
-            await self._call(self.ec2.reboot, instance)
-            await self._call(self.ec2.set_tag, instance, TAG_FENCE, "%s:started" % me)
-        else:
-            await self._call(self.ec2.stop, instance, step.step == "force_stop")
-        # The next step must rest on what EC2 says now, not on what it said before this one.
-        await self.gatherer.read_since(self.clock())
+    async def _run(self, action: Action) -> bool:
+        """Perform the steps and report them. Returns whether AWS shows their effect."""
+        if isinstance(action.wanted, FenceStep):
+            return await self._run_fence(action, action.wanted)
+        began = self._runtime.now()
+        obstacle = await perform(action.steps, self._tools)
+        took = (self._runtime.now() - began) * 1000
+        if obstacle:
+            if self._refusals.note(action.key, action.reason, obstacle, "", self._runtime.now()):
+                text = f"{action.reason}; {obstacle} {int(took)} ms after the write; retrying"
+                self._emit("route", text, logging.WARNING)
+            return False
+        if isinstance(action.wanted, SetRoute):
+            self.replaced.setdefault(action.wanted.claim, action.wanted.before)
+        what = action.reason.removeprefix(f"{action.kind} ")  # the kind of the event says it already
+        self._emit(action.kind, f"{what}; done in {int(took)} ms", **action.details, ms=round(took, 1))
         return True
 
-    async def _unmarked(self, step: FenceStep) -> bool:
-        """Does nobody fence it, and does it run, by a reading of its own? EC2 has no compare-and-swap; this is the next best (L3, L6)."""
-        asked = self.clock()
-        await self.gatherer.read_since(asked)
-        view = self.gatherer.instances[step.peer]
-        fresh = view.read_at >= asked
-        if fresh and view.state == "running" and TAG_FENCE not in view.tags:
-            return True
-        why = view.tags.get(TAG_FENCE) or "EC2 says %s" % view.state if fresh else "EC2 was not read"
-        self.record("fence", "%s is not marked: %s" % (step.peer, why))
-        return False
+    async def _run_fence(self, action: Action, wanted: FenceStep) -> bool:
+        """A step that may stop a peer is reported before it is taken.
 
-    # --- own tags ------------------------------------------------------------------------------------------------------------------
+        The lock is reported when it is known who has it.
+        """
+        lock = wanted.step in LOCK_STEPS
+        if not lock:
+            level = logging.WARNING if wanted.step in DISRUPTIVE else logging.INFO
+            self._emit("fence", action.reason, level, **action.details)
+        obstacle = await perform(action.steps, self._tools)
+        if lock and wanted.step != "renew":  # a renewal is no news
+            self._emit("fence", "; ".join(filter(None, (action.reason, obstacle))), **action.details)
+        elif obstacle and not lock:
+            self._refusals.note(action.key, action.reason, obstacle, "", self._runtime.now())
+            self._emit("fence", f"{wanted.step} {wanted.peer}: {obstacle}", **action.details)
+        return not obstacle
 
-    async def tag_self(self, key: str, value: t.Optional[str]) -> None:
-        """Write (or, with None, remove) a tag on this node's own instance; raises ``NatFailoverError``."""
+    def _back_off(self, key: Key, done: bool, lasting: bool = False) -> None:
+        """A failed key may be tried again after a time that doubles with each failure, with jitter.
+
+        A step of a fence that was refused for a reason that ``lasting`` waits much longer. A route
+        does not: its packets are lost meanwhile.
+        """
+        if done:
+            self._failures.pop(key, None)
+            self._not_before.pop(key, None)
+            return
+        self._failures[key] = self._failures.get(key, 0) + 1
+        ceiling = min(BACKOFF_FIRST * 2 ** min(self._failures[key], 10), BACKOFF_MOST)
+        if lasting and key[0] == "fence":
+            ceiling = BACKOFF_LASTING
+        self._not_before[key] = self._runtime.now() + ceiling * self._runtime.random.uniform(0.5, 1.0)
+
+    def _report_success(self, key: Key) -> None:
+        """The end of failures that ended well."""
+        ended, now = self._refusals.end(key), self._runtime.now()
+        if ended is not None:
+            text = f"{' '.join(key)}: done after {ended.attempts} failed attempts"
+            self._emit("failed_ended", text, attempts=ended.attempts, lasted_s=round(now - ended.first_at, 1))
+
+    def _report_failure(self, action: Action, error: AwsError) -> None:
+        """One line for each new reason, but only one for a time of throttling, which hundreds of
+        calls may meet.
+        """
+        key, throttled, throttle = action.key, error.code in THROTTLED, self._calls.throttle
+        news = self._refusals.note(key, action.reason, str(error), error.code, self._runtime.now())
+        if news and not (throttled and throttle.reported):
+            more = "; throttled writes are tried again at the pace that EC2 allows" if throttled else ""
+            details = {**action.details, "code": error.code}
+            self._emit("failed", "{}: {}{}".format(" ".join(key), error, more), logging.ERROR, **details)
+        throttle.reported = throttle.reported or throttled
+
+    # --- tags of this node and of the cluster -----------------------------------------------------
+
+    async def tag_self(self, key: str, value: str | None) -> None:
+        """Write (None: remove) a tag on this node's own instance. Raises ``NatFailoverError``."""
         self.tagging = True
         try:
             await self.tag(self.config.self_name, key, value)
         finally:
             self.tagging = False
 
-    async def tag(self, name: str, key: str, value: t.Optional[str]) -> None:
-        """Write (or, with None, remove) a tag on a node's instance; raises ``NatFailoverError``."""
-        instance = self.gatherer.instance_id(name)
+    async def tag(self, name: str, key: str, value: str | None) -> None:
+        """Write (None: remove) a tag on a node's instance. Raises ``NatFailoverError``."""
+        instance, ec2 = self._collector.instance_id(name), self._calls.ec2
         if value is None:
-            await self._call(self.ec2.delete_tag, instance, key)
+            await self._calls.call(ec2.delete_tag, instance, key)
         else:
-            await self._call(self.ec2.set_tag, instance, key, value)
+            await self._calls.call(ec2.set_tag, instance, key, value)
 
     def flare(self, wanted: bool) -> None:
+        """Begin or end the flare of this node."""
         if wanted != self._flare.is_set():
             (self._flare.set if wanted else self._flare.clear)()
 
     async def flare_work(self) -> None:
-        """While wanted, rewrite the flare: "I am alive and I reach EC2". Failures are the API's word, not an error."""
+        """While wanted, rewrite the flare: this node lives and reaches EC2.
+
+        A refusal that lasts is evidence, too: no peer can see this node.
+        """
+        failures = 0
         while True:
             await self._flare.wait()
             try:
-                await self._call(
-                    self.ec2.set_tag,
-                    self.gatherer.instance_id(self.config.self_name),
-                    TAG_FLARE,
-                    self.signs.next(),
-                )
+                name = self.config.self_name
+                await self.tag(name, TAG_FLARE, self._liveness.next(FLARE, self._collector.instance_id(name)))
+                self._report_success(FLARE_KEY)
+                failures = self._note_flare(0, "", "")
             except NatFailoverError as error:
-                self.record("failed", "flare: %s" % error, logging.WARNING)
-            await asyncio.sleep(inquiry.FLARE_INTERVAL)
+                code = error.code if isinstance(error, AwsError) else ""
+                failures = self._note_flare(failures + 1, code, str(error))
+                news = self._refusals.note(FLARE_KEY, "rewrite the flare", str(error), code, self._runtime.now())
+                if news and not self._collector.me.unseen:  # which the policy reports
+                    self._emit("failed", f"flare: {error}", logging.WARNING)
+            await self._runtime.sleep(probe_plan.FLARE_INTERVAL)
+
+    def _note_flare(self, failures: int, code: str, problem: str) -> int:
+        """Give the state of the flare to the policy. Returns ``failures``, those in a row."""
+        if not failures or codes.lasting(code) or failures >= UNSEEN_AFTER:
+            self._collector.note_unseen(problem)
+        return failures

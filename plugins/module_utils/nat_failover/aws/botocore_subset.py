@@ -1,10 +1,13 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Of botocore's data files only what this product uses: a third of a service's memory would be descriptions of calls that it never makes.
+"""Loads only the parts of botocore's data files that describe ``calls``.
 
-boto3 stays the client library, and the data its own. The files are walked and never held as objects as a whole, or their memory would stay
-with the process. Whatever is not as expected (another version, a file of the operator's) is loaded as botocore does it.
+The rest would take a third of the service's memory.
+
+boto3 stays the client library, and the data its own. The files are walked, and never held as
+objects as a whole: that memory would stay with the process. Data of another shape (a later version,
+a file of the operator's) is loaded as botocore does it.
 """
 
 from __future__ import annotations
@@ -16,46 +19,39 @@ import re
 import typing as t
 import zlib
 
+from . import calls
+
 try:
     from botocore.loaders import JSONFileLoader
 except ImportError:
     JSONFileLoader = object
 
-OPERATIONS = frozenset(
-    (
-        "CreateRoute",
-        "CreateTags",
-        "DeleteTags",
-        "DescribeInstances",
-        "DescribeRouteTables",
-        "ModifyNetworkInterfaceAttribute",
-        "RebootInstances",
-        "ReplaceRoute",
-        "StartInstances",
-        "StopInstances",
-    )
-)
 # Of each service whose model is thinned out.
-USED = {"ec2": OPERATIONS, "dynamodb": frozenset(("DeleteItem", "PutItem", "Query"))}
-# Whose regional peculiarities are kept; the others serve an operator's profile that gets its credentials by them.
+USED = {service: calls.operations(service) for service in (calls.EC2, calls.DYNAMODB)}
+# Services whose regional endpoints are kept. sts, oidc and portal.sso give credentials to an
+# operator's profile.
 SERVICES = frozenset(("ec2", "dynamodb", "sts", "oidc", "portal.sso"))
 UNEXPECTED = (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, AttributeError)
 SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def apply(session: t.Any) -> None:
-    """Let this botocore session load no more than what is used; one that loads in a way of its own is left alone."""
+    """Let a botocore session load no more than what is used.
+
+    A session with a loader of its own is left alone.
+    """
     loader = session.get_component("data_loader")
+    # A subclass was made on purpose.
     # pylint: disable-next=unidiomatic-typecheck
-    if type(getattr(loader, "file_loader", None)) is JSONFileLoader:  # not a subclass: whoever made that had a reason
+    if type(getattr(loader, "file_loader", None)) is JSONFileLoader:
         loader.file_loader = Lean()
 
 
 class Lean(JSONFileLoader):
-    """Loads botocore's files, some of them in part."""
+    """Loads botocore's data files, some of them in part."""
 
     def load_file(self, file_path: str) -> t.Any:
-        """The data of a file, given without its extension; None if there is none."""
+        """The data of a file, which is named without its extension. None if there is none."""
         name, service = os.path.basename(file_path), "".join(file_path.split(os.sep)[-3:-2])
         try:
             if name == "endpoints":
@@ -68,7 +64,7 @@ class Lean(JSONFileLoader):
 
 
 def _text(file_path: str) -> str:
-    """The file's bytes as characters: half as large as its text, and of the same syntax."""
+    """The bytes of a file as characters: half the size of its text, with the same syntax."""
     if os.path.isfile(file_path + ".json"):
         with open(file_path + ".json", "rb") as plain:
             return plain.read().decode("latin-1")
@@ -76,10 +72,13 @@ def _text(file_path: str) -> str:
         return packed.read().decode("latin-1")
 
 
-def model(text: str, used: t.FrozenSet[str] = OPERATIONS) -> t.Dict[str, t.Any]:
-    """A service's model with our operations and the shapes that they refer to. Raises one of ``UNEXPECTED``."""
+def model(text: str, used: frozenset[str] = USED[calls.EC2]) -> dict[str, t.Any]:
+    """A service's model with the operations ``used`` and the shapes that they refer to.
+
+    Raises one of ``UNEXPECTED``.
+    """
     walk, shapes = Walk(text), {}
-    found: t.Dict[str, t.Any] = {"operations": {}, "shapes": {}}
+    found: dict[str, t.Any] = {"operations": {}, "shapes": {}}
     for key in walk.keys():
         if key == "operations":
             for name in walk.keys():
@@ -105,10 +104,10 @@ def model(text: str, used: t.FrozenSet[str] = OPERATIONS) -> t.Dict[str, t.Any]:
     return found
 
 
-def endpoints(text: str) -> t.Dict[str, t.Any]:
-    """The list of partitions and regions with our services. Raises one of ``UNEXPECTED``."""
+def endpoints(text: str) -> dict[str, t.Any]:
+    """The list of partitions and regions with ``SERVICES``. Raises one of ``UNEXPECTED``."""
     walk = Walk(text)
-    found: t.Dict[str, t.Any] = {}
+    found: dict[str, t.Any] = {}
     for key in walk.keys():
         if key == "partitions":
             found[key] = [_partition(walk) for _partition_number in walk.items()]
@@ -119,8 +118,8 @@ def endpoints(text: str) -> t.Dict[str, t.Any]:
     return found
 
 
-def _partition(walk: "Walk") -> t.Dict[str, t.Any]:
-    found: t.Dict[str, t.Any] = {}
+def _partition(walk: Walk) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {}
     for key in walk.keys():
         if key != "services":
             found[key] = walk.value()
@@ -148,7 +147,10 @@ def _references(value: t.Any) -> t.Iterator[str]:
 
 
 class Walk:
-    """A cursor in a JSON text. Who is given a key or an item by it moves it on: with ``value``, ``skip``, ``keys`` or ``items``."""
+    """A cursor in a JSON text.
+
+    The caller moves it over each key or item: with ``value``, ``skip``, ``keys`` or ``items``.
+    """
 
     def __init__(self, text: str) -> None:
         self.at = 0
@@ -157,24 +159,24 @@ class Walk:
         self._keeping = json.JSONDecoder(object_pairs_hook=_undocumented)
 
     def keys(self) -> t.Iterator[str]:
-        """Of the object under the cursor."""
+        """The keys of the object under the cursor."""
         for _number in self._series("{", "}"):
             key = self.value()
             self._step(":")
             yield key
 
     def items(self) -> t.Iterator[int]:
-        """Of the array under the cursor: their numbers."""
+        """The numbers of the items of the array under the cursor."""
         return self._series("[", "]")
 
     def value(self) -> t.Any:
-        """What is under the cursor."""
+        """The value under the cursor."""
         start = self._next()
         self.skip()
         return self._keeping.decode(self._text[start : self.at].encode("latin-1").decode("utf-8"))
 
     def skip(self) -> None:
-        """Leave it out."""
+        """Move over the value under the cursor."""
         _value, self.at = self._skipping.raw_decode(self._text, self._next())
 
     def _series(self, begin: str, end: str) -> t.Iterator[int]:
@@ -189,7 +191,7 @@ class Walk:
 
     def _step(self, expected: str) -> None:
         if self._text[self._next()] != expected:
-            raise ValueError("no %r at %d" % (expected, self.at))
+            raise ValueError(f"no {expected!r} at {self.at}")
         self.at += 1
 
     def _next(self) -> int:
@@ -199,6 +201,6 @@ class Walk:
         return self.at
 
 
-def _undocumented(pairs: t.List[t.Tuple[str, t.Any]]) -> t.Dict[str, t.Any]:
-    """An object without its documentation, which nobody reads in a service. (A member may have that name too; it is no text.)"""
+def _undocumented(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """An object without its documentation. A member may have that name too, and is no text."""
     return {key: value for key, value in pairs if not (key == "documentation" and isinstance(value, str))}

@@ -1,7 +1,9 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""boto3 as this product uses it: a client of one service, and what its calls fail with, in our words. Knows no service."""
+"""boto3 as this product uses it: a client of one service, and the codes and remedies of failed
+calls. Knows no service.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import time
 import typing as t
 
 from ..errors import NatFailoverError
-from . import botocore_subset as lean
+from ..model.text import plain
+from . import botocore_subset, codes
+from .calls import Call
 
 try:
     import boto3
@@ -24,52 +28,48 @@ try:
 except ImportError:
     HAS_BOTO3 = False
 
-RETRYABLE = frozenset(
-    (
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "InternalError",
-        "InternalFailure",
-        "ServiceUnavailable",
-        "Unavailable",
-        "EndpointUnreachable",
-        "Timeout",
-        "BadAnswer",
-        "ExpiredToken",
-        "RequestExpired",
-    )
-)
-DENIED = frozenset(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"))
-LONGEST_MESSAGE = 600  # characters; AWS's refusals name a role and a resource by their ARNs
+DENIED = codes.of(codes.DENIED)
+LONGEST_MESSAGE = 600  # characters; refusals of AWS name a role and a resource by their ARNs
+# Raised by botocore's parsers and by readers of an answer, when the answer is no answer of AWS. A
+# RuntimeError comes from a time that no calendar has, and from an answer that is nested too deep.
+GARBAGE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RuntimeError)
 
 
-# What a client that holds no or old credentials fails with. botocore looks for them once, when the client is made; and it believes in
-# those that IMDS gave for up to 20 minutes beyond their end when they were near it ("static stability").
-WITHOUT_CREDENTIALS = frozenset(
-    (
-        "NoCredentials",
-        "RequestExpired",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "AuthFailure",
-        "UnrecognizedClientException",
-    )
-)
+# Codes of a client without credentials or with old ones. botocore searches for credentials once,
+# when the client is made. It uses those of IMDS up to 20 minutes beyond their end if IMDS gives no
+# newer ones ("static stability").
+WITHOUT_CREDENTIALS = codes.of(codes.CREDENTIALS)
 RENEW_EVERY = 10.0  # seconds, at least, between two clients
 
 
-class Connection:
-    """A client of one service that never repeats a call by itself: repeating is the caller's decision. Times in seconds.
+class Caller(t.Protocol):
+    """Makes calls to one service of AWS."""
 
-    Safe to call from several threads. When the credentials turn out to be none or old, the next call uses new ones, if there are any.
+    @property
+    def url(self) -> str:
+        """The URL that calls go to."""
+
+    def call(
+        self, call: Call, fail: t.Callable[[str, str], NatFailoverError], **parameters: t.Any
+    ) -> t.Mapping[str, t.Any]:
+        """The answer of one call. Raises what ``fail(code, message)`` makes of any failure."""
+
+
+class Connection:
+    """A client of one service.
+
+    It never repeats a call by itself: that is the caller's decision. Times in seconds.
+
+    Safe to call from several threads. After a failure for missing or old credentials, the next call
+    uses new ones, if there are any. Raises ``NatFailoverError`` if boto3 is missing, or if no
+    client can be made.
     """
 
     def __init__(
         self,
         service: str,
         region: str,
-        endpoint_url: t.Optional[str],
+        endpoint_url: str | None,
         connect_timeout: float,
         read_timeout: float,
         pool: int,
@@ -78,7 +78,8 @@ class Connection:
             raise NatFailoverError(
                 "the Python library boto3 is missing; install it (Debian: apt-get install python3-boto3)"
             )
-        # Retry modes, attempts and timeouts (60 s!) differ between botocore's versions: say all of them.
+        # Defaults of retry modes, attempts and timeouts (60 s) differ between versions of botocore,
+        # so all are set.
         config = botocore.config.Config(
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
@@ -92,18 +93,35 @@ class Connection:
         self._renewed = float("-inf")
         self.client, _credentials = self._connect()
 
+    @property
+    def url(self) -> str:
+        """The URL that calls go to, as botocore found it.
+
+        Each partition of AWS has a domain of its own.
+        """
+        return str(self.client.meta.endpoint_url)
+
     def call(
-        self, action: str, fail: t.Callable[[str, str], NatFailoverError], **parameters: t.Any
+        self, call: Call, fail: t.Callable[[str, str], NatFailoverError], **parameters: t.Any
     ) -> t.Mapping[str, t.Any]:
-        """One call; whatever botocore raises becomes what ``fail(code, message)`` makes of it."""
+        """The answer of one call.
+
+        Raises what ``fail(code, message)`` makes of any failure, and nothing else.
+
+        ``code`` is that of AWS, or ``NoCredentials``, ``EndpointUnreachable``, ``Timeout``,
+        ``BadAnswer``, ``UnknownCall``.
+        """
         client = self.client
-        words = ("_" + character.lower() if character.isupper() else character for character in action)
+        method = getattr(client, call.method, None)
+        if method is None:
+            raise fail("UnknownCall", f"boto3 {boto3.__version__} does not know this call")
         try:
-            return t.cast(t.Mapping[str, t.Any], getattr(client, "".join(words).lstrip("_"))(**parameters))
+            return t.cast(t.Mapping[str, t.Any], method(**parameters))
         except (
             botocore.exceptions.BotoCoreError,
             botocore.exceptions.ClientError,
             botocore.parsers.ResponseParserError,
+            *GARBAGE,
         ) as error:
             code, message = _failure(error)
         if code in WITHOUT_CREDENTIALS:
@@ -111,9 +129,9 @@ class Connection:
         raise fail(code, message)
 
     def _renew(self, failed: t.Any) -> None:
-        """Look for credentials anew, with a new client; one without any is no better than the old one."""
+        """Search for credentials with a new client. A new client without any is dropped."""
         if not self._renewing.acquire(blocking=False):
-            return  # another thread is at it
+            return  # another thread does it
         try:
             if self.client is failed and time.monotonic() - self._renewed >= RENEW_EVERY:
                 client, credentials = self._connect()
@@ -125,53 +143,57 @@ class Connection:
             self._renewing.release()
 
 
-def _connect(service: str, region: str, endpoint_url: t.Optional[str], config: t.Any) -> t.Tuple[t.Any, bool]:
+def _connect(service: str, region: str, endpoint_url: str | None, config: t.Any) -> tuple[t.Any, bool]:
     """A new client, and whether it has found credentials."""
     try:
         core = botocore.session.get_session()
-        lean.apply(core)
+        botocore_subset.apply(core)
         session = boto3.session.Session(region_name=region, botocore_session=core)
         client = session.client(service, endpoint_url=endpoint_url, config=config)
         return client, session.get_credentials() is not None
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         raise NatFailoverError(
-            "%s: no client for region %r, endpoint %r: %s" % (service, region, endpoint_url, error)
+            f"{service}: no client for region {region!r}, endpoint {endpoint_url!r}: {error}"
         ) from None
 
 
-def _failure(error: Exception) -> t.Tuple[str, str]:
-    """(code, message): AWS's code, or one of ours where there is none."""
+def _failure(error: Exception) -> tuple[str, str]:
+    """(code, message) of a failure. The code is that of AWS if there is one."""
     known = botocore.exceptions
     if isinstance(error, known.ClientError):
         detail = error.response.get("Error", {})
         code, message = str(detail.get("Code") or ""), str(detail.get("Message") or error)
         if code and not code.isdigit():
             return code, message
-        # None, or an HTTP status: a page that is not of AWS but of something on the way.
+        # No code, or an HTTP status: the page of a proxy or of another host on the way.
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return "BadAnswer", "HTTP %s: %s" % (status, message)
+        return "BadAnswer", f"HTTP {status}: {message}"
     if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError, known.CredentialRetrievalError)):
         return "NoCredentials", str(error)
     if isinstance(error, (known.ReadTimeoutError, known.ConnectTimeoutError)):
         return "Timeout", str(error)
     if isinstance(error, (known.ConnectionError, known.HTTPClientError)):
-        # Refused, no route, DNS, TLS, proxy; or closed in the middle, when a write may have been applied.
+        # Refused, no route, DNS, TLS, proxy. Closed in the middle, a write may have been applied.
         return "EndpointUnreachable", str(error)
-    return "BadAnswer", "%s: %s" % (type(error).__name__, error)
+    return "BadAnswer", f"{type(error).__name__}: {error}"
 
 
 def line(message: str) -> str:
-    """A message of AWS as one line of bearable length."""
-    return " ".join(message.split())[:LONGEST_MESSAGE]
+    """A message of AWS as one line of at most ``LONGEST_MESSAGE`` characters."""
+    return plain(" ".join(message.split()))[:LONGEST_MESSAGE]
 
 
 def remedy(code: str, url: str, endpoint_key: str) -> str:
-    """What to do about failures that are the same for every service; empty for all others."""
-    reach = "check that this host reaches %s (its own route, security group, %s)" % (url, endpoint_key)
+    """The remedy for a failure that is the same for every service. Empty for all others."""
+    reach = f"check that this host reaches {url} (its own route, security group, {endpoint_key})"
     return {
-        "NoCredentials": "attach an instance profile with the role's policy to this instance, and see that IMDS (169.254.169.254) answers",
+        "NoCredentials": (
+            "attach an instance profile with the role's policy to this instance, and see that IMDS "
+            "(169.254.169.254) answers"
+        ),
         "EndpointUnreachable": reach,
         "Timeout": reach,
+        "UnknownCall": "install boto3 1.26 or later (Debian: apt-get install python3-boto3)",
         "AuthFailure": "check this instance's role and the clock",
         "RequestExpired": "check this instance's clock, and that IMDS (169.254.169.254) still gives credentials",
         "ExpiredToken": "check that IMDS (169.254.169.254) still gives credentials",

@@ -1,304 +1,288 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EC2, and nothing else knows it. Blocking and safe to call from several threads; every failure is an ``Ec2Error`` with a remedy."""
+"""The adapter of EC2. Blocking, and safe to call from several threads.
+
+Every failure is an ``Ec2Error`` with a remedy, also an answer that is no answer of EC2. Source: the
+EC2 API Reference.
+"""
 
 from __future__ import annotations
 
+import functools
 import time
 import typing as t
 
-from ..errors import Ec2Error, NatFailoverError
+from ..errors import Ec2Error
 from ..model.cluster import ROUTE_NO_TABLE, TAG_CLUSTER, TAG_HOME, Claim, InstanceView, Node, RouteView
-from ..policy import membership as discovery
-from . import client as aws
-from . import ec2_mapping as ec2_terms
-from . import permissions as ec2_permissions
+from ..model.text import plain
+from . import calls, client, codes, ec2_mapping
+from .ec2_client import CONNECTIONS, NOT_MADE, Ec2Client
 
-RETRYABLE = aws.RETRYABLE | {"IncorrectInstanceState", "IncorrectState"}
-UNCERTAIN = frozenset(("Timeout", "EndpointUnreachable", "BadAnswer"))  # a write may have been applied all the same
-THROTTLED = frozenset(("RequestLimitExceeded", "Throttling", "ThrottlingException"))
-THROTTLE_TRIES, THROTTLE_PAUSE = 6, 0.25  # dry runs only; the pause (seconds) doubles
-CONNECTIONS = 64  # as many as there are threads that call: writers, and readers beside them
-NO_TABLE = frozenset(("InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed"))
+# A write may have been applied
+UNCERTAIN = codes.of(codes.UNCERTAIN)
+THROTTLED = codes.of(codes.THROTTLED)
+PART = 100  # Route tables of one call: EC2 answers with so many in a page
+T = t.TypeVar("T")
 
 
-class Ec2:
-    """The few EC2 calls that this product makes. Times in seconds."""
+def parts(items: t.Sequence[T]) -> list[t.Sequence[T]]:
+    """The items, in portions of which one call answers each with one page."""
+    return [items[start : start + PART] for start in range(0, len(items), PART)]
+
+
+def _routes_of(tables: t.Iterable[t.Any]) -> dict[str, t.Any]:
+    return {plain(str(table["RouteTableId"])): table.get("Routes", []) for table in tables}
+
+
+class Ec2(Ec2Client):
+    """The EC2 calls that this product makes.
+
+    Timeouts in seconds, ``read_at`` by ``clock`` when the call began.
+    """
 
     def __init__(
         self,
         region: str,
-        endpoint_url: t.Optional[str] = None,
+        endpoint_url: str | None = None,
         *,
         connect_timeout: float = 1.0,
         read_timeout: float = 2.0,
+        create_routes: bool = True,
         clock: t.Callable[[], float] = time.monotonic,
+        connection: client.Caller | None = None,
     ) -> None:
-        self._clock = clock
-        self._url = endpoint_url or "https://ec2.%s.amazonaws.com" % region
-        self._aws = aws.Connection("ec2", region, endpoint_url, connect_timeout, read_timeout, pool=CONNECTIONS)
+        """``connection`` takes the place of boto3's client."""
+        super().__init__(
+            connection
+            or client.Connection("ec2", region, endpoint_url, connect_timeout, read_timeout, pool=CONNECTIONS)
+        )
+        self._clock, self.create_routes = clock, create_routes
 
-    # --- reading -------------------------------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
-    def describe_routes(self, claims: t.Iterable[Claim], strict: bool = False) -> t.Dict[Claim, RouteView]:
-        """DescribeRouteTables: what each claim's route targets now; a claim without a route is ``missing``.
+    def describe_routes(self, claims: t.Iterable[Claim], strict: bool = False) -> dict[Claim, RouteView]:
+        """DescribeRouteTables: the route of each claim. Without a route its state is ``missing``.
 
-        A claim on a table unknown to EC2 is ``no-table``, or with ``strict`` an error that names all such tables.
+        Its state is ``no-table`` if EC2 does not know the table. With ``strict`` an error names all
+        such tables.
         """
         claims = tuple(claims)
         ids = sorted({claim.route_table for claim in claims})
         began = self._clock()
-        tables: t.Dict[str, t.Any] = {}
-        for start in range(0, len(ids), 100):  # EC2 pages at 100 tables when ids are given
-            tables.update(self._tables(ids[start : start + 100]))
+        tables = self._tables(ids)
         unknown = [table for table in ids if table not in tables]
         if unknown and strict:
             raise self._error(
-                "DescribeRouteTables",
+                calls.DESCRIBE_ROUTE_TABLES,
                 ", ".join(unknown),
                 "InvalidRouteTableID.NotFound",
                 "there is no such route table in this region",
             )
         gone = RouteView(ROUTE_NO_TABLE, None, began)
-        return {
-            claim: ec2_terms.route_view(tables[claim.route_table], claim.destination, began)
-            if claim.route_table in tables
-            else gone
-            for claim in claims
-        }
 
-    def _tables(self, ids: t.List[str]) -> t.Dict[str, t.Any]:
-        """Routes by table id; tables that EC2 does not know are left out."""
-        resource = ", ".join(ids)
-        try:
-            tables = self._read("DescribeRouteTables", resource, "RouteTables", RouteTableIds=ids)["RouteTables"]
-        except Ec2Error as error:
-            if error.code not in NO_TABLE:
-                raise
-            # One unknown id spoils the whole call, a filter just matches less. It pages, though.
-            wanted = [{"Name": "route-table-id", "Values": ids}]
-            tables = self._pages("DescribeRouteTables", resource, "RouteTables", Filters=wanted)
-        return {table["RouteTableId"]: table.get("Routes", []) for table in tables}
+        def views() -> dict[Claim, RouteView]:
+            return {
+                claim: ec2_mapping.route_view(tables[claim.route_table], claim.destination, began)
+                if claim.route_table in tables
+                else gone
+                for claim in claims
+            }
 
-    def describe_homes(self, cluster: str) -> t.Dict[str, str]:
-        """DescribeRouteTables: the cluster's tables that carry a home tag, with the node that it names."""
+        return self._understood(calls.DESCRIBE_ROUTE_TABLES, ", ".join(ids), views)
+
+    def _tables(self, ids: list[str]) -> dict[str, t.Any]:
+        """Routes by table id. Tables that EC2 does not know are left out.
+
+        By a filter: one unknown id among RouteTableIds fails the whole call.
+        """
+        found: dict[str, t.Any] = {}
+        for part in parts(ids):
+            resource = ", ".join(part)
+            wanted = [{"Name": "route-table-id", "Values": part}]
+            tables = self._pages(calls.DESCRIBE_ROUTE_TABLES, resource, "RouteTables", Filters=wanted)
+            found.update(self._understood(calls.DESCRIBE_ROUTE_TABLES, resource, functools.partial(_routes_of, tables)))
+        return found
+
+    def local_networks(self, tables: t.Iterable[str]) -> tuple[str, ...]:
+        """DescribeRouteTables: the networks of the VPC, which each table routes as ``local``."""
+        ids = sorted(set(tables))
+        found = self._tables(ids)
+        return self._understood(
+            calls.DESCRIBE_ROUTE_TABLES,
+            ", ".join(ids),
+            lambda: tuple(sorted({each for routes in found.values() for each in ec2_mapping.local(routes)})),
+        )
+
+    def describe_homes(self, cluster: str) -> dict[str, str]:
+        """DescribeRouteTables: the cluster's tables that carry a home tag, with the node that it
+        names.
+        """
         wanted = [
             {"Name": "tag:" + TAG_CLUSTER, "Values": [cluster]},
             {"Name": "tag-key", "Values": [TAG_HOME]},
         ]
-        tables = self._pages("DescribeRouteTables", "cluster %s" % cluster, "RouteTables", Filters=wanted)
-        tags = {table["RouteTableId"]: {tag["Key"]: tag["Value"] for tag in table.get("Tags", ())} for table in tables}
-        # The filters say so already; but a table must not fall to a node by the slip of a filter.
+        tables = self._pages(calls.DESCRIBE_ROUTE_TABLES, f"cluster {cluster}", "RouteTables", Filters=wanted)
+        tags = self._understood(
+            calls.DESCRIBE_ROUTE_TABLES,
+            f"cluster {cluster}",
+            lambda: {plain(str(table["RouteTableId"])): ec2_mapping.tags(table) for table in tables},
+        )
+        # The filters ask for the same. A table must not fall to a node by a mistake in a filter.
         return {
             table: found[TAG_HOME]
             for table, found in tags.items()
             if TAG_HOME in found and found.get(TAG_CLUSTER) == cluster
         }
 
-    def describe_instances(
-        self, nodes: t.Iterable[Node], strict: bool = False, cluster: str = ""
-    ) -> t.Dict[str, InstanceView]:
-        """Each node's instance by ``discovery.choose``. One without is ``terminated``, or with ``strict`` an error that names it."""
-        nodes = tuple(nodes)
-        began = self._clock()
-        found = self.find_instances(nodes, cluster)
-        chosen, _roster = discovery.choose(nodes, cluster, found, discovery.Roster(), began)
-        unknown = [node.instance_id or node.name for node in nodes if not chosen[node.name].instance_id]
-        if unknown and strict:
-            raise self._error(
-                "DescribeInstances",
-                ", ".join(unknown),
-                "InvalidInstanceID.NotFound",
-                "there is no such instance in this region",
-            )
-        return chosen
+    def find_instances(self, nodes: t.Iterable[Node], cluster: str) -> dict[str, InstanceView]:
+        """DescribeInstances: instance id -> view.
 
-    def find_instances(self, nodes: t.Iterable[Node], cluster: str) -> t.Dict[str, InstanceView]:
-        """DescribeInstances, by instance id: those that carry the cluster's tag, and those that the configuration names.
+        Instances with the cluster's tag, and those that the nodes name.
 
-        One call where provisioning has tagged the nodes, as it should.
+        One call where every node carries the tag. Unknown ids are left out.
         """
-        began = self._clock()
-        found: t.Dict[str, t.Any] = {}
-        if cluster:
-            wanted = [{"Name": "tag:" + TAG_CLUSTER, "Values": [cluster]}]
-            found = self._instances("cluster %s" % cluster, Filters=wanted)
-        missing = sorted({node.instance_id for node in nodes if node.instance_id} - set(found))
-        if missing:  # by a filter: one unknown id among InstanceIds spoils the whole call
-            wanted = [{"Name": "instance-id", "Values": missing}]
-            found.update(self._instances(", ".join(missing), Filters=wanted))
-        return {each: ec2_terms.instance_view(instance, began) for each, instance in found.items()}
+        found = self.tagged_instances(cluster) if cluster else {}
+        missing = {node.instance_id for node in nodes if node.instance_id} - found.keys()
+        return {**found, **self.named_instances(missing)} if missing else found
 
-    def _instances(self, resource: str, **wanted: t.Any) -> t.Dict[str, t.Any]:
-        reservations = self._pages("DescribeInstances", resource, "Reservations", **wanted)
-        return {instance["InstanceId"]: instance for each in reservations for instance in each["Instances"]}
+    def tagged_instances(self, cluster: str) -> dict[str, InstanceView]:
+        """DescribeInstances: instance id -> view, of the instances with the cluster's tag."""
+        return self._views(f"cluster {cluster}", "tag:" + TAG_CLUSTER, [cluster])
 
-    # --- routes --------------------------------------------------------------------------------------------------------------------
+    def named_instances(self, ids: t.Iterable[str]) -> dict[str, InstanceView]:
+        """DescribeInstances: instance id -> view. Unknown ids are left out.
 
-    def set_route(self, claim: Claim, interface_id: str) -> RouteView:
-        """ReplaceRoute by network interface id, CreateRoute where there is none; then re-read. Returns what was re-read (law L9).
-
-        After a timeout the write may still be applied: the re-read tells, and only if that fails too the timeout is raised.
+        By a filter: one unknown id among InstanceIds fails the whole call.
         """
-        try:
-            self.write_route(claim, interface_id)
-        except Ec2Error as error:
-            if error.code not in UNCERTAIN:
-                raise
-            try:
-                return self.describe_routes([claim], strict=True)[claim]
-            except Ec2Error:
-                raise error from None
-        return self.describe_routes([claim], strict=True)[claim]
+        wanted = sorted(ids)
+        return self._views(", ".join(wanted), "instance-id", wanted)
+
+    def _views(self, resource: str, name: str, values: list[str]) -> dict[str, InstanceView]:
+        began = self._clock()
+        found = self._instances(resource, Filters=[{"Name": name, "Values": values}])
+        return self._understood(
+            calls.DESCRIBE_INSTANCES,
+            resource,
+            lambda: {each: ec2_mapping.instance_view(instance, began) for each, instance in found.items()},
+        )
+
+    def instance_at(self, address: str, vpc_id: str = "") -> str:
+        """DescribeInstances: the id of the instance with a private address, or ""."""
+        wanted = [{"Name": "network-interface.addresses.private-ip-address", "Values": [address]}]
+        if vpc_id:
+            wanted.append({"Name": "vpc-id", "Values": [vpc_id]})
+        return min(self._instances(f"address {address}", Filters=wanted), default="")
+
+    def _instances(self, resource: str, **wanted: t.Any) -> dict[str, t.Any]:
+        """Instances as EC2 describes them, by id."""
+        reservations = self._pages(calls.DESCRIBE_INSTANCES, resource, "Reservations", **wanted)
+        return self._understood(
+            calls.DESCRIBE_INSTANCES,
+            resource,
+            lambda: {
+                plain(str(instance["InstanceId"])): instance for each in reservations for instance in each["Instances"]
+            },
+        )
+
+    # --- routes -----------------------------------------------------------------------------------
 
     def write_route(self, claim: Claim, interface_id: str) -> None:
-        """The write alone, for who re-reads many of them together."""
-        where = "route-table %s (%s)" % (claim.route_table, claim.destination)
-        route = ec2_terms.route(claim, interface_id)
+        """ReplaceRoute by network interface id, CreateRoute where there is none and
+        ``create_routes`` allows it.
+
+        Returns when EC2 has answered. The answer is no proof: read the route again (law L9).
+        """
+        where = f"route-table {claim.route_table} ({claim.destination})"
+        route = ec2_mapping.route(claim, interface_id)
         try:
-            self._call("ReplaceRoute", where, **route)
+            self._call(calls.REPLACE_ROUTE, where, **route)
         except Ec2Error as error:
-            # "There is no route defined for ... Use CreateRoute instead." Whatever else the code may mean, CreateRoute will say too.
+            # "There is no route defined for ... Use CreateRoute instead." For any other cause
+            # CreateRoute fails too.
             if error.code not in ("InvalidParameterValue", "InvalidRoute.NotFound"):
                 raise
+            if not self.create_routes:
+                raise self._error(calls.REPLACE_ROUTE, where, NOT_MADE, "there is no such route") from None
             try:
-                self._call("CreateRoute", where, **route)
+                self._call(calls.CREATE_ROUTE, where, **route)
             except Ec2Error as second:
                 if second.code != "RouteAlreadyExists":
                     raise
-                self._call("ReplaceRoute", where, **route)  # someone created it between our two calls
+                # A peer created it between the two calls
+                self._call(calls.REPLACE_ROUTE, where, **route)
 
-    # --- instances -----------------------------------------------------------------------------------------------------------------
+    # --- instances --------------------------------------------------------------------------------
 
     def stop(self, instance_id: str, force: bool = False) -> None:
-        """StopInstances; ``force`` for one that hangs in stopping."""
-        self._call("StopInstances", "instance %s" % instance_id, InstanceIds=[instance_id], Force=force)
+        """StopInstances. ``force``: for an instance that hangs in ``stopping``."""
+        self._call(calls.STOP_INSTANCES, f"instance {instance_id}", InstanceIds=[instance_id], Force=force)
 
     def start(self, instance_id: str) -> None:
         """StartInstances."""
-        self._call("StartInstances", "instance %s" % instance_id, InstanceIds=[instance_id])
+        self._call(calls.START_INSTANCES, f"instance {instance_id}", InstanceIds=[instance_id])
 
     def reboot(self, instance_id: str) -> None:
-        """RebootInstances; EC2 resets a guest that does not shut down within a few minutes."""
-        self._call("RebootInstances", "instance %s" % instance_id, InstanceIds=[instance_id])
+        """RebootInstances. EC2 resets a guest that does not shut down within a few minutes."""
+        self._call(calls.REBOOT_INSTANCES, f"instance {instance_id}", InstanceIds=[instance_id])
 
     def set_tag(self, instance_id: str, key: str, value: str) -> None:
-        """CreateTags (overwrites)."""
+        """CreateTags, which overwrites.
+
+        The value is cut to 256 characters, the most that EC2 takes.
+        """
         self._call(
-            "CreateTags",
-            "instance %s" % instance_id,
+            calls.CREATE_TAGS,
+            f"instance {instance_id}",
             Resources=[instance_id],
             Tags=[{"Key": key, "Value": value[:256]}],
         )
 
     def delete_tag(self, instance_id: str, key: str) -> None:
-        """DeleteTags; a tag that is not there is fine."""
-        self._call("DeleteTags", "instance %s" % instance_id, Resources=[instance_id], Tags=[{"Key": key}])
+        """DeleteTags. A tag that is not there is fine."""
+        self._call(calls.DELETE_TAGS, f"instance {instance_id}", Resources=[instance_id], Tags=[{"Key": key}])
 
     def source_dest_check(self, instance_id: str) -> bool:
-        """Is the source/destination check of the primary interface on? (It must be off on a NAT instance.)"""
-        return bool(self._interface(instance_id).get("SourceDestCheck", True))
+        """Whether the source/destination check of the primary interface is on.
+
+        It must be off on a NAT instance.
+        """
+        return bool(self.interface(instance_id).get("SourceDestCheck", True))
 
     def set_source_dest_check(self, instance_id: str, enabled: bool) -> None:
-        """ModifyNetworkInterfaceAttribute on the primary interface; the instance-level call fails where there are several."""
-        interface = self._interface(instance_id)["NetworkInterfaceId"]
+        """ModifyNetworkInterfaceAttribute on the primary interface.
+
+        The call for instances fails where there are several.
+        """
+        interface = self.interface(instance_id)["NetworkInterfaceId"]
         self._call(
-            "ModifyNetworkInterfaceAttribute",
-            "network-interface %s" % interface,
+            calls.MODIFY_NETWORK_INTERFACE_ATTRIBUTE,
+            f"network-interface {interface}",
             NetworkInterfaceId=interface,
             SourceDestCheck={"Value": enabled},
         )
 
-    def _instance(self, instance_id: str) -> t.Dict[str, t.Any]:
+    def _instance(self, instance_id: str) -> dict[str, t.Any]:
         found = self._instances(instance_id, InstanceIds=[instance_id])
         if instance_id not in found:
             raise self._error(
-                "DescribeInstances", instance_id, "InvalidInstanceID.NotFound", "there is no such instance"
+                calls.DESCRIBE_INSTANCES, instance_id, "InvalidInstanceID.NotFound", "there is no such instance"
             )
-        return t.cast(t.Dict[str, t.Any], found[instance_id])
+        return t.cast(dict[str, t.Any], found[instance_id])
 
-    def _interface(self, instance_id: str) -> t.Mapping[str, t.Any]:
-        """The primary interface; a terminated instance, known to EC2 for another hour, has none."""
+    def interface(self, instance_id: str) -> t.Mapping[str, t.Any]:
+        """The primary interface. A terminated instance, which EC2 shows for an hour, has none."""
         instance = self._instance(instance_id)
-        interface = ec2_terms.primary(instance)
-        if not interface:
+        interface, state = self._understood(
+            calls.DESCRIBE_INSTANCES,
+            instance_id,
+            lambda: (ec2_mapping.primary(instance), ec2_mapping.instance_view(instance, 0.0).state),
+        )
+        if "NetworkInterfaceId" not in interface:
             raise self._error(
-                "DescribeInstances",
+                calls.DESCRIBE_INSTANCES,
                 instance_id,
                 "IncorrectInstanceState",
-                "the instance has no network interface, it is %s" % instance["State"]["Name"],
+                f"the instance has no network interface, it is {state}",
             )
         return interface
-
-    # --- permissions -----------------------------------------------------------------------------------------------------------------
-
-    def permissions(
-        self, nodes: t.Sequence[Node], claims: t.Sequence[Claim], self_name: str, mode: str, fence: str
-    ) -> t.List[str]:
-        """Dry runs of every write that ``mode`` needs: one sentence for each permission that is missing, naming action and resource.
-
-        Whatever else goes wrong is raised: what could not be asked is not proven.
-        """
-        missing = []
-        me = next((node for node in nodes if node.name == self_name), None)
-        if me is None:
-            raise NatFailoverError("self: %s is not in the list of nodes" % self_name)
-        interface = self._interface(me.instance_id)["NetworkInterfaceId"]
-        for action, resource, parameters in ec2_permissions.needed(nodes, claims, me, mode, fence, interface):
-            if not self._allowed(action, resource, parameters):
-                missing.append(
-                    "missing permission ec2:%s on %s; allow it in the IAM policy of this instance's role"
-                    % (action, resource)
-                )
-        return missing
-
-    def _allowed(self, action: str, resource: str, parameters: t.Mapping[str, t.Any]) -> bool:
-        """One dry run. Many tables mean many of them: being throttled is no answer, so ask again, slower."""
-        for attempt in range(THROTTLE_TRIES):
-            try:
-                self._call(action, resource, DryRun=True, **parameters)
-            except Ec2Error as error:
-                if ec2_permissions.proven(action, error.code):
-                    return True
-                if error.code in aws.DENIED:
-                    return False
-                if error.code not in THROTTLED or attempt == THROTTLE_TRIES - 1:
-                    raise
-                time.sleep(THROTTLE_PAUSE * 2**attempt)
-            else:
-                return True
-        return False
-
-    def _read(self, action: str, resource: str, key: str, **parameters: t.Any) -> t.Any:
-        """A call whose answer must hold ``key``: botocore takes any XML, such as a proxy's page, for an empty answer."""
-        answer = self._call(action, resource, **parameters)
-        if key not in answer:
-            raise self._error(action, resource, "BadAnswer", "the answer is not one of EC2, it holds no %s" % key)
-        return answer
-
-    def _pages(self, action: str, resource: str, key: str, **parameters: t.Any) -> t.List[t.Any]:
-        """All pages of a reading."""
-        answer = self._read(action, resource, key, **parameters)
-        found = list(answer[key])
-        while answer.get("NextToken"):
-            answer = self._read(action, resource, key, NextToken=answer["NextToken"], **parameters)
-            found += answer[key]
-        return found
-
-    def _call(self, action: str, resource: str, **parameters: t.Any) -> t.Any:
-        """One call; all of botocore's exceptions become ``Ec2Error`` here."""
-        return self._aws.call(action, lambda code, message: self._error(action, resource, code, message), **parameters)
-
-    def _error(self, action: str, resource: str, code: str, message: str) -> Ec2Error:
-        remedy = {
-            "InvalidRouteTableID.NotFound": "correct the route table id or the region",
-            "InvalidInstanceID.NotFound": "correct the instance id or the region",
-            "InvalidPrefixListID.NotFound": "correct the prefix list id or the region",
-        }.get(code, aws.remedy(code, self._url, "ec2.endpoint_url"))
-        if code in aws.DENIED:
-            scope = "*" if action.startswith("Describe") else resource  # IAM knows no narrower resource for reading
-            remedy = "allow ec2:%s on %s in the IAM policy of this instance's role" % (action, scope)
-        return Ec2Error(
-            "ec2:%s" % action, resource, code, aws.line(message), retryable=code in RETRYABLE, remedy=remedy
-        )

@@ -1,51 +1,100 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The writes that a mode needs, as dry runs, and what EC2's answer to one proves. Pure."""
+"""The writes that a mode may need, and the dry runs that prove that this node's role allows them."""
 
 from __future__ import annotations
 
+import time
 import typing as t
 
-from ..model.cluster import TAG_DRAINED, TAG_FENCE, TAG_FLARE, Claim, Node
-from . import ec2_mapping as ec2_terms
+from ..errors import Ec2Error, NatFailoverError
+from ..model.cluster import TAG_DRAINED, TAG_FENCE, TAG_FLARE, TAG_PAUSE, Claim, Node
+from . import calls, codes, ec2_mapping
+from .client import DENIED
+from .ec2 import THROTTLED, Ec2
 
-# What EC2 says of a dry run that was allowed. IncorrectInstanceState: a peer that is stopped just now; ReplaceRoute says
-# InvalidParameterValue where there is no route yet, CreateRoute RouteAlreadyExists where there is one.
-PROVEN: t.Mapping[str, t.Tuple[str, ...]] = {
-    "ReplaceRoute": ("DryRunOperation", "InvalidParameterValue", "InvalidRoute.NotFound"),
-    "CreateRoute": ("DryRunOperation", "RouteAlreadyExists"),
-}
-PROVEN_OTHERS = ("DryRunOperation", "IncorrectInstanceState")
+TRIES, PAUSE = 6, 0.25  # of a dry run that is throttled; the pause (seconds) doubles
 
 
-def proven(action: str, code: str) -> bool:
-    """Does this error of a dry run say that the action is allowed?"""
-    return code in PROVEN.get(action, PROVEN_OTHERS)
+def missing(
+    ec2: Ec2, nodes: t.Sequence[Node], claims: t.Sequence[Claim], self_name: str, mode: str, fence: str
+) -> list[str]:
+    """Dry runs of every write that ``mode`` may need.
+
+    Returns a sentence for each permission that is missing, and for each write that EC2 refuses for
+    another lasting reason, such as a tag policy or a stop protection.
+
+    Raises ``Ec2Error`` for any other failure: a permission that could not be checked is not proven.
+    """
+    me = next((node for node in nodes if node.name == self_name), None)
+    if me is None:
+        raise NatFailoverError(f"self: {self_name} is not in the list of nodes")
+    interface = ec2.interface(me.instance_id)["NetworkInterfaceId"]
+    found = (
+        _refusal(ec2, call, resource, parameters)
+        for call, resource, parameters in needed(nodes, claims, me, mode, fence, interface, ec2.create_routes)
+    )
+    return [text for text in dict.fromkeys(found) if text]
+
+
+def _refusal(ec2: Ec2, call: calls.Call, resource: str, parameters: t.Mapping[str, t.Any]) -> str:
+    """One dry run. Returns the refusal that lasts and its remedy, or "".
+
+    Many tables mean many of them: a throttled one is repeated, each time after a longer pause.
+    """
+    for attempt in range(TRIES):
+        try:
+            ec2.dry_run(call, resource, parameters)
+        except Ec2Error as error:
+            if error.code in call.proof:
+                return ""
+            if error.code in DENIED:
+                return (
+                    f"missing permission {call.permission} on {resource}; allow it in the IAM policy of this "
+                    "instance's role"
+                )
+            if codes.kind(error.code) in (codes.NO_ROOM, codes.IMPOSSIBLE):
+                return str(error)
+            if error.code not in THROTTLED or attempt == TRIES - 1:
+                raise
+            time.sleep(PAUSE * 2**attempt)
+        else:
+            return ""
+    return ""
 
 
 def needed(
-    nodes: t.Sequence[Node], claims: t.Sequence[Claim], me: Node, mode: str, fence: str, interface: str
-) -> t.Iterator[t.Tuple[str, str, t.Dict[str, t.Any]]]:
-    """(action, resource, parameters) of every write that a mode may need."""
-    mine, own = "instance %s" % me.instance_id, [me.instance_id]
-    yield "CreateTags", mine, {"Resources": own, "Tags": [{"Key": TAG_FLARE, "Value": "dry run"}]}
-    yield "DeleteTags", mine, {"Resources": own, "Tags": [{"Key": TAG_DRAINED}]}  # resume
+    nodes: t.Sequence[Node],
+    claims: t.Sequence[Claim],
+    me: Node,
+    mode: str,
+    fence: str,
+    interface: str,
+    create_routes: bool = True,
+) -> t.Iterator[tuple[calls.Call, str, dict[str, t.Any]]]:
+    """(call, resource, parameters) of every write that a mode may need. Pure."""
+    mine, own = f"instance {me.instance_id}", [me.instance_id]
+    for key in (TAG_FLARE, TAG_DRAINED, TAG_PAUSE):  # one by one: a policy may allow some keys only
+        yield calls.CREATE_TAGS, mine, {"Resources": own, "Tags": [{"Key": key, "Value": "dry run"}]}
+    yield calls.DELETE_TAGS, mine, {"Resources": own, "Tags": [{"Key": TAG_DRAINED}]}  # resume
     if mode == "observe":
         return
     for claim in claims:
-        for action in ("ReplaceRoute", "CreateRoute"):
-            yield action, "route-table %s" % claim.route_table, ec2_terms.route(claim, interface)
+        for call in (calls.REPLACE_ROUTE, calls.CREATE_ROUTE) if create_routes else (calls.REPLACE_ROUTE,):
+            yield call, f"route-table {claim.route_table}", ec2_mapping.route(claim, interface)
     if mode != "full" or fence == "none":
         return
     for node in nodes:
         if node is me or not node.instance_id:
             continue
-        for action in ("StopInstances", "StartInstances") if fence == "stop_start" else ("RebootInstances",):
-            yield action, "instance %s" % node.instance_id, {"InstanceIds": [node.instance_id]}
-        for action in ("CreateTags", "DeleteTags"):
+        for call in (
+            (calls.STOP_INSTANCES, calls.START_INSTANCES) if fence == "stop_start" else (calls.REBOOT_INSTANCES,)
+        ):
+            yield call, f"instance {node.instance_id}", {"InstanceIds": [node.instance_id]}
+        for call in (calls.CREATE_TAGS, calls.DELETE_TAGS):
             yield (
-                action,
-                "instance %s" % node.instance_id,
+                call,
+                f"instance {node.instance_id}",
                 {"Resources": [node.instance_id], "Tags": [{"Key": TAG_FENCE, "Value": ""}]},
             )

@@ -3,133 +3,184 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The configuration file: parse, validate, refuse.
 
-Everything that can be known without a network is refused here, before anything is changed, with one error that names the key,
-its value and the remedy. What only EC2 knows (does the table exist?) is refused by ``check-config --online``.
+Every mistake that shows without a network is refused here, before anything is changed. One error
+names the key, its value and the remedy. ``check-config --online`` refuses mistakes that only EC2
+shows, such as a route table that does not exist.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import typing as t
 from dataclasses import replace
 
-from ..errors import ConfigError, NatFailoverError
+from ..errors import ConfigError, NatFailoverError, UnreadableFile
 from ..model.settings import MODES, Config
-from . import addresses as networks
-from . import sections
-from . import validate as consistency
-from .reader import Reader, refuse_empty
+from . import addresses, sections, validate
+from .reader import Form, Reader, refuse_empty
 from .sections import PROFILES
 
-KEY_MINIMUM = 32  # characters; HMAC-SHA256 wants at least its digest's length (RFC 2104, section 3)
+# Characters of a heartbeat key. HMAC-SHA256 wants at least its digest's length (RFC 2104, part 3).
+KEY_MINIMUM = 32
+KEY_REMEDY = "create it with mode 0400, owner nat-failover (the role does), or run this as root"
+PATH_REMEDY = "give the path of a readable file with --config"
+CLUSTER = Form(
+    "name",
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+    "use letters, digits, '.', '_' or '-', at most 64, the first one a letter or a digit",
+)
+REGION = Form("region", r"[a-z]{2,4}(-[a-z]+)+-\d+", "write the name of an AWS region, e.g. eu-west-1")
+
+
+class Loaded(t.NamedTuple):
+    """A configuration with its keys.
+
+    ``digest`` is the SHA-256 of exactly these two files, in hex.
+    """
+
+    config: Config
+    keys: tuple[bytes, ...]
+    digest: str
 
 
 def load(path: str) -> Config:
-    """Read and validate a configuration file; raises ``ConfigError`` only."""
+    """The configuration of a file. Raises ``ConfigError``."""
+    return _parsed(path, _content("config", path, PATH_REMEDY))
+
+
+def load_all(path: str, key_file: str = "") -> Loaded:
+    """The configuration of a file and its keys. Raises ``ConfigError``.
+
+    ``key_file``: read the keys from here in place of the file that the configuration names.
+    """
+    content = _content("config", path, PATH_REMEDY)
+    config = _parsed(path, content)
+    keys = _content("key_file", key_file or config.key_file, KEY_REMEDY)
+    return Loaded(config, _keys(key_file or config.key_file, keys), digest(content, keys))
+
+
+def digest(config: bytes, keys: bytes) -> str:
+    """The SHA-256 of both files' content, in hex. Two different pairs have different digests."""
+    return hashlib.sha256(b"%d\n%s%s" % (len(config), config, keys)).hexdigest()
+
+
+def _content(key: str, path: str, remedy: str) -> bytes:
     try:
-        with open(path, encoding="utf-8") as stream:
-            raw = json.load(stream, object_pairs_hook=_object)
+        with open(path, "rb") as stream:
+            return stream.read()
+    except PermissionError:
+        remedy = "run this with sudo, or as a member of the group nat-failover"
+        raise UnreadableFile(key, path, "cannot be read: permission denied", remedy) from None
     except OSError as error:
-        raise ConfigError(
-            "config", path, "cannot be read: %s" % error.strerror, "give the path of a readable file with --config"
-        ) from None
+        raise ConfigError(key, path, f"cannot be read: {error.strerror}", remedy) from None
+
+
+def _parsed(path: str, content: bytes) -> Config:
+    try:
+        raw = json.loads(content.decode("utf-8"), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            "config", path, "is not JSON: %s" % error, "let the role nat_instance write it, or correct that line"
-        ) from None
+        remedy = "let the role nat_instance write it, or correct that line"
+        raise ConfigError("config", path, f"is not JSON: {error}", remedy) from None
     return parse(raw)
 
 
-def _object(pairs: t.List[t.Tuple[str, t.Any]]) -> t.Dict[str, t.Any]:
-    """A JSON object; json itself would silently take the last of two equal keys."""
+def _object(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """A JSON object. Raises ``ValueError`` for a key that is there twice.
+
+    Python's json would silently take the last one.
+    """
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _value in pairs]
-        raise ValueError("%r appears twice in one object" % next(key for key in keys if keys.count(key) > 1))
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} appears twice in one object")
     return result
 
 
-def load_keys(path: str) -> t.Tuple[bytes, ...]:
-    """The heartbeat keys, one a line; the first one signs, all are accepted (so that a key can be rotated)."""
+def load_keys(path: str) -> tuple[bytes, ...]:
+    """The heartbeat keys of a file. Raises ``ConfigError``, which never holds a key."""
+    return _keys(path, _content("key_file", path, KEY_REMEDY))
+
+
+def _keys(path: str, content: bytes) -> tuple[bytes, ...]:
     try:
-        with open(path, encoding="ascii") as stream:
-            keys = [line.strip() for line in stream if line.strip()]
-    except OSError as error:
-        raise ConfigError(
-            "key_file",
-            path,
-            "cannot be read: %s" % error.strerror,
-            "create it with mode 0640, owner root, group nat-failover (the role does)",
-        ) from None
-    except ValueError:
-        raise ConfigError(
-            "key_file", path, "holds characters outside ASCII", "use e.g. `openssl rand -hex 32`"
-        ) from None
+        return parse_keys(content.decode("utf-8", "replace"))
+    except ValueError as error:
+        raise ConfigError("key_file", path, str(error), "use e.g. the output of `openssl rand -hex 32`") from None
+
+
+def parse_keys(text: str) -> tuple[bytes, ...]:
+    """The heartbeat keys, one a line.
+
+    The first one signs, and all are accepted: a key can be rotated.
+
+    Raises ``ValueError``. Its text has the line and the length of a bad key, and never the key.
+    """
+    if not text.isascii():
+        raise ValueError("holds characters outside ASCII")
+    keys = [line.strip() for line in text.splitlines() if line.strip()]
     if not keys:
-        raise ConfigError(
-            "key_file",
-            path,
-            "holds no key",
-            "write a line of at least %d characters, e.g. `openssl rand -hex 32`" % KEY_MINIMUM,
-        )
+        raise ValueError("holds no key")
     for number, key in enumerate(keys, 1):
         if len(key) < KEY_MINIMUM:
-            # The key itself must not reach a log: say its place and length.
-            raise ConfigError(
-                "key_file",
-                path,
-                "the key in line %d is too short: %d of at least %d characters" % (number, len(key), KEY_MINIMUM),
-                "use e.g. `openssl rand -hex 32`",
-            )
+            raise ValueError(f"the key in line {number} is too short: {len(key)} of at least {KEY_MINIMUM} characters")
     return tuple(key.encode("ascii") for key in keys)
 
 
 def check_interface(config: Config, sys_class_net: str = "/sys/class/net") -> None:
-    """Refuse an interface that this host does not have."""
+    """Raise ``ConfigError`` for an interface that this host does not have (sysfs, /sys/class/net)."""
     if not os.path.exists(os.path.join(sys_class_net, config.interface)):
         there = ", ".join(sorted(os.listdir(sys_class_net))) if os.path.isdir(sys_class_net) else "none"
-        raise ConfigError("interface", config.interface, "this host has no such interface", "choose one of: %s" % there)
+        raise ConfigError("interface", config.interface, "this host has no such interface", f"choose one of: {there}")
 
 
-def reload(path: str, present: Config) -> t.Tuple[Config, t.Tuple[bytes, ...]]:
-    """The configuration and the keys for a service that runs with ``present``; raises ``NatFailoverError``."""
-    config = load(path)
-    keys = load_keys(config.key_file)
-    check_interface(config)
-    if _fixed(config) != _fixed(present):
+def reload(path: str, present: Config) -> Loaded:
+    """The files that a service takes over while it runs with ``present``.
+
+    Raises ``NatFailoverError`` for a setting that needs a restart, ``ConfigError`` for a bad file.
+    """
+    loaded = load_all(path)
+    check_interface(loaded.config)
+    if _fixed(loaded.config) != _fixed(present):
+        changed = ", ".join(key for key, value in _fixed(loaded.config).items() if value != _fixed(present)[key])
         raise NatFailoverError(
-            "self, whether it is a witness, cluster, region, heartbeat.port, runtime_directory, ec2 and witness change only with a restart"
+            f"{path}: {changed} cannot change while the service runs; run `systemctl restart nat-failover`"
         )
-    return config, keys
+    return loaded
 
 
-def _fixed(config: Config) -> t.Tuple[t.Any, ...]:
-    """What a running service cannot change."""
-    return (
-        config.self_name,
-        config.me.witness,
-        config.cluster,
-        config.region,
-        config.heartbeat.port,
-        config.runtime_directory,
-        config.ec2,
-        config.witness,
-    )
+def _fixed(config: Config) -> dict[str, t.Any]:
+    """The settings that a running service cannot change, by their keys in the file."""
+    return {
+        "self": config.self_name,
+        "nodes[].witness of this node": config.me.witness,
+        "cluster": config.cluster,
+        "region": config.region,
+        "heartbeat.port": config.heartbeat.port,
+        "runtime_directory": config.runtime_directory,
+        "ec2": config.ec2,
+        "witness": config.witness,
+    }
 
 
 def parse(raw: t.Any) -> Config:
-    """Validate a parsed configuration (shape: docs/architecture.md) and fill in the defaults."""
+    """The configuration of a parsed file, with all defaults. Raises ``ConfigError``.
+
+    Shape of ``raw``: docs/architecture.md.
+    """
     reader = Reader("", raw)
-    cluster = reader.text("cluster", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+    cluster = reader.text("cluster", form=CLUSTER)
     self_name = reader.text("self")
-    region = reader.text("region", pattern=r"[a-z]{2}(-[a-z]+)+-\d")
+    region = reader.text("region", form=REGION)
     mode = reader.choice("mode", MODES, "full")
     profile = reader.choice("profile", tuple(PROFILES), "default")
-    destinations = tuple(networks.destination(d) for d in reader.texts("destinations", ["0.0.0.0/0"]))
+    destinations = tuple(addresses.destination(text) for text in reader.texts("destinations", ["0.0.0.0/0"]))
     refuse_empty("destinations", destinations, "leave it out for 0.0.0.0/0")
     nodes = tuple(sections.node(index, item) for index, item in enumerate(reader.items("nodes")))
     nat = sections.nat(reader)
+    heartbeat = sections.heartbeat(reader.section("heartbeat"), profile)
+    nat = replace(nat, heartbeat_port=heartbeat.port)
     checks = sections.self_check(reader.section("self_check"))
     runtime_directory = reader.path("runtime_directory", "/run/nat-failover")
     config = Config(
@@ -140,7 +191,8 @@ def parse(raw: t.Any) -> Config:
         nodes=nodes,
         destinations=destinations,
         nat=nat,
-        heartbeat=sections.heartbeat(reader.section("heartbeat"), profile),
+        heartbeat=heartbeat,
+        takeover=sections.takeover(reader.section("takeover"), profile),
         returns=sections.returns(reader.section("return")),
         fence=sections.fence(reader.section("fence")),
         self_check=checks,
@@ -155,9 +207,9 @@ def parse(raw: t.Any) -> Config:
         state_directory=reader.path("state_directory", "/var/lib/nat-failover"),
     )
     reader.refuse_unknown()
-    consistency.check_nodes(config)
-    if config.me.witness:  # it has no forwarding to prove, and nothing to write into a table
+    validate.check_nodes(config)
+    if config.me.witness:  # a witness proves no forwarding and writes no witness table
         canary, table = replace(config.canary, enabled=False), replace(config.witness, table=None)
         config = replace(config, canary=canary, witness=table)
-    consistency.check(config)
+    validate.check(config)
     return config

@@ -1,7 +1,11 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sections of the configuration file, one function each: (reader of the section) -> settings. What two sections say together: consistency.py."""
+"""The sections of the configuration file.
+
+Each function takes the reader of a section and returns its settings, with times in seconds. Each
+raises ``ConfigError``. Conditions between two sections are in ``validate.py``.
+"""
 
 from __future__ import annotations
 
@@ -25,76 +29,102 @@ from ..model.settings import (
     Nat,
     Return,
     SelfChecks,
+    Takeover,
+    Target,
     WitnessTable,
     is_ipv6,
 )
-from . import addresses as networks
-from .reader import Reader, refuse_duplicates, refuse_empty
-from .targets import Target
+from . import acceleration, addresses, protection
+from .reader import Form, Reader, refuse_duplicates, refuse_empty
 from .targets import parse as parse_targets
 
-# milliseconds: (interval, burst interval, silent_after)
-PROFILES: t.Mapping[str, t.Tuple[int, int, int]] = {
+# (interval, burst interval, silent_after), in milliseconds
+PROFILES: t.Mapping[str, tuple[int, int, int]] = {
     "fast": (100, 20, 250),
     "default": (100, 20, 600),
     "calm": (200, 50, 2000),
 }
+EARLY = ("fast",)  # profiles whose takeovers do not wait for an answer of EC2
 IPV6_TARGETS = ("[2606:4700:4700::1111]:443", "[2001:4860:4860::8888]:443", "[2620:fe::fe]:443")
+# The smallest segment that every IPv4 host takes (RFC 9293, section 3.7.1), and the largest one in
+# a VPC's packets of 9001 bytes (EC2 User Guide, "Network MTU").
+MSS_LEAST, MSS_MOST = 536, 8961
+NODE_NAME = Form(
+    "name",
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
+    "use letters, digits, '.', '_' or '-', at most 63, the first one a letter or a digit",
+)
+# Linux takes names of 15 characters without blanks and slashes (dev_valid_name, IFNAMSIZ).
+INTERFACE = Form("interface name", r"[^\s/]{1,15}", "write the name that `ip link` shows for it, e.g. ens5")
+INSTANCE_ID = addresses.id_form("instance id", "i")
+TABLE_ID = addresses.id_form("route table id", "rtb")
+# DynamoDB Developer Guide, "Naming rules"
+WITNESS_TABLE = Form("table name", r"[A-Za-z0-9_.-]{3,255}", "use letters, digits, '_', '.' or '-', 3 to 255 of them")
 
 
 def nat(reader: Reader) -> Nat:
+    """The settings of translation. They stand at the top of the file."""
     given = reader.texts("sources", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"])
-    sources = tuple(networks.source(text) for text in given)
+    sources = tuple(addresses.source(text) for text in given)
     refuse_empty("sources", sources, "name the networks that this node NATs, e.g. 10.0.0.0/16")
     if all(is_ipv6(source) for source in sources):
         raise ConfigError(
             "sources",
             ", ".join(sources),
-            "hold no IPv4 network, and a node is watched over IPv4",
-            "add the VPC's, e.g. 10.0.0.0/16",
+            "hold no IPv4 network, and forwarding is proven over IPv4",
+            "add the VPC's IPv4 network, e.g. 10.0.0.0/16",
         )
+    faster = reader.section("acceleration")
+    receive_cpus, flowtable = acceleration.receive_cpus(faster), acceleration.flowtable(faster)
+    faster.refuse_unknown()
     return Nat(
         sources=sources,
-        interface=reader.text("interface", pattern=r"[^\s/]{1,15}"),
+        interface=reader.text("interface", form=INTERFACE),
         ipv6=reader.choice("ipv6", (MASQUERADE, FORWARD), MASQUERADE),
         clamp_mss=_clamp_mss(reader.text("clamp_mss", "")),
+        imds_users=protection.imds_users(reader.section("imds")),
+        openings=protection.openings(reader.section("input")),
+        receive_cpus=receive_cpus,
+        flowtable=flowtable,
     )
 
 
 def node(index: int, raw: t.Any) -> Node:
-    reader = Reader("nodes[%d]." % index, raw)
+    """The node at ``index`` of the list ``nodes``."""
+    reader = Reader(f"nodes[{index}].", raw)
     address = reader.text("address", "")
     if address:
         try:
             ipaddress.IPv4Address(address)  # heartbeats are IPv4 only
         except ValueError:
             raise ConfigError(
-                "nodes[%d].address" % index,
+                f"nodes[{index}].address",
                 address,
                 "is not an IPv4 address",
                 "give the node's private address, or leave it out to have it discovered",
             ) from None
     witness = reader.flag("witness", False)
     node = Node(
-        name=reader.text("name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
-        instance_id=reader.text("instance_id", "", pattern="(i" + networks.ID + ")?"),
-        route_tables=tuple(reader.texts("route_tables", [], pattern="rtb" + networks.ID)),
+        name=reader.text("name", form=NODE_NAME),
+        instance_id=reader.text("instance_id", "", form=INSTANCE_ID),
+        route_tables=tuple(reader.texts("route_tables", [], form=TABLE_ID)),
         address=address or None,
         witness=witness,
     )
     if witness and node.route_tables:
         raise ConfigError(
-            "nodes[%d].route_tables" % index,
+            f"nodes[{index}].route_tables",
             list(node.route_tables),
             "a witness owns no routes",
-            "leave them out, or leave `witness` out to make it a NAT node",
+            "remove them, or remove `witness` to make it a NAT node",
         )
-    refuse_duplicates("nodes[%d].route_tables" % index, node.route_tables, "name each table once")
+    refuse_duplicates(f"nodes[{index}].route_tables", node.route_tables, "name each table once")
     reader.refuse_unknown()
     return node
 
 
 def heartbeat(reader: Reader, profile: str) -> Heartbeat:
+    """The numbers of ``profile``, except those that the section has."""
     interval, burst, silent = PROFILES[profile]
     result = Heartbeat(
         port=reader.whole("port", 4710, 1024, 65535),
@@ -106,7 +136,15 @@ def heartbeat(reader: Reader, profile: str) -> Heartbeat:
     return result
 
 
+def takeover(reader: Reader, profile: str) -> Takeover:
+    """The section ``takeover``. A missing ``early`` is that of ``profile``."""
+    result = Takeover(early=reader.flag("early", profile in EARLY))
+    reader.refuse_unknown()
+    return result
+
+
 def returns(reader: Reader) -> Return:
+    """The section ``return``."""
     result = Return(
         policy=reader.choice("policy", ("auto", "manual"), "auto"),
         after=reader.number("after_s", 30, 1, 86400),
@@ -117,6 +155,7 @@ def returns(reader: Reader) -> Return:
 
 
 def fence(reader: Reader) -> Fence:
+    """The section ``fence``."""
     result = Fence(
         policy=reader.choice("policy", ("stop_start", "reboot", "none"), "stop_start"),
         after=reader.number("after_s", 30, 1, 3600),
@@ -129,7 +168,8 @@ def fence(reader: Reader) -> Fence:
 
 
 def self_check(reader: Reader) -> SelfChecks:
-    # Three operators' resolvers: one of them may be out of order, or two, and this node still knows the truth.
+    """The section ``self_check``."""
+    # Resolvers of three operators: the check still holds while two of them are out of order.
     targets = parse_targets(
         "self_check.targets", reader.texts("targets", ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"])
     )
@@ -145,7 +185,7 @@ def self_check(reader: Reader) -> SelfChecks:
 
 
 def canary(reader: Reader, nat: Nat, checks: SelfChecks, runtime_directory: str) -> Canary:
-    """What is left out is as for the node's own check."""
+    """The section ``canary``. A missing target, minimum or timeout is that of ``self_check``."""
     targets = parse_targets("canary.targets", reader.texts("targets", [str(each) for each in checks.targets]))
     result = Canary(
         enabled=reader.flag("enabled", True),
@@ -162,30 +202,36 @@ def canary(reader: Reader, nat: Nat, checks: SelfChecks, runtime_directory: str)
     return result
 
 
-def _ipv6_canary(reader: Reader, nat: Nat, minimum: int) -> t.Optional[Ipv6Canary]:
-    """An address that is only forwarded gets no answers: nobody routes them to a canary."""
+def _ipv6_canary(reader: Reader, nat: Nat, minimum: int) -> Ipv6Canary | None:
+    """The IPv6 part of the canary, or None where no IPv6 is masqueraded.
+
+    A canary's address is not routed in the VPC, so answers reach it only through masquerading.
+    """
     wanted, text, given = reader.flag("ipv6", True), reader.text("address_ipv6", ""), reader.texts("targets_ipv6", [])
     if not nat.has_ipv6 or nat.ipv6 != MASQUERADE:
         if given:
             raise ConfigError(
                 "canary.targets_ipv6",
                 ", ".join(given),
-                "no IPv6 is masqueraded here, so there is no canary that could ask",
-                "leave it out, or see sources and ipv6",
+                "this node masquerades no IPv6, so the canary probes no IPv6 target",
+                "leave it out, or add an IPv6 network to sources and set ipv6 to masquerade",
             )
         return None
     targets = parse_targets("canary.targets_ipv6", given or list(IPV6_TARGETS))
     for target in targets:
         if ":" not in target.host:
             raise ConfigError(
-                "canary.targets_ipv6", str(target), "is no IPv6 address", "write e.g. %s" % IPV6_TARGETS[0]
+                "canary.targets_ipv6", str(target), "is not an IPv6 address", f"write e.g. {IPV6_TARGETS[0]}"
             )
     address = _canary_address("address_ipv6", text, nat.of_family(ipv6=True))
     return Ipv6Canary(address, targets, min(minimum, len(targets))) if wanted else None
 
 
 def _canary_address(key: str, text: str, sources: t.Sequence[str]) -> str:
-    """EC2 gives a subnet's last address to nobody, nor, then, the last of a source."""
+    """The canary's source address: ``text``, or the last address of the first source.
+
+    EC2 assigns no instance the last address of a subnet (VPC User Guide, "Subnet CIDR blocks").
+    """
     nated = [ipaddress.ip_network(source) for source in sources]
     last = str(nated[0][-1])
     text = text or last
@@ -195,18 +241,19 @@ def _canary_address(key: str, text: str, sources: t.Sequence[str]) -> str:
         if address.version != family:
             raise ValueError(text)
     except ValueError:
-        raise ConfigError("canary.%s" % key, text, "is not an IPv%d address" % family, "write e.g. %s" % last) from None
+        raise ConfigError(f"canary.{key}", text, f"is not an IPv{family} address", f"write e.g. {last}") from None
     if not any(address in network for network in nated):
         raise ConfigError(
-            "canary.%s" % key,
+            f"canary.{key}",
             text,
-            "is in none of the sources (%s): its packets would not go a customer's way" % ", ".join(sources),
-            "leave it out for %s" % last,
+            f"is in none of the sources ({', '.join(sources)}): its packets would not take the path of a client's",
+            f"leave it out for {last}",
         )
     return str(address)
 
 
 def handover(reader: Reader) -> Handover:
+    """The section ``handover``."""
     result = Handover(
         poll=reader.number("poll_s", 5, 0.5, 60),
         rebalance=reader.choice("rebalance", ("report", "drain"), "report"),
@@ -221,29 +268,32 @@ def handover(reader: Reader) -> Handover:
 def _check_minimum(section: str, minimum: int, targets: t.Sequence[Target]) -> None:
     if minimum > len(targets):
         raise ConfigError(
-            "%s.minimum" % section,
+            f"{section}.minimum",
             minimum,
-            "is more than there are targets (%d)" % len(targets),
+            f"is more than the number of targets ({len(targets)})",
             "lower it or add targets",
         )
 
 
 def ec2(reader: Reader) -> Ec2Settings:
+    """The section ``ec2``."""
     result = Ec2Settings(
         endpoint_url=_endpoint("ec2", reader),
         connect_timeout=reader.number("connect_timeout_s", 1, 0.1, 60),
         read_timeout=reader.number("read_timeout_s", 2, 0.1, 60),
         poll=reader.number("poll_s", 5, 0.5, 300),
+        create_routes=reader.flag("create_routes", True),
+        unserved=addresses.networks("ec2.unserved_networks", reader.texts("unserved_networks", [])),
     )
     reader.refuse_unknown()
     return result
 
 
-def _endpoint(section: str, reader: Reader) -> t.Optional[str]:
+def _endpoint(section: str, reader: Reader) -> str | None:
     endpoint = reader.text("endpoint_url", "")
     if endpoint and not re.match(r"https?://[^\s/]+", endpoint):
         raise ConfigError(
-            "%s.endpoint_url" % section,
+            f"{section}.endpoint_url",
             endpoint,
             "is not a URL",
             "leave it out to use the region's endpoint, or write https://host",
@@ -252,7 +302,8 @@ def _endpoint(section: str, reader: Reader) -> t.Optional[str]:
 
 
 def witness(reader: Reader) -> WitnessTable:
-    table = reader.text("dynamodb_table", "", pattern=r"|[A-Za-z0-9_.-]{3,255}")
+    """The section ``witness``."""
+    table = reader.text("dynamodb_table", "", form=WITNESS_TABLE)
     result = WitnessTable(
         table=table or None,
         endpoint_url=_endpoint("witness", reader),
@@ -260,14 +311,13 @@ def witness(reader: Reader) -> WitnessTable:
     )
     reader.refuse_unknown()
     if not table and not reader.empty:
-        raise ConfigError("witness.dynamodb_table", table, "is missing", "name the table, or leave `witness` out")
+        raise ConfigError("witness.dynamodb_table", None, "is missing", "name the table, or leave `witness` out")
     return result
 
 
 def _clamp_mss(text: str) -> str:
-    # The least that every IPv4 host takes (RFC 9293), and what fits a VPC's 9001 bytes.
-    if text and text != PMTU and not (re.fullmatch("[0-9]{3,4}", text) and 536 <= int(text) <= 8961):
-        raise ConfigError(
-            "clamp_mss", text, 'is neither "pmtu" nor a number from 536 to 8961', 'write e.g. "1360", or leave it out'
-        )
+    number = int(text) if re.fullmatch("[0-9]{3,4}", text) else 0
+    if text and text != PMTU and not MSS_LEAST <= number <= MSS_MOST:
+        problem = f'is neither "pmtu" nor a number from {MSS_LEAST} to {MSS_MOST}'
+        raise ConfigError("clamp_mss", text, problem, 'write e.g. "1360", or leave it out')
     return text

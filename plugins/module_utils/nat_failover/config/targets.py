@@ -1,7 +1,10 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked to prove that packets get out, as an operator writes it: ``1.1.1.1:443``, ``udp://1.1.1.1:53``, ``icmp://9.9.9.9``."""
+"""Targets on the internet that a check probes.
+
+An operator writes them as ``1.1.1.1:443`` (TCP), ``udp://1.1.1.1:53`` or ``icmp://9.9.9.9``.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,25 @@ import re
 import typing as t
 
 from ..errors import ConfigError
+from ..model.settings import ICMP, TCP, UDP, Target
 
-TCP, UDP, ICMP = "tcp", "udp", "icmp"
-DNS_PORT = 53  # a question over UDP is one that a resolver answers
-EXAMPLES = "write e.g. 1.1.1.1:443 (TCP), udp://1.1.1.1:53 (a DNS question) or icmp://9.9.9.9"
-
-
-class Target(t.NamedTuple):
-    """``port`` is 0 for ICMP, which has none."""
-
-    kind: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = "[%s]" % self.host if ":" in self.host else self.host
-        where = "%s:%d" % (host, self.port) if self.port else host
-        return where if self.kind == TCP else "%s://%s" % (self.kind, where)
+DNS_PORT = 53  # the default over UDP, where a probe is a DNS query
+EXAMPLES = "write e.g. 1.1.1.1:443 (TCP), udp://1.1.1.1:53 (a DNS query) or icmp://9.9.9.9"
 
 
-def parse(key: str, texts: t.Sequence[str]) -> t.Tuple[Target, ...]:
-    """A list of targets; raises ``ConfigError`` with the key, the entry and how to write it."""
-    found: t.Dict[Target, str] = {}
+def parse(key: str, texts: t.Sequence[str]) -> tuple[Target, ...]:
+    """The targets of a list.
+
+    Raises ``ConfigError`` with the key, the entry and the way to write it.
+    """
+    found: dict[Target, str] = {}
     for text in texts:
         try:
             target = _parse(text)
         except ValueError as error:
             raise ConfigError(key, text, str(error), EXAMPLES) from None
         if target in found:
-            # N of M means nothing if one of them may answer twice.
+            # `minimum` counts different targets: none may answer twice.
             raise ConfigError(key, text, "appears twice", "name each target once")
         found[target] = text
     if not found:
@@ -54,9 +47,9 @@ def _parse(text: str) -> Target:
     host, port = _split(rest)
     if kind == ICMP:
         if port or rest.endswith(":"):
-            raise ValueError("has a port, which ICMP has not")
+            raise ValueError("has a port, and ICMP has no ports")
         if ":" in host:
-            raise ValueError("is IPv6, which is not asked by ICMP")
+            raise ValueError("is IPv6, and ICMP probes are IPv4 only")
         return Target(kind, _host(host), 0)
     if not port and kind == UDP and not rest.endswith(":"):
         port = str(DNS_PORT)
@@ -65,8 +58,8 @@ def _parse(text: str) -> Target:
     return Target(kind, _host(host), int(port))
 
 
-def _split(rest: str) -> t.Tuple[str, str]:
-    """Host and port; an IPv6 address is in brackets where a port may follow."""
+def _split(rest: str) -> tuple[str, str]:
+    """Host and port. A port may follow an IPv6 address only if that is in brackets."""
     bracketed = re.fullmatch(r"\[([^\]]*:[^\]]*)\](?::(.*))?", rest)
     if bracketed:
         return bracketed.group(1), bracketed.group(2) or ""
@@ -75,12 +68,12 @@ def _split(rest: str) -> t.Tuple[str, str]:
 
 
 def _host(text: str) -> str:
-    """An address or a name; what only looks like an address is neither."""
+    """An address or a name. Raises ``ValueError`` for digits and dots that form no address."""
     if ":" in text or re.fullmatch("[0-9.]+", text):
         try:
             return str(ipaddress.ip_address(text))
         except ValueError:
-            raise ValueError("is not host:port: %s is no address" % text) from None
+            raise ValueError(f"is not host:port: {text} is not an address") from None
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?", text):
-        raise ValueError("is not host:port: %r is no host" % text)
+        raise ValueError(f"is not host:port: {text!r} is not a host")
     return text

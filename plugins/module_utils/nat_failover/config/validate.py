@@ -1,24 +1,37 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the sections of a configuration say together, and the timings without which a law would not hold. Each refusal names the remedy."""
+"""Conditions between the sections of a configuration.
+
+Among them are the timings that the laws of docs/safety.md rest on. Each refusal names the remedy.
+"""
 
 from __future__ import annotations
-
-import typing as t
 
 from ..errors import ConfigError
 from ..model.settings import FORWARD, Config, is_ipv6
 from .reader import refuse_duplicates
 
+# Seconds: the age of a reading of EC2 that an early takeover may rest on, at the most
+OLDEST_READING = 15.0
+
 
 def check(config: Config) -> None:
-    """Raise ``ConfigError`` for the first thing that does not fit."""
-    for each in (_check_ipv6, _check_canary, _check_timings):
+    """Raise ``ConfigError`` for the first condition that does not hold."""
+    for each in (
+        _check_ipv6,
+        _check_canary,
+        _check_heartbeat,
+        _check_early,
+        _check_fence,
+        _check_lease,
+        _check_returns,
+    ):
         each(config)
 
 
 def check_nodes(config: Config) -> None:
+    """Raise ``ConfigError`` for nodes, tables or destinations that do not fit each other."""
     names = [node.name for node in config.nodes]
     if len(names) - len(config.witnesses) < 2:
         raise ConfigError(
@@ -42,18 +55,18 @@ def check_nodes(config: Config) -> None:
         raise ConfigError(
             "self",
             config.self_name,
-            "is not in the list of nodes (%s)" % ", ".join(names),
+            f"is not in the list of nodes ({', '.join(names)})",
             "set it to this node's name, or add this node to `nodes`",
         )
-    homes: t.Dict[str, str] = {}
+    homes: dict[str, str] = {}
     for node in config.nodes:
         for table in node.route_tables:
             if table in homes:
                 raise ConfigError(
                     "nodes[].route_tables",
                     table,
-                    "is claimed by two homes (%s and %s)" % (homes[table], node.name),
-                    "leave it with one node; the other one takes it over when needed",
+                    f"is claimed by two homes ({homes[table]} and {node.name})",
+                    "name it under one node only; another node adopts it if that one fails",
                 )
             homes[table] = node.name
     refuse_duplicates("destinations", list(config.destinations), "name each destination once")
@@ -67,8 +80,8 @@ def _check_ipv6(config: Config) -> None:
             raise ConfigError(
                 "destinations",
                 destination,
-                "is IPv6, and sources hold no IPv6 network: what the route brings would go nowhere",
-                "add the clients' network to sources, as a rule the VPC's IPv6 network",
+                "is IPv6, and sources hold no IPv6 network: this node would translate none of its packets",
+                "add the clients' IPv6 network to sources, as a rule that of the VPC",
             )
     if config.nat.ipv6 == FORWARD:
         raise ConfigError(
@@ -81,68 +94,99 @@ def _check_ipv6(config: Config) -> None:
 
 def _check_canary(config: Config) -> None:
     if config.canary.address in [node.address for node in config.nodes]:
-        raise ConfigError(
-            "canary.address", config.canary.address, "is a node's address", "leave it out, or name one that nobody has"
-        )
+        remedy = "leave it out, or choose an address that no host has"
+        raise ConfigError("canary.address", config.canary.address, "is a node's address", remedy)
 
 
-def _check_timings(config: Config) -> None:
-    beat, fence, returns = config.heartbeat, config.fence, config.returns
+def _check_heartbeat(config: Config) -> None:
+    """Random loss, one late packet and a slow boot must not look like a death (law L3, fencing)."""
+    beat = config.heartbeat
     if beat.burst_interval * 5 > beat.silent_after:
         raise ConfigError(
             "heartbeat.burst_interval_ms",
             _ms(beat.burst_interval),
-            "leaves fewer than 5 probes within silent_after_ms (%d): random loss could fake a death (law L3)"
-            % _ms(beat.silent_after),
+            f"leaves fewer than 5 probes within silent_after_ms ({_ms(beat.silent_after)}): random packet loss could "
+            "look like a death (law L3, fencing)",
             "raise silent_after_ms or lower burst_interval_ms",
         )
     if beat.interval * 2 > beat.silent_after:
         raise ConfigError(
             "heartbeat.silent_after_ms",
             _ms(beat.silent_after),
-            "is shorter than two heartbeat intervals (%d ms each): one lost packet would decide" % _ms(beat.interval),
+            f"is shorter than two heartbeat intervals ({_ms(beat.interval)} ms each): one lost packet would look like "
+            "a death",
             "raise silent_after_ms or lower interval_ms",
-        )
-    # The slower node needs its own detection, a flare written and a flare read (two API calls, one poll) before anybody may be fenced.
-    slowest = beat.interval + beat.silent_after + 2 * (config.ec2.connect_timeout + config.ec2.read_timeout) + 1
-    if fence.policy != "none" and config.mode == "full":
-        if fence.after < slowest:
-            raise ConfigError(
-                "fence.after_s",
-                fence.after,
-                "is shorter than the slower node needs to detect and to show a flare (%.1f s): both could fence each other (law L3)"
-                % slowest,
-                "raise fence.after_s, or lower ec2.*_timeout_s",
-            )
-        if fence.stagger < slowest:
-            raise ConfigError(
-                "fence.stagger_s",
-                fence.stagger,
-                "is shorter than a detection and a flare (%.1f s): the tie-break would not hold (law L3)" % slowest,
-                "raise fence.stagger_s, or lower ec2.*_timeout_s",
-            )
-    # A quarter of the lease is for a renewal and its reading; the rest is what a holder's last call may take.
-    least = 4 * (config.ec2.connect_timeout + config.ec2.read_timeout + 1)
-    if config.witness.table and config.witness.lease < least:
-        raise ConfigError(
-            "witness.lock_lease_s",
-            config.witness.lease,
-            "is shorter than a holder of the lock needs to renew it (%.1f s): another could take it meanwhile (law L3)"
-            % least,
-            "raise witness.lock_lease_s, or lower ec2.*_timeout_s",
-        )
-    if returns.maximum < returns.after:
-        raise ConfigError(
-            "return.max_s", returns.maximum, "is less than return.after_s (%s)" % returns.after, "raise return.max_s"
         )
     if config.unseen_after < 2 * beat.silent_after:
         raise ConfigError(
             "unseen_after_s",
             config.unseen_after,
-            "is less than twice silent_after_ms: a booting peer would be taken for dead",
+            f"is less than twice silent_after_ms ({_ms(beat.silent_after)}): a booting peer would look dead",
             "raise unseen_after_s",
         )
 
 
+def _check_early(config: Config) -> None:
+    """A takeover must not write over an edit that is older than ``OLDEST_READING`` (law L8, drift)."""
+    age = config.ec2.reading_age
+    if config.takeover.early and age > OLDEST_READING:
+        raise ConfigError(
+            "takeover.early",
+            config.takeover.early,
+            f"lets a takeover rest on what EC2 showed up to {age:.1f} s ago, more than {OLDEST_READING:.0f} s: it "
+            "could write over an edit of the route that is as old (law L8, drift)",
+            f"lower ec2.poll_s ({config.ec2.poll}), or set this to false (the profile fast sets it to true)",
+        )
+
+
+def _check_fence(config: Config) -> None:
+    """The slower of two nodes must have time for its flare before a fence (law L3, fencing)."""
+    beat, fence = config.heartbeat, config.fence
+    if fence.policy == "none" or config.mode != "full":
+        return
+    # Seconds for the detection of the slower node, one API call to write its flare, and one to
+    # read it, with one second for the poll.
+    slowest = beat.interval + beat.silent_after + 2 * (config.ec2.connect_timeout + config.ec2.read_timeout) + 1
+    if fence.after < slowest:
+        raise ConfigError(
+            "fence.after_s",
+            fence.after,
+            f"is shorter than the {slowest:.1f} s that the slower node needs to detect a silence and to show a flare: "
+            "both nodes could fence each other (law L3, fencing)",
+            "raise fence.after_s, or lower ec2.connect_timeout_s and ec2.read_timeout_s",
+        )
+    if fence.stagger < slowest:
+        raise ConfigError(
+            "fence.stagger_s",
+            fence.stagger,
+            f"is shorter than the {slowest:.1f} s of a detection and a flare: two nodes could fence at once (law L3, "
+            "fencing)",
+            "raise fence.stagger_s, or lower ec2.connect_timeout_s and ec2.read_timeout_s",
+        )
+
+
+def _check_lease(config: Config) -> None:
+    """The holder of the fence lock must be able to renew it in time."""
+    # The holder acts in the first quarter of the lease: it fits one call to renew and one second to
+    # read the answer.
+    least = 4 * (config.ec2.connect_timeout + config.ec2.read_timeout + 1)
+    if config.witness.table and config.witness.lease < least:
+        raise ConfigError(
+            "witness.lock_lease_s",
+            config.witness.lease,
+            f"is shorter than the {least:.1f} s that a holder of the fence lock needs to renew it: another node could "
+            "take the lock meanwhile (law L3, fencing)",
+            "raise witness.lock_lease_s, or lower ec2.connect_timeout_s and ec2.read_timeout_s",
+        )
+
+
+def _check_returns(config: Config) -> None:
+    returns = config.returns
+    if returns.maximum < returns.after:
+        raise ConfigError(
+            "return.max_s", returns.maximum, f"is less than return.after_s ({returns.after})", "raise return.max_s"
+        )
+
+
 def _ms(seconds: float) -> int:
-    return int(round(seconds * 1000))
+    return round(seconds * 1000)

@@ -1,4 +1,7 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nouns: the cluster, its evidence, the plan and the settings as frozen dataclasses."""
+"""Nouns: the cluster, its evidence, the plan and the settings as frozen dataclasses.
+
+Imports no other room.
+"""

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configuration as frozen dataclasses. Times are seconds, whatever unit the file has."""
+"""The configuration as frozen dataclasses.
+
+All times are seconds, also those that the file has in milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -9,120 +12,194 @@ import typing as t
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..config.targets import Target
 from .cluster import Claim, Node
 
-MODES = ("observe", "route", "full")
-MASQUERADE, FORWARD = "masquerade", "forward"
-PMTU = "pmtu"
+MODES = ("observe", "route", "full")  # each mode writes to EC2 all that the ones before it write
+MASQUERADE, FORWARD = "masquerade", "forward"  # Nat.ipv6
+PMTU = "pmtu"  # Nat.clamp_mss
+TCP, UDP, ICMP = "tcp", "udp", "icmp"  # Target.kind
+
+
+class Target(t.NamedTuple):
+    """A target on the internet that a check probes."""
+
+    kind: str  # TCP | UDP | ICMP
+    host: str  # an address or a name
+    port: int  # 0 for ICMP
+
+    def __str__(self) -> str:
+        """The target as the configuration file spells it, such as ``udp://1.1.1.1:53``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        where = f"{host}:{self.port}" if self.port else host
+        return where if self.kind == TCP else f"{self.kind}://{where}"
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    port: int
-    interval: float  # seconds
-    burst_interval: float
-    silent_after: float
+    """Heartbeats between nodes. A shorter time detects a failure sooner and costs more packets."""
+
+    port: int  # UDP, the same on all nodes
+    interval: float  # between heartbeats while all is well
+    burst_interval: float  # between probes of a peer that is late
+    silent_after: float  # Without any packet after which a peer is failed. At least 5 burst intervals (L3)
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """The takeover of the claims of a failed peer."""
+
+    # Whether a route is written before EC2 has answered since the silence began (policy/early.py)
+    early: bool
 
 
 @dataclass(frozen=True)
 class Return:
+    """The return of claims to their home."""
+
     policy: str  # auto | manual
-    after: float  # seconds of proven forwarding before the home takes its claims back
-    maximum: float  # the doubling of ``after`` while flapping ends here
+    after: float  # Proven forwarding before the home takes its claims back. Doubles while it flaps (L7)
+    maximum: float  # the doubling of ``after`` ends here
 
 
 @dataclass(frozen=True)
 class Fence:
+    """The stop and start of a failed peer.
+
+    Law L3 (one fence an incident) bounds ``after`` and ``stagger``.
+    """
+
     policy: str  # stop_start | reboot | none
-    after: float  # seconds of silence without a flare
-    stagger: float  # each lower rank waits this much longer (L3)
-    stop_timeout: float  # then the stop is forced
-    max_per_hour: int
+    # Silence without a flare before a fence. It is also the horizon of the check for isolation
+    # (policy/verdict.py, isolated).
+    after: float
+    stagger: float  # each lower rank waits this much longer
+    stop_timeout: float  # a stop that takes longer is forced
+    max_per_hour: int  # of this node, over all peers
 
 
 @dataclass(frozen=True)
 class SelfChecks:
-    targets: t.Tuple[Target, ...]
-    minimum: int
-    timeout: float
-    interval: float
+    """The check that this node reaches the internet."""
+
+    targets: tuple[Target, ...]
+    minimum: int  # targets that must answer
+    timeout: float  # of one probe
+    interval: float  # between rounds while all is well
 
 
 @dataclass(frozen=True)
 class Ipv6Canary:
-    """What is asked besides where IPv6 is masqueraded; how often and for how long as over IPv4."""
+    """The canary's probes over IPv6. They keep the interval and timeout of those over IPv4."""
 
-    address: str
-    targets: t.Tuple[Target, ...]
-    minimum: int
+    address: str  # their source
+    targets: tuple[Target, ...]
+    minimum: int  # targets that must answer
 
 
 @dataclass(frozen=True)
 class Canary:
+    """A client on this node whose packets prove that the rules translate."""
+
     enabled: bool
-    address: str  # its source address: the rules must masquerade it, and no customer may have it
-    targets: t.Tuple[Target, ...]
-    minimum: int
-    timeout: float
-    interval: float
-    socket: str  # where its process is asked
-    ipv6: t.Optional[Ipv6Canary] = None
+    address: str  # The source of its probes. The rules must masquerade it, and no host may have it
+    targets: tuple[Target, ...]
+    minimum: int  # targets that must answer
+    timeout: float  # of one probe
+    interval: float  # between rounds
+    socket: str  # path of the Unix socket of its process
+    ipv6: Ipv6Canary | None = None  # None: no probes over IPv6
+
+
+class Opening(t.NamedTuple):
+    """A port of this node itself that a network may reach."""
+
+    protocol: str  # TCP | UDP
+    port: int
+    network: str  # in canonical form
 
 
 @dataclass(frozen=True)
 class Nat:
-    """What this node translates: all that its rules and sysctls depend on."""
+    """The translation on this node. Its rules and sysctls depend on nothing else."""
 
-    sources: t.Tuple[str, ...]
-    interface: str
-    ipv6: str = MASQUERADE  # what becomes of packets of IPv6 sources: masquerade | forward
-    clamp_mss: str = (
-        ""  # the largest TCP segment that either end may announce: a number, or PMTU for what fits the path
-    )
+    sources: tuple[str, ...]  # networks of clients, in canonical form
+    interface: str  # the one that leads out
+    ipv6: str = MASQUERADE  # packets of IPv6 sources: masquerade | forward
+    # The largest TCP segment that either end may announce, in bytes. PMTU: the size that fits the
+    # path. Empty: any.
+    clamp_mss: str = ""
+    # Local users, beside those of ``host.users.ALWAYS``, that the metadata service answers. None:
+    # it answers all.
+    imds_users: tuple[str, ...] | None = None
+    # The ports of this node that are open beside that of heartbeats. None: the node refuses
+    # nothing.
+    openings: tuple[Opening, ...] | None = None
+    heartbeat_port: int = 4710
+    # The CPUs that packets are spread over: all, none, or a list (model/cpu_list.py). Empty: the
+    # kernel's own choice.
+    receive_cpus: str = ""
+    flowtable: bool = False  # whether established flows bypass the rules
 
     @property
     def has_ipv6(self) -> bool:
+        """Whether a source is an IPv6 network."""
         return any(is_ipv6(source) for source in self.sources)
 
-    def of_family(self, ipv6: bool) -> t.Tuple[str, ...]:
+    def of_family(self, ipv6: bool) -> tuple[str, ...]:
+        """The IPv6 sources, or else the IPv4 sources."""
         return tuple(source for source in self.sources if is_ipv6(source) == ipv6)
 
 
 @dataclass(frozen=True)
 class Handover:
-    poll: float  # seconds between two looks at what EC2 plans for this instance
-    rebalance: str  # report | drain: what a rebalance recommendation of a spot instance is worth
-    scheduled_lead: float  # seconds before a scheduled event at which this node drains
-    on_stop: str  # keep | drain: what becomes of its claims when only the service is stopped
-    wait: float  # how long a shutdown (or a stop, with drain) may wait for the peers
+    """The planned hand-over of claims before this node ends."""
+
+    poll: float  # between two readings of the interruptions that IMDS announces
+    rebalance: str  # report | drain: the reaction to a rebalance recommendation of a spot instance
+    scheduled_lead: float  # before a scheduled event, at which this node drains
+    on_stop: str  # keep | drain: the claims when only the service is stopped
+    wait: float  # that a shutdown, or a stop with drain, may wait for the peers
 
 
 @dataclass(frozen=True)
 class Ec2Settings:
-    endpoint_url: t.Optional[str]
-    connect_timeout: float
-    read_timeout: float
-    poll: float
+    """The EC2 API."""
+
+    endpoint_url: str | None  # None: the region's own
+    connect_timeout: float  # of one call
+    read_timeout: float  # of one call
+    poll: float  # between two readings of instances and route tables
+    create_routes: bool = True  # whether a missing route is created
+    unserved: tuple[str, ...] = ()  # networks of the VPC that this cluster does not serve
+
+    @property
+    def reading_age(self) -> float:
+        """The age of the newest reading at the most, while EC2 answers: one poll, and the next call."""
+        return self.poll + self.connect_timeout + self.read_timeout
 
 
 @dataclass(frozen=True)
 class WitnessTable:
-    table: t.Optional[str]  # in DynamoDB; None: there is none
-    endpoint_url: t.Optional[str]
-    lease: float  # seconds without a renewal after which the fence lock is anybody's
+    """The witness table in DynamoDB."""
+
+    table: str | None  # Its name. None: there is none
+    endpoint_url: str | None  # None: the region's own
+    lease: float  # without a renewal, after which another node may take the fence lock
 
 
 @dataclass(frozen=True)
 class Config:
+    """All settings of one node. ``config/load.py`` makes it and refuses values that do not fit."""
+
     cluster: str
-    self_name: str
+    self_name: str  # the name of this node in ``nodes``
     region: str
-    mode: str
-    nodes: t.Tuple[Node, ...]
-    destinations: t.Tuple[str, ...]
+    mode: str  # one of MODES
+    nodes: tuple[Node, ...]
+    destinations: tuple[str, ...]  # of each route, in the canonical form of EC2
     nat: Nat
     heartbeat: Heartbeat
+    takeover: Takeover
     returns: Return
     fence: Fence
     self_check: SelfChecks
@@ -130,8 +207,8 @@ class Config:
     handover: Handover
     ec2: Ec2Settings
     witness: WitnessTable
-    unseen_after: float  # a peer never heard since our start is suspected only after this
-    unmanaged_after: float  # grace for a peer whose service is dead but which answers ICMP
+    unseen_after: float  # a peer without a packet since this node's start is unknown until then
+    unmanaged_after: float  # grace for a peer that answers ICMP and whose service is dead
     key_file: str
     runtime_directory: str
     state_directory: str
@@ -142,25 +219,31 @@ class Config:
         return self.nat.interface
 
     @property
-    def sources(self) -> t.Tuple[str, ...]:
-        """The networks whose packets this node lets out."""
+    def sources(self) -> tuple[str, ...]:
+        """The networks whose packets this node translates."""
         return self.nat.sources
 
     @property
     def repair_socket(self) -> str:
-        """Where the root helper listens."""
+        """The path of the Unix socket of the root helper."""
         return self.runtime_directory + "-repair.sock"
 
     @cached_property
     def me(self) -> Node:
+        """This node."""
         return next(node for node in self.nodes if node.name == self.self_name)
 
     @cached_property
-    def peers(self) -> t.Tuple[Node, ...]:
+    def peers(self) -> tuple[Node, ...]:
+        """All other nodes, in the order of the file."""
         return tuple(node for node in self.nodes if node.name != self.self_name)
 
     @cached_property
-    def claims(self) -> t.Tuple[Claim, ...]:
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims on the tables that the file names.
+
+        Tags may add further ones (policy/membership.py).
+        """
         return tuple(
             Claim(table, destination, node.name)
             for node in self.nodes
@@ -169,16 +252,16 @@ class Config:
         )
 
     @cached_property
-    def witnesses(self) -> t.FrozenSet[str]:
-        """The nodes that only watch."""
+    def witnesses(self) -> frozenset[str]:
+        """The names of the nodes that only watch."""
         return frozenset(node.name for node in self.nodes if node.witness)
 
     def rank(self, name: str) -> int:
-        """Position of a node in the deterministic order that breaks ties; 0 acts first, witnesses come last."""
+        """Position of a node in the order that breaks ties. 0 acts first, and witnesses come last."""
         ranked = sorted(node.name for node in self.nodes if not node.witness)
         return ranked.index(name) if name in ranked else len(ranked)
 
 
 def is_ipv6(network: str) -> bool:
-    """Of a network in its canonical text."""
+    """Whether a network in canonical text is an IPv6 one."""
     return ":" in network

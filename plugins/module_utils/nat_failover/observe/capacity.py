@@ -1,30 +1,29 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this node runs short of: packets that its CPU or its instance type had no room for. These are warnings, never a reason to hand over: the
-node still NATs, and the next one would have no more room.
+"""The shortages of this node: packets for which its CPU or its instance type had no room.
+
+These are warnings and never a reason to hand over. The node still NATs, and the next one would have
+no more room.
 """
 
 from __future__ import annotations
 
-import array
-import fcntl
-import os
-import socket
-import struct
+import logging
 import typing as t
 from collections import deque
 
-from ..host.kernel import PROC
+from ..host.nic_counters import DROPPED, SQUEEZED
+from ..runtime.base import Pool, Runtime
+from .this_host import Host
 
 READ_EVERY = 10.0  # seconds: the ENA driver asks its device for some of them
 WINDOW = 60.0  # seconds in which a counter must have moved
 CONNTRACK_HIGH, CONNTRACK_LOW = 0.8, 0.75  # a warning begins above the one and ends below the other
 
-DROPPED, SQUEEZED = "softnet_dropped", "softnet_squeezed"
 EXCEEDED = "_allowance_exceeded"  # how ENA's counters end
-# counter -> (least within WINDOW that is worth a word, what it means and what helps)
-MEANINGS: t.Mapping[str, t.Tuple[int, str]] = {
+# counter -> (least within WINDOW that is a warning, meaning and remedy)
+MEANINGS: t.Mapping[str, tuple[int, str]] = {
     DROPPED: (
         1,
         "packets dropped, since the CPU did not keep up; raise net.core.netdev_max_backlog, or take more CPUs",
@@ -42,8 +41,7 @@ MEANINGS: t.Mapping[str, t.Tuple[int, str]] = {
     "pps" + EXCEEDED: (1, "packets above the instance's packet rate were queued or dropped; take a larger type"),
     "conntrack" + EXCEEDED: (
         1,
-        "packets dropped, since EC2 tracks no more connections for this instance type; take a larger one, or security group rules "
-        "that are not tracked",
+        "packets dropped, since EC2 tracks no more connections for this type; take a larger one, or untracked rules",
     ),
     "linklocal" + EXCEEDED: (
         1,
@@ -53,19 +51,23 @@ MEANINGS: t.Mapping[str, t.Tuple[int, str]] = {
 
 
 class Limits:
-    """Follows counters and the fill of the connection tracking table. ``update`` returns what is new, in words, for the journal."""
+    """Follows counters and the fill of the connection tracking table."""
 
     def __init__(self) -> None:
         self.counters: t.Mapping[str, int] = {}
-        self._history: t.Dict[str, t.Deque[t.Tuple[float, int]]] = {}
-        self._warnings: t.Dict[str, str] = {}
+        self._history: dict[str, deque[tuple[float, int]]] = {}
+        self._warnings: dict[str, str] = {}
 
     @property
-    def warnings(self) -> t.Tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings that stand."""
         return tuple(self._warnings.values())
 
-    def update(self, counters: t.Mapping[str, int], fill: float, now: float) -> t.Tuple[t.List[str], t.List[str]]:
-        """(warnings that begin, warnings that end)."""
+    def update(self, counters: t.Mapping[str, int], fill: float, now: float) -> tuple[list[str], list[str]]:
+        """Take in new values. Returns the warnings that begin and those that end, in words.
+
+        ``fill``: of the connection tracking table, 0 to 1.
+        """
         self.counters = counters
         found = {}
         for name, value in counters.items():
@@ -74,14 +76,14 @@ class Limits:
             )
             moved = self._moved(name, value, now)
             if moved >= least and (name in MEANINGS or name.endswith(EXCEEDED)):
-                found[name] = "%s: %d within %d s; %s" % (name, moved, WINDOW, meaning)
+                found[name] = f"{name}: {moved} within {WINDOW:.0f} s; {meaning}"
         if fill >= (CONNTRACK_LOW if "conntrack" in self._warnings else CONNTRACK_HIGH):
             found["conntrack"] = (
-                "connection tracking table %d %% full; raise nat_instance_conntrack.max, or find who opens so many connections"
-                % (fill * 100)
+                f"connection tracking table {int(fill * 100)} % full; raise nat_instance_conntrack.max, or "
+                "find the client that opens so many connections"
             )
         began = [text for name, text in found.items() if name not in self._warnings]
-        ended = ["%s: over" % name for name in self._warnings if name not in found]
+        ended = [f"{name}: the shortage is over" for name in self._warnings if name not in found]
         self._warnings = found
         return began, ended
 
@@ -95,52 +97,36 @@ class Limits:
         return value - history[0][1]
 
 
-# --- where they are read -----------------------------------------------------------------------------------------------------------
+class CapacityWatch:
+    """Reads the counters now and then, and reports warnings as they begin and end."""
 
+    def __init__(self, host: Host, runtime: Runtime, pool: Pool, emit: t.Callable[[str, str, int], None]) -> None:
+        self._host = host
+        self._runtime = runtime
+        self._pool = pool
+        self._emit = emit
+        self._limits = Limits()
+        self._due = float("-inf")
 
-def read(interface: str, proc: str = PROC) -> t.Dict[str, int]:
-    """The counters that count, as far as this kernel and this driver have them."""
-    driver = driver_counters(interface)
-    return {**softnet(proc), **{name: value for name, value in driver.items() if "_allowance_" in name}}
+    @property
+    def counters(self) -> t.Mapping[str, int]:
+        """The newest counters, by name."""
+        return self._limits.counters
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings that stand."""
+        return self._limits.warnings
 
-def softnet(proc: str = PROC) -> t.Dict[str, int]:
-    """Sums over all CPUs; the second and third column of a row of hexadecimal numbers for each."""
-    try:
-        with open(os.path.join(proc, "net", "softnet_stat"), encoding="ascii") as stream:
-            rows = [line.split() for line in stream]
-        return {DROPPED: sum(int(row[1], 16) for row in rows), SQUEEZED: sum(int(row[2], 16) for row in rows)}
-    except (OSError, ValueError, IndexError):
-        return {}
-
-
-# linux/sockios.h, linux/ethtool.h
-SIOCETHTOOL = 0x8946
-GSTRINGS, GSTATS, GSSET_INFO = 0x1B, 0x1D, 0x37
-STATISTICS = 1  # the set of strings that are names of statistics
-NAME = 32  # bytes of each
-
-
-def driver_counters(interface: str) -> t.Dict[str, int]:
-    """What ``ethtool -S`` prints; empty where the driver has nothing. Needs no privilege."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sizes = _ethtool(sock, interface, struct.pack("=IIQI", GSSET_INFO, 0, 1 << STATISTICS, 0))
-            mask, count = struct.unpack_from("=QI", sizes, 8)
-            if not mask or not count:
-                return {}
-            head = struct.pack("=III", GSTRINGS, STATISTICS, count)
-            names = _ethtool(sock, interface, head + bytes(NAME * count))[len(head) :]
-            head = struct.pack("=II", GSTATS, count)
-            values = _ethtool(sock, interface, head + bytes(8 * count))[len(head) :]
-    except OSError:
-        return {}
-    labels = [names[NAME * i : NAME * (i + 1)].split(b"\0")[0].decode("ascii", "replace") for i in range(count)]
-    return dict(zip(labels, struct.unpack("=%dQ" % count, values)))
-
-
-def _ethtool(sock: socket.socket, interface: str, question: bytes) -> bytes:
-    """One request; the kernel writes its answer over the question."""
-    answer = array.array("B", question)
-    fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP", interface.encode(), answer.buffer_info()[0]))
-    return answer.tobytes()
+    async def read(self, interface: str) -> None:
+        """Read the counters of this interface, if that is due."""
+        now = self._runtime.now()
+        if now < self._due:
+            return
+        self._due = now + READ_EVERY
+        counters = await self._pool.run(self._host.counters, interface)
+        began, ended = self._limits.update(counters, self._host.conntrack_fill(), now)
+        for text in began:
+            self._emit("limit", text, logging.WARNING)
+        for text in ended:
+            self._emit("limit", text, logging.INFO)

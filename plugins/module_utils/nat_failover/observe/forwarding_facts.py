@@ -1,180 +1,234 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Can this node NAT? Facts of its own kernel, judged in order, and a check that the internet answers it."""
+"""Can this node NAT? The checks of its own kernel, in order.
+
+The first one that finds a fatal defect decides.
+
+A further check is one function and one line of ``CHECKS``. Its value appears in ``nat-failover
+status``, its defect in the heartbeats, and its repair is done, without a change elsewhere.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import typing as t
-from dataclasses import dataclass
 
-from ..config.targets import Target
-from ..errors import NatFailoverError
-from ..host import kernel as system
+from ..host import kernel, users
+from ..host.netfilter import RulesReading
 from ..host.repair_helper import RULES, SYSCTLS
 from ..model.settings import MASQUERADE, Nat
-from ..wire.prober import ProbeImpossible, Prober, Reach
 
+MOST_SHOWN = 3  # rules of others in one warning
 CONNTRACK_FULL = 0.98  # above this, new flows are dropped while old ones go on
-STAGGER = 0.1  # seconds before a further target is tried beside one that has not answered yet
 
 
-@dataclass(frozen=True)
-class Ipv6Facts:
-    """What was found of IPv6. ``addressed``: masquerading needs an address of the node's own."""
+class Subject(t.NamedTuple):
+    """The node that the checks examine."""
 
-    forwarding: str
-    accept_ra: str
-    default_routes: t.Tuple[str, ...]
-    addressed: bool
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was found. ``source_dest_check`` is EC2's word; None: not known yet."""
-
-    ip_forward: str
-    interface_problem: str
-    interface: str
-    default_routes: t.Tuple[str, ...]
-    rules_problem: str
-    conntrack_fill: float
-    source_dest_check: t.Optional[bool]
-    ipv6: t.Optional[Ipv6Facts] = None  # None: this node forwards no IPv6
-    tcp_liberal: str = ""  # see system.LIBERAL; empty where nothing is tracked
+    nat: Nat
+    rules: RulesReading  # the newest one
+    source_dest_check: bool | None  # as EC2 shows it; None: not read yet
+    answered: t.Mapping[str, bool] = {}  # command of a family -> whether the canary is; missing: no result yet
+    foreign: tuple[str, ...] = ()  # rules of others that may drop clients' packets, in words
+    foreign_unknown: str = ""  # why some of them cannot be read, in words
+    proc: str = kernel.PROC
+    sys_class_net: str = kernel.SYS_CLASS_NET
 
 
-def rules_problem(nat: Nat, runner: system.Runner) -> str:
-    """What is wrong with the rules, in words. Blocks for the length of two short iptables commands a family."""
-    try:
-        return system.missing_rules(nat, runner)
-    except NatFailoverError as error:
-        return str(error)  # a proof that cannot be had is no proof
+class Finding(t.NamedTuple):
+    """The result of one check."""
+
+    value: str | None  # as ``status`` shows it; None: not shown
+    defect: str = ""  # what is wrong, in words
+    repair: str = ""  # the word by which the root helper repairs the defect; "": it cannot
+    advice: str = ""  # makes the defect a warning to an operator: this node forwards all the same
 
 
-def gather_facts(nat: Nat, problem: str, source_dest_check: t.Optional[bool]) -> Facts:
-    """Look at this host: a few files of the kernel. ``problem``: what ``rules_problem`` said lately."""
-    return Facts(
-        ip_forward=system.read_sysctl("net/ipv4/ip_forward"),
-        interface_problem=system.interface_problem(nat.interface),
-        interface=nat.interface,
-        default_routes=tuple(system.default_routes()),
-        rules_problem=problem,
-        conntrack_fill=system.conntrack_fill(),
-        source_dest_check=source_dest_check,
-        ipv6=_gather_ipv6(nat) if nat.has_ipv6 else None,
-        tcp_liberal=system.read_sysctl(system.LIBERAL),
-    )
+Findings = t.Mapping[str, Finding]
 
 
-def _gather_ipv6(nat: Nat) -> Ipv6Facts:
-    return Ipv6Facts(
-        forwarding=system.read_sysctl("net/ipv6/conf/all/forwarding"),
-        accept_ra=system.read_sysctl("net/ipv6/conf/%s/accept_ra" % nat.interface),
-        default_routes=tuple(system.ipv6_default_routes()),
-        addressed=nat.ipv6 != MASQUERADE or bool(system.ipv6_addresses(nat.interface)),
-    )
+def ip_forward(node: Subject) -> Finding:
+    """The kernel forwards IPv4."""
+    value = kernel.read_sysctl("net/ipv4/ip_forward", node.proc)
+    return Finding(value, "" if value == "1" else f"ip_forward={value or 'unreadable'}", SYSCTLS)
 
 
-def judge_facts(facts: Facts) -> str:
-    """The first failing fact in words; empty when this node can forward as far as its own kernel and EC2 say."""
-    table = (
-        (facts.ip_forward == "1", "ip_forward=%s" % (facts.ip_forward or "unreadable")),
-        (not facts.interface_problem, facts.interface_problem),
-        (facts.interface in facts.default_routes, "no default route by interface %s" % facts.interface),
-        (not facts.rules_problem, facts.rules_problem),
-        (facts.conntrack_fill < CONNTRACK_FULL, "conntrack table %d %% full" % (facts.conntrack_fill * 100)),
-        (facts.source_dest_check is not True, "source/dest check is on"),
-        *(_ipv6_table(facts.ipv6, facts.interface) if facts.ipv6 is not None else ()),
-    )
-    return next((problem for good, problem in table if not good), "")
+def interface(node: Subject) -> Finding:
+    """The interface towards the internet is there and up."""
+    problem = kernel.interface_problem(node.nat.interface, node.sys_class_net)
+    return Finding(f"{node.nat.interface} {problem or 'up'}", problem)
 
 
-def _ipv6_table(facts: Ipv6Facts, interface: str) -> t.Tuple[t.Tuple[bool, str], ...]:
-    deaf = "" if facts.accept_ra == "2" else " (accept_ra=%s)" % (facts.accept_ra or "unreadable")
-    return (
-        (facts.forwarding == "1", "ipv6 forwarding=%s" % (facts.forwarding or "unreadable")),
-        (facts.addressed, "interface %s has no IPv6 address" % interface),
-        (interface in facts.default_routes, "no IPv6 default route by interface %s%s" % (interface, deaf)),
-    )
+def default_routes(node: Subject) -> Finding:
+    """An IPv4 default route leaves by that interface."""
+    found = kernel.default_routes(node.proc)
+    missing = f"no default route by interface {node.nat.interface}"
+    return Finding(", ".join(found) or "none", "" if node.nat.interface in found else missing)
 
 
-def mendable(facts: Facts) -> t.Dict[str, str]:
-    """What of this the root helper can mend: its word, and what is broken."""
-    six = facts.ipv6
-    # Where advertisements are read by somebody else (systemd-networkd), the kernel's accept_ra is 0 and the route is there.
-    deaf = six is not None and six.accept_ra != "2" and facts.interface not in six.default_routes
-    still = facts.ip_forward != "1" or (six is not None and six.forwarding != "1")
-    table = (
-        (still or deaf, SYSCTLS, judge_facts(facts)),
-        (facts.tcp_liberal == "0", SYSCTLS, "nf_conntrack_tcp_be_liberal=0"),
-        (bool(facts.rules_problem), RULES, facts.rules_problem),
-    )
-    found: t.Dict[str, str] = {}
-    for broken, word, text in table:
-        if broken:
-            found.setdefault(word, text)
+def rules(node: Subject) -> Finding:
+    """The iptables rules are in place.
+
+    Rules that cannot be read are no rules that are missing: the canary's answer outranks them. A
+    family whose canary is not answered has no other proof.
+    """
+    if node.rules.missing:
+        return Finding(node.rules.missing, node.rules.missing, RULES)
+    texts = {command: f"the rules of {command} cannot be read: {why}" for command, why in node.rules.unreadable.items()}
+    for command, text in texts.items():
+        if not node.answered.get(command):
+            # Before the first result of the canary a repair would be early.
+            return Finding(text, text, RULES if command in node.answered else "")
+    for text in texts.values():
+        return Finding(text, text, advice="the canary's packets get answers all the same")
+    return Finding("all there")
+
+
+def repeated_jumps(node: Subject) -> Finding:
+    """One jump leads to each chain of this node."""
+    return Finding(None, node.rules.repeated, RULES, "packets pass the same rules again; run the role again")
+
+
+def guard_rules(node: Subject) -> Finding:
+    """The rules that protect this node's own credentials and ports are in place."""
+    advice = "the root helper puts them back; run the role again if it cannot"
+    return Finding(None, node.rules.unguarded, RULES, advice)
+
+
+def imds_users(node: Subject) -> Finding:
+    """Each user that may ask the metadata service exists."""
+    names = ", ".join(users.missing(node.nat.imds_users or ()))
+    text = f"the metadata service is opened to {names}, which is no user of this host"
+    return Finding(None, text if names else "", advice="create the user, or take it out of imds.users")
+
+
+def foreign_rules(node: Subject) -> Finding:
+    """No rule of another program may drop a client's packet on its way through this node."""
+    unknown = f"unknown: {node.foreign_unknown}" if node.foreign_unknown else "none"
+    if not node.foreign:
+        return Finding(unknown)
+    shown = "; ".join(node.foreign[:MOST_SHOWN])
+    more = len(node.foreign) - MOST_SHOWN
+    text = f"rules of others may drop clients' packets: {shown}{f'; and {more} more' if more > 0 else ''}"
+    advice = f"let them accept what comes in and goes out by {node.nat.interface}, or remove them"
+    return Finding(f"{len(node.foreign)}", text, advice=advice)
+
+
+def conntrack(node: Subject) -> Finding:
+    """The connection tracking table has room for new flows."""
+    fill = kernel.conntrack_fill(node.proc)
+    full = f"conntrack table {int(fill * 100)} % full"
+    return Finding(f"{fill * 100:.1f} % full", full if fill >= CONNTRACK_FULL else "")
+
+
+def source_dest_check(node: Subject) -> Finding:
+    """EC2 does not drop forwarded packets."""
+    value = {None: "unknown", True: "on", False: "off"}[node.source_dest_check]
+    return Finding(value, "source/dest check is on" if node.source_dest_check else "")
+
+
+def ipv6_forwarding(node: Subject) -> Finding:
+    """The kernel forwards IPv6."""
+    value = kernel.read_sysctl("net/ipv6/conf/all/forwarding", node.proc)
+    return Finding(value, "" if value == "1" else f"ipv6 forwarding={value or 'unreadable'}", SYSCTLS)
+
+
+def ipv6_address(node: Subject) -> Finding:
+    """The interface has an address to masquerade with, where IPv6 is masqueraded."""
+    fine = node.nat.ipv6 != MASQUERADE or kernel.ipv6_addresses(node.nat.interface, node.proc)
+    return Finding(None, "" if fine else f"interface {node.nat.interface} has no IPv6 address")
+
+
+def ipv6_accept_ra(node: Subject) -> Finding:
+    """Whether the kernel takes default routes from router advertisements.
+
+    ``ipv6_default_routes`` judges it.
+    """
+    return Finding(_accept_ra(node))
+
+
+def ipv6_default_routes(node: Subject) -> Finding:
+    """An IPv6 default route leaves by the interface."""
+    found = kernel.ipv6_default_routes(node.proc)
+    value = ", ".join(found) or "none"
+    if node.nat.interface in found:
+        # Where another program reads advertisements (systemd-networkd), accept_ra is 0 and the
+        # route is there.
+        return Finding(value)
+    missing = f"no IPv6 default route by interface {node.nat.interface}"
+    accept_ra = _accept_ra(node)
+    if accept_ra == "2":
+        return Finding(value, missing)  # the next advertisement brings it
+    return Finding(value, f"{missing} (accept_ra={accept_ra or 'unreadable'})", SYSCTLS)
+
+
+def _accept_ra(node: Subject) -> str:
+    return kernel.read_sysctl(f"net/ipv6/conf/{node.nat.interface}/accept_ra", node.proc)
+
+
+def tcp_liberal(node: Subject) -> Finding:
+    """Late packets do not reset living connections.
+
+    The setting does not exist before the kernel tracks connections.
+    """
+    strict = kernel.read_sysctl(kernel.LIBERAL, node.proc) == "0"
+    advice = "late packets may reset living connections; run the role again"
+    return Finding(None, "nf_conntrack_tcp_be_liberal=0" if strict else "", SYSCTLS, advice)
+
+
+# Key in ``status`` -> check. The order is that of the judgement.
+CHECKS: t.Mapping[str, t.Callable[[Subject], Finding]] = {
+    "ip_forward": ip_forward,
+    "interface": interface,
+    "default_routes": default_routes,
+    "rules": rules,
+    "repeated_jumps": repeated_jumps,
+    "guard_rules": guard_rules,
+    "imds_users": imds_users,
+    "foreign_rules": foreign_rules,
+    "conntrack": conntrack,
+    "source_dest_check": source_dest_check,
+    "ipv6_forwarding": ipv6_forwarding,
+    "ipv6_address": ipv6_address,
+    "ipv6_accept_ra": ipv6_accept_ra,
+    "ipv6_default_routes": ipv6_default_routes,
+    "tcp_liberal": tcp_liberal,
+}
+
+
+def examine(node: Subject) -> dict[str, Finding]:
+    """Do all checks, those of IPv6 only on a node that forwards it.
+
+    Reads a few files of the kernel.
+    """
+    six = node.nat.has_ipv6
+    return {key: check(node) for key, check in CHECKS.items() if six or not key.startswith("ipv6_")}
+
+
+def defects(findings: Findings) -> dict[str, str]:
+    """All defects that keep this node from forwarding: key of the check -> defect in words."""
+    return {key: each.defect for key, each in findings.items() if each.defect and not each.advice}
+
+
+def first_defect(findings: Findings) -> str:
+    """The first defect that keeps this node from forwarding, in words. Empty if there is none."""
+    return next(iter(defects(findings).values()), "")
+
+
+def repairable(findings: Findings) -> dict[str, str]:
+    """The root helper's words for what it can repair, each with the first such defect."""
+    found: dict[str, str] = {}
+    for each in findings.values():
+        if each.defect and each.repair:
+            found.setdefault(each.repair, each.defect)
     return found
 
 
-class InternetCheck:
-    """Asks a few targets (by ``reach``: who asks, and from where); fine when ``minimum`` of them answer within ``timeout`` seconds each.
-
-    Each round begins with another target and asks more only when an answer is late, so that a fleet does not hammer one of them.
-    """
-
-    def __init__(
-        self,
-        targets: t.Sequence[Target],
-        *,
-        minimum: int,
-        timeout: float,
-        reach: Reach,
-    ) -> None:
-        self._targets = list(targets)
-        self._minimum = minimum
-        self._timeout = timeout
-        self._first = 0
-        self._reach = reach
-
-    async def run(self) -> t.Tuple[bool, str]:
-        """(fine, what was seen in words)."""
-        waiting = self._targets[self._first :] + self._targets[: self._first]
-        self._first = (self._first + 1) % len(self._targets)
-        running: t.Set["asyncio.Future[str]"] = set()
-        answered, problems = 0, []
-        try:
-            while answered < self._minimum and (waiting or running):
-                while waiting and len(running) < self._minimum - answered:
-                    running.add(self._start(waiting.pop(0)))
-                done, running = await asyncio.wait(
-                    running, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    running.add(self._start(waiting.pop(0)))
-                for task in done:
-                    problem = task.result()
-                    answered += not problem
-                    problems += [problem] if problem else []
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-        ok = answered >= self._minimum
-        return ok, "%d of %d answered" % (answered, self._minimum) if ok else "; ".join(problems)
-
-    def _start(self, target: Target) -> "asyncio.Future[str]":
-        return asyncio.ensure_future(self._reach(target, self._timeout))
+def warnings(findings: Findings) -> tuple[str, ...]:
+    """The defects that do not keep this node from forwarding, with an advice."""
+    return tuple(f"{each.defect}: {each.advice}" for each in findings.values() if each.defect and each.advice)
 
 
-def from_here(prober: Prober) -> Reach:
-    """A node's own way to a target, past its own rules; what it cannot ask has not answered."""
-
-    async def reach(target: Target, timeout: float) -> str:
-        try:
-            return await prober.reach(target, timeout)
-        except ProbeImpossible as error:
-            return "%s: %s" % (target, error)
-
-    return reach
+def shown(findings: Findings) -> dict[str, str]:
+    """The values of the checks by key, for ``status``."""
+    return {key: each.value for key, each in findings.items() if each.value is not None}

@@ -1,70 +1,124 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator asks a running service for, over the control socket."""
+"""The commands that a running service takes over its control socket."""
 
 from __future__ import annotations
 
 import logging
-import time
 import typing as t
 
 from ..errors import NatFailoverError
 from ..model.cluster import TAG_PAUSE
-from ..policy import pause
+from ..model.order import NOBODY, By
+from ..model.text import plain
+from ..policy import explain, pause
+from . import rows, status
+from .drain import Drain
+from .evidence import gather
+from .fence_order import FenceOrder
+from .parts import Parts
+from .take import Take
 
-if t.TYPE_CHECKING:
-    from .service import Service
+Answer = dict[str, t.Any]
 
 
-class Orders:
-    """A method for each; the answer is what has come of it. Raises ``NatFailoverError`` with the reason why nothing has."""
+class Commands:
+    """One method for each command.
 
-    def __init__(self, service: "Service") -> None:
-        self._service = service
+    Each returns a dictionary with ``changed`` and ``state``, except for ``status``. Each raises
+    ``NatFailoverError`` with the reason if it cannot do its work. Lengths of time are seconds.
+    """
 
-    def status(self) -> t.Dict[str, t.Any]:
-        """All that the service can tell; see status.py."""
-        return self._service.status()
+    def __init__(self, parts: Parts, drain: Drain) -> None:
+        self._parts = parts
+        self._drain = drain
+        self._take = Take(parts)
+        self._fence = FenceOrder(parts)
 
-    async def drain(self, reason: str, wait: float) -> t.Dict[str, t.Any]:
-        """Hand over all claims; see drain.py."""
-        return await self._service.draining.drain(reason, wait)
+    def status(self) -> Answer:
+        """The whole status. Shape: ``status.status``."""
+        return status.status(self._parts)
 
-    async def resume(self) -> t.Dict[str, t.Any]:
-        """Be eligible again."""
-        return await self._service.draining.resume()
+    def explain(self) -> Answer:
+        """Why each claim and each peer is as it is. Keys: ``schema``, ``node``, ``items``.
 
-    async def leave(self) -> t.Dict[str, t.Any]:
-        """Hand over all claims, since this machine shuts down."""
-        return await self._service.draining.leave("this machine shuts down")
+        Shape of an item: ``policy.explain.Explanation``, with the ``failures`` of its actions.
+        """
+        parts = self._parts
+        now = parts.runtime.now()
+        failed = rows.failures(parts, now)
+        found = explain.explain(parts.config, parts.memory, gather(parts, now))
+        items = [
+            {**each._asdict(), "failures": [row for row in failed if each.subject in row["action"].split()]}
+            for each in found
+        ]
+        return {"schema": status.SCHEMA, "node": parts.config.self_name, "items": items}
 
-    async def pause(self, length: float) -> t.Dict[str, t.Any]:
-        """Let no node of the cluster write anything for ``length`` seconds; the peers see it within ``ec2.poll_s``."""
-        service, value = self._service, pause.value(time.time() + length)
-        await service.hands.tag(service.config.self_name, TAG_PAUSE, value)
-        service.record("paused", "until %s, asked for by the operator" % value, logging.WARNING)
-        for name, view in service.gatherer.instances.items():  # on all: an instance that ends takes its tags along
-            if name != service.config.self_name and view.instance_id:
+    async def drain(self, reason: str, wait: float, by: By = NOBODY) -> Answer:
+        """Hand over all claims within ``wait`` seconds. The drain outlives a reboot."""
+        text = f"{plain(reason)} ({by.actor})" if by.actor else plain(reason)
+        return await self._drain.drain(text, wait)
+
+    async def switchover(self, node: str, wait: float, by: By) -> Answer:
+        """A drain that is refused unless ``node`` takes over all claims of this node."""
+        self._take.require_heir(plain(node))
+        return await self.drain(by.reason or f"switchover to {plain(node)}", wait, by)
+
+    async def resume(self, by: By = NOBODY) -> Answer:
+        """End a drain: this node may own claims again."""
+        answer = await self._drain.resume()
+        if answer["changed"]:
+            self._parts.events.emit("ordered", f"resume, {by}", order="resume", **by.details)
+        return answer
+
+    async def give_back(self, table: str, by: By) -> Answer:
+        """Take home claims back now. See ``Take.give_back``."""
+        return await self._take.give_back(plain(table), by)
+
+    async def adopt(self, table: str, sure: bool, by: By) -> Answer:
+        """Take a table whose routes target a stranger. See ``Take.adopt``."""
+        return await self._take.adopt(plain(table), sure, by)
+
+    async def fence(self, peer: str, sure: bool, typed: str, by: By) -> Answer:
+        """Stop and start a peer that is not well. See ``FenceOrder.fence``."""
+        return await self._fence.fence(plain(peer), sure, typed, by)
+
+    async def leave(self) -> Answer:
+        """Hand over all claims before this machine shuts down."""
+        return await self._drain.leave("this machine shuts down")
+
+    async def pause(self, length: float, by: By = NOBODY) -> Answer:
+        """Let no node of the cluster write anything for ``length`` seconds.
+
+        Peers read the tag within ``ec2.poll_s``.
+        """
+        parts, value = self._parts, pause.value(self._parts.runtime.wall_time() + length)
+        await parts.executor.tag(parts.config.self_name, TAG_PAUSE, value)
+        parts.events.emit("paused", f"until {value}, {by}", logging.WARNING, **by.details)
+        # All instances carry the tag, since a terminated one takes its tags along.
+        for name, view in parts.collector.instances.items():
+            if name != parts.config.self_name and view.instance_id:
                 await self._pause_also(name, value)
-        service.gatherer.read_soon()
-        return {"changed": True, "state": "paused until %s" % value}
+        parts.collector.read_soon()
+        return {"changed": True, "state": f"paused until {value}"}
 
     async def _pause_also(self, name: str, value: str) -> None:
-        """A further place for the pause: who cannot be tagged sees it on the others."""
+        """Tag a peer too. A peer without the tag reads the pause on the other nodes."""
         try:
-            await self._service.hands.tag(name, TAG_PAUSE, value)
+            await self._parts.executor.tag(name, TAG_PAUSE, value)
         except NatFailoverError as error:
-            self._service.record("failed", "pause on %s: %s" % (name, error), logging.WARNING)
+            text = f"no pause tag on {name}, which reads the pause on the other nodes: {error}"
+            self._parts.events.emit("failed", text, logging.WARNING)
 
-    async def unpause(self) -> t.Dict[str, t.Any]:
-        """End the pause, on whichever node its tag is."""
-        service = self._service
-        await service.gatherer.read_since(service.clock())
-        tagged = [name for name, view in service.gatherer.instances.items() if TAG_PAUSE in view.tags]
+    async def unpause(self, by: By = NOBODY) -> Answer:
+        """End the pause: remove its tag from every node."""
+        parts = self._parts
+        await parts.collector.read_since(parts.runtime.now())
+        tagged = [name for name, view in parts.collector.instances.items() if TAG_PAUSE in view.tags]
         for name in tagged:
-            await service.hands.tag(name, TAG_PAUSE, None)
+            await parts.executor.tag(name, TAG_PAUSE, None)
         if tagged:
-            service.record("unpaused", "asked for by the operator")
-            service.gatherer.read_soon()
+            parts.events.emit("unpaused", str(by), **by.details)
+            parts.collector.read_soon()
         return {"changed": bool(tagged), "state": "not paused"}

@@ -1,84 +1,117 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The local control socket: one JSON object a line, asked and answered. Reachable by root and the service's group only."""
+"""The local control socket.
+
+A request and its answer are one JSON object on one line. Only root and the service's group have
+access.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import socket
 import typing as t
 
-from ..errors import NatFailoverError
+from ..errors import NatFailoverError, NoAnswer, NotPermitted
+from ..model.order import By
+from ..model.text import plain
 from ..policy import pause
+from .line_server import LineServer
 
 if t.TYPE_CHECKING:
-    from .commands import Orders
+    from .commands import Commands
 
-LONGEST = 65536  # bytes of a request
-ANSWER_WITHIN = 5.0  # seconds for what does not wait by itself
+Request = t.Mapping[str, t.Any]
+Answer = dict[str, t.Any]
+LONGEST_WAIT = 86400  # seconds of a drain
+LONGEST_TEXT = 120  # characters of an actor or a reason
+MOST_CLIENTS = 32  # served at the same time. Each holds a file descriptor of the service
 
 
 class Control:
-    """Serves one service's ``Orders``."""
+    """Serves the commands of one service."""
 
-    def __init__(self, directory: str, orders: "Orders") -> None:
-        self.path = os.path.join(directory, "control.sock")
-        self._orders = orders
-        self._server: t.Optional[asyncio.AbstractServer] = None
+    def __init__(self, directory: str, commands: Commands) -> None:
+        """``directory``: the folder of the socket. ``open`` makes it."""
+        self._commands = commands
+        self._server = LineServer(os.path.join(directory, "control.sock"), self._answer, MOST_CLIENTS)
 
     async def open(self) -> None:
-        os.makedirs(os.path.dirname(self.path), mode=0o750, exist_ok=True)
-        if os.path.exists(self.path):
-            os.unlink(self.path)  # of a service that crashed; systemd lets only one of us run
-        self._server = await asyncio.start_unix_server(self._serve, self.path, limit=LONGEST)
-        os.chmod(self.path, 0o660)
+        """Serve from now on. Raises ``OSError`` if the socket cannot be made."""
+        await self._server.open()
 
     async def close(self) -> None:
-        if self._server is not None:
-            # Not wait_closed(): a `drain --wait 600` under way must not hold up the end of the service.
-            self._server.close()
-            with contextlib.suppress(FileNotFoundError):  # newer Pythons unlink it themselves
-                os.unlink(self.path)
+        """Serve no new client, and remove the socket."""
+        self._server.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            request = json.loads(await asyncio.wait_for(reader.readline(), ANSWER_WITHIN))
-            answer = await self._answer(request)
-        except (ValueError, asyncio.TimeoutError):
-            answer = {"error": "the request is not one line of JSON"}
-        except NatFailoverError as error:
-            answer = {"error": str(error)}
-        try:
-            writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
-        except OSError:
-            pass  # the asker went away; what was asked for has been done
-        finally:
-            writer.close()
-
-    async def _answer(self, request: t.Any) -> t.Dict[str, t.Any]:
+    async def _answer(self, request: t.Any) -> dict[str, t.Any]:
+        """The answer to a request. Raises ``NatFailoverError`` with a refusal."""
         verb = request.get("do") if isinstance(request, dict) else None
-        if verb == "status":
-            return self._orders.status()
-        if verb == "drain":
-            return await self._orders.drain(str(request.get("reason", "drain")), float(request.get("wait", 60)))
-        if verb == "resume":
-            return await self._orders.resume()
-        if verb == "leave":
-            return await self._orders.leave()
-        if verb == "pause":
-            return await self._orders.pause(pause.seconds(str(request.get("for", "1h"))))
-        if verb == "unpause":
-            return await self._orders.unpause()
-        return {"error": "unknown request %r; known: status, drain, resume, leave, pause, unpause" % (verb,)}
+        carry_out = REQUESTS.get(verb) if isinstance(verb, str) else None
+        if carry_out is None:
+            return {"error": f"unknown request {verb!r}; known: {', '.join(REQUESTS)}"}
+        answer = carry_out(self._commands, request, given_by(request))
+        return await answer if isinstance(answer, t.Awaitable) else answer
 
 
-def ask(directory: str, request: t.Mapping[str, t.Any], timeout: float = 10.0) -> t.Optional[t.Dict[str, t.Any]]:
-    """Ask the service that runs on this host; None when none runs. Raises ``NatFailoverError`` with its refusal."""
+def _drain(commands: Commands, request: Request, by: By) -> t.Awaitable[Answer]:
+    reason = str(request.get("reason", "drain"))
+    return commands.drain(reason, _wait(request.get("wait", 60)), by)
+
+
+def _switchover(commands: Commands, request: Request, by: By) -> t.Awaitable[Answer]:
+    return commands.switchover(str(request.get("to", "")), _wait(request.get("wait", 60)), by)
+
+
+def _pause(commands: Commands, request: Request, by: By) -> t.Awaitable[Answer]:
+    return commands.pause(pause.seconds(str(request.get("for", "1h"))), by)
+
+
+def _adopt(commands: Commands, request: Request, by: By) -> t.Awaitable[Answer]:
+    return commands.adopt(str(request.get("table", "")), request.get("sure") is True, by)
+
+
+def _fence(commands: Commands, request: Request, by: By) -> t.Awaitable[Answer]:
+    typed = str(request.get("typed", ""))
+    return commands.fence(str(request.get("peer", "")), request.get("sure") is True, typed, by)
+
+
+# By the word ``do`` of a request. A function that returns no awaitable answers at once.
+REQUESTS: t.Mapping[str, t.Callable[[Commands, Request, By], Answer | t.Awaitable[Answer]]] = {
+    "status": lambda commands, request, by: commands.status(),
+    "explain": lambda commands, request, by: commands.explain(),
+    "drain": _drain,
+    "switchover": _switchover,
+    "resume": lambda commands, request, by: commands.resume(by),
+    "return": lambda commands, request, by: commands.give_back(str(request.get("table", "")), by),
+    "adopt": _adopt,
+    "fence": _fence,
+    "leave": lambda commands, request, by: commands.leave(),
+    "pause": _pause,
+    "unpause": lambda commands, request, by: commands.unpause(by),
+}
+
+
+def given_by(request: t.Mapping[str, t.Any]) -> By:
+    """The actor and the reason of an order, as the client names them. Both are plain and short."""
+    return By(*(plain(str(request.get(key, "")))[:LONGEST_TEXT] for key in ("actor", "reason")))
+
+
+def _wait(value: t.Any) -> float:
+    """Seconds to wait for a drain. Raises ``NatFailoverError`` for anything but a number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST_WAIT:
+        raise NatFailoverError(f"wait: {value!r} is not a number of seconds up to {LONGEST_WAIT}; write e.g. 60")
+    return float(value)
+
+
+def send_request(directory: str, request: t.Mapping[str, t.Any], timeout: float = 10.0) -> dict[str, t.Any] | None:
+    """Send a request to the service on this host and return its answer, or None if no service runs.
+
+    ``timeout``: seconds. Raises ``NatFailoverError`` with the service's refusal, and for a socket
+    that this user cannot reach or that gives no answer.
+    """
     path = os.path.join(directory, "control.sock")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
@@ -87,22 +120,18 @@ def ask(directory: str, request: t.Mapping[str, t.Any], timeout: float = 10.0) -
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except OSError as error:
-            raise NatFailoverError(
-                "%s: %s; run this as root or as a member of the group nat-failover" % (path, error.strerror or error)
+            raise NotPermitted(
+                f"{path}: {error.strerror or error}; run this as root or as a member of the group nat-failover"
             ) from None
         try:
             connection.sendall(json.dumps(dict(request)).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 line = stream.readline()
         except OSError:
-            raise NatFailoverError(
-                "%s: no answer within %d s; look at `journalctl -u nat-failover`" % (path, timeout)
-            ) from None
-    answer = (
-        json.loads(line)
-        if line
-        else {"error": "the service closed the connection; look at `journalctl -u nat-failover`"}
-    )
+            raise NoAnswer(f"{path}: no answer within {int(timeout)} s; read `journalctl -u nat-failover`") from None
+    if not line:
+        raise NoAnswer(f"{path}: the service closed the connection; read `journalctl -u nat-failover`")
+    answer = json.loads(line)
     if "error" in answer:
         raise NatFailoverError(answer["error"])
-    return t.cast(t.Dict[str, t.Any], answer)
+    return t.cast(dict[str, t.Any], answer)

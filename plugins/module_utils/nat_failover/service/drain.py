@@ -1,188 +1,209 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state that this node announces, and the three who may ask for a drain: the operator, EC2, and the end of this machine or service.
+"""The state that this node announces, and its hand-over of claims.
 
-Only the operator's drain is a tag, since only that must outlive a reboot. A notice is read again from EC2 after a restart, so its drain ends with it;
-that of a shutdown ends with the shutdown.
+A drain has three origins: the operator, an interruption that EC2 announced, the end of this machine
+or service. Only the operator's drain is a tag, since only that one must outlive a reboot. An
+interruption is read from EC2 again after a restart, so its drain ends with it. The drain of a
+shutdown ends with the shutdown.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 import typing as t
 
 from ..errors import NatFailoverError
-from ..model.cluster import ACTIVE, DRAINED, HEALTHY, STOPPING, TAG_DRAINED, WITNESS
-from ..policy import interruption as handover
-from ..policy import pause
-from . import status
+from ..model.cluster import ACTIVE, DRAINED, STOPPING, TAG_DRAINED, WITNESS
+from ..model.evidence import HEALTHY
+from ..policy import interruption
+from .parts import Parts
 
-if t.TYPE_CHECKING:
-    from .service import Service
-
-LOOK_EVERY = 0.1  # seconds between readings of EC2 while somebody waits for a drain
+READ_EVERY = 0.1  # seconds between readings of EC2 while a command waits for a drain
+Answer = dict[str, t.Any]
 
 
 class Drain:
-    """What a ``Service`` announces of itself, and why."""
+    """Keeps ``parts.drain`` up to date. ``announce()`` publishes a changed state at once."""
 
-    def __init__(self, service: "Service") -> None:
-        self._service = service
-        self.state = WITNESS if service.config.me.witness else ACTIVE
-        self.operator = ""  # why the operator drained this node, in words; empty: he did not
-        self.ending = ""  # what of this node is about to end
-        self.notices: t.Tuple[handover.Notice, ...] = ()  # those of EC2 for which it drains now
-        self._overruled: t.FrozenSet[str] = frozenset()
-        self._tagged_at = float("-inf")  # my own change of the tag counts until it is read back
-
-    @property
-    def notice(self) -> str:
-        """What EC2 has announced, when nothing but that makes this node drain. Then it still is an heir of last resort."""
-        return "" if self.operator or self.ending else "; ".join(notice.text for notice in self.notices)
-
-    @property
-    def why(self) -> str:
-        """Why this node drains, in words; empty when it does not."""
-        return self.operator or self.ending or self.notice
+    def __init__(self, parts: Parts, announce: t.Callable[[], None]) -> None:
+        self._parts = parts
+        self._drain = parts.drain
+        self._announce = announce
+        self._overruled: frozenset[str] = frozenset()  # texts of interruptions that the operator set aside
+        # The moment of this service's last change of the tag. Older readings do not count.
+        self._tagged_at = float("-inf")
+        if parts.config.me.witness:
+            self._drain.state = WITNESS
 
     def follow(self) -> None:
-        """Derive the state anew from tag, notices and routes."""
-        if self.state != WITNESS:
+        """Derive the state from the tag, the interruptions and the routes."""
+        if self._drain.state != WITNESS:
             self._follow_tag()
-            self._follow_notices()
+            self._follow_interruptions()
             self._become()
 
     def leave_now(self) -> None:
-        """The service ends at once."""
-        self.state = STOPPING
+        """Announce the end of the service, without a hand-over."""
+        self._drain.state = STOPPING
 
     def _follow_tag(self) -> None:
-        """The drained tag on my own instance is the truth, also after a restart."""
-        view = self._service.gatherer.instances.get(self._service.config.self_name)
-        if view is None or view.read_at <= self._tagged_at or self._service.hands.tagging:
+        """Follow the drained tag on this instance, which decides also after a restart."""
+        view = self._parts.collector.instances.get(self._parts.config.self_name)
+        if view is None or view.read_at <= self._tagged_at or self._parts.executor.tagging:
             return
         if TAG_DRAINED not in view.tags:
-            self.operator = ""
-        elif not self.operator:
-            self.operator = "the tag %s is on this instance" % TAG_DRAINED
+            self._drain.operator = ""
+        elif not self._drain.operator:
+            self._drain.operator = f"the tag {TAG_DRAINED} is on this instance"
 
-    def _follow_notices(self) -> None:
-        standing = self._service.gatherer.notices
-        if not standing and not self.notices and not self._overruled:
-            return  # as nearly always
-        self._overruled &= {notice.text for notice in standing}
-        valid = [notice for notice in standing if notice.text not in self._overruled]
-        self.notices = handover.pressing(self._service.config.handover, valid, time.time())
+    def _follow_interruptions(self) -> None:
+        """Follow the announcements of EC2, except those that the operator set aside."""
+        standing = self._parts.collector.interruptions
+        if not standing and not self._drain.interruptions and not self._overruled:
+            return
+        self._overruled &= {each.text for each in standing}
+        valid = [each for each in standing if each.text not in self._overruled]
+        now = self._parts.runtime.wall_time()
+        self._drain.interruptions = interruption.pressing(self._parts.config.handover, valid, now)
 
     def _become(self) -> None:
-        state = handover.state(self.why, self._owned() if self.why else None)
-        if state == self.state:
+        """Change the announced state, and report the change."""
+        drain, emit = self._drain, self._parts.events.emit
+        before = drain.state
+        drain.state = interruption.state(drain.why, self._owned_count() if drain.why else None)
+        if drain.state == before:
             return
-        before, self.state = self.state, state
-        words = {
-            ACTIVE: ("resumed", "nothing asks for a drain any more"),
-            DRAINED: ("drained", "no route points to this node any more"),
-        }
-        if state == DRAINED and before == ACTIVE:
-            self._service.record("draining", self.why)
-        self._service.record(*words.get(state, ("draining", self.why)))
+        if drain.state == ACTIVE:
+            emit("resumed", "no reason for the drain is left; this node may own claims again")
+            return
+        if before == ACTIVE or drain.state != DRAINED:
+            emit("draining", drain.why)
+        if drain.state == DRAINED:
+            emit("drained", "no route targets this node any more")
 
-    def _owned(self) -> t.Optional[int]:
-        gatherer = self._service.gatherer
-        known = gatherer.routes and self._service.config.self_name in gatherer.instances
-        return len(status.owned(self._service)) if known else None
+    def _owned_count(self) -> int | None:
+        """The number of routes that target this node. None: not read yet."""
+        collector = self._parts.collector
+        known = collector.routes and self._parts.config.self_name in collector.instances
+        return len(self._parts.owned) if known else None
 
-    def _tell(self) -> None:
-        """What is new must not wait for the next tick and beat."""
+    def _publish(self) -> None:
+        """Take over and announce a new state now instead of at the next tick."""
         self._become()
-        self._service.radio.set_report(status.report(self._service))
-        self._service.wake()
+        self._announce()
 
-    # --- who asks for it -----------------------------------------------------------------------------------------------------------
+    # --- commands ---------------------------------------------------------------------------------
 
-    async def drain(self, reason: str, wait: float) -> t.Dict[str, t.Any]:
-        """The operator's: outlives reboots. Returns when no route points here, or says after ``wait`` seconds which ones still do."""
-        if self.state == WITNESS:
-            raise NatFailoverError("this node is a witness: it owns nothing that could be handed over")
-        changed = not self.operator
-        if changed and status.owned(self._service) and not self._heirs():
-            raise NatFailoverError("nobody could take over now: %s; mend or resume a peer first" % self._why_nobody())
+    async def drain(self, reason: str, wait: float) -> Answer:
+        """The operator's drain. Returns when no route targets this node.
+
+        Raises ``NatFailoverError`` if no peer can take over, or names the claims that are left
+        after ``wait`` seconds.
+        """
+        if self._drain.state == WITNESS:
+            raise NatFailoverError("this node is a witness: it owns no claims, so maintenance needs no drain")
+        changed = not self._drain.operator
+        if changed and self._parts.owned and not self._heirs():
+            raise NatFailoverError(f"no peer can take over now: {self._peers()}; repair or resume a peer first")
         if changed:
-            self.operator, self._tagged_at = reason, self._service.clock()
-            self._tell()
-            await self._service.hands.tag_self(TAG_DRAINED, reason)
-            self._tagged_at = self._service.clock()
+            self._drain.operator, self._tagged_at = reason, self._parts.runtime.now()
+            self._publish()
+            await self._parts.executor.tag_self(TAG_DRAINED, reason)
+            self._tagged_at = self._parts.runtime.now()
         if not await self._handed_over(wait):
             raise NatFailoverError(
-                "%s; look at `nat-failover status` on the peers, or `nat-failover resume` here" % self._left(wait)
+                f"{self._left(wait)}; read `nat-failover status` on the peers, or `nat-failover resume` here"
             )
-        return {"changed": changed, "state": self.state}
+        return {"changed": changed, "state": self._drain.state}
 
-    async def resume(self) -> t.Dict[str, t.Any]:
-        """Be eligible again, also against a notice of EC2; the claims come home once forwarding has been proven for ``return.after_s``."""
-        if self.ending:
-            raise NatFailoverError("%s; it is eligible again after its next start" % self.ending)
-        changed = self.state not in (ACTIVE, WITNESS)
+    async def resume(self) -> Answer:
+        """End the drain, also one of an interruption. Returns when the tag is removed.
+
+        Claims come home after ``return.after_s`` of proven forwarding. Raises ``NatFailoverError``
+        if this machine or service ends.
+        """
+        if self._drain.ending:
+            raise NatFailoverError(f"{self._drain.ending}; this node is eligible again after its next start")
+        changed = self._drain.state not in (ACTIVE, WITNESS)
         if changed:
-            await self._service.hands.tag_self(TAG_DRAINED, None)
-            self._overruled |= {notice.text for notice in self.notices}
-            self.operator, self._tagged_at = "", self._service.clock()
-            self._follow_notices()
-            self._tell()
-        return {"changed": changed, "state": self.state}
+            await self._parts.executor.tag_self(TAG_DRAINED, None)
+            self._overruled |= {each.text for each in self._drain.interruptions}
+            self._drain.operator, self._tagged_at = "", self._parts.runtime.now()
+            self._follow_interruptions()
+            self._publish()
+        return {"changed": changed, "state": self._drain.state}
 
-    async def leave(self, why: str) -> t.Dict[str, t.Any]:
-        """This machine, or the service, is about to end, whatever is said here: hand over within ``handover.wait_s``, or say what is left."""
-        wait = self._service.config.handover.wait
-        if self.state == WITNESS:
-            return {"changed": False, "state": self.state}
-        changed, self.ending = not self.ending, why
-        self._tell()
-        if status.owned(self._service) and not self._heirs():
-            raise self._abandoned("nobody takes over: %s" % self._why_nobody())
+    async def leave(self, why: str) -> Answer:
+        """Hand over within ``handover.wait_s``, before this machine or service ends in any case.
+
+        Raises ``NatFailoverError`` with the claims that are left.
+        """
+        wait = self._parts.config.handover.wait
+        if self._drain.state == WITNESS:
+            return {"changed": False, "state": self._drain.state}
+        changed, self._drain.ending = not self._drain.ending, why
+        self._publish()
+        if self._parts.owned and not self._heirs():
+            raise self._abandoned(f"no peer takes over: {self._peers()}")
         if not await self._handed_over(wait):
             raise self._abandoned(self._left(wait))
-        return {"changed": changed, "state": self.state}
+        return {"changed": changed, "state": self._drain.state}
 
     def _abandoned(self, problem: str) -> NatFailoverError:
-        self._service.record("abandoned", "%s, and %s" % (self.ending, problem), logging.ERROR)
+        """Report a hand-over that failed, and return its error."""
+        self._parts.events.emit("abandoned", f"{self._drain.ending}, and {problem}", logging.ERROR)
         return NatFailoverError(problem)
 
-    # --- how far it is ---------------------------------------------------------------------------------------------------------------
+    # --- progress ---------------------------------------------------------------------------------
 
     async def _handed_over(self, wait: float) -> bool:
-        began = self._service.clock()
-        self._service.gatherer.look_for_tables()
-        while not self._empty(began) and self._service.clock() < began + wait:
-            self._service.gatherer.read_soon()
-            await asyncio.sleep(LOOK_EVERY)
+        """Wait up to ``wait`` seconds until no route targets this node.
+
+        Returns whether that is so.
+        """
+        runtime = self._parts.runtime
+        began = runtime.now()
+        self._parts.collector.find_tables()
+        while not self._empty(began) and runtime.now() < began + wait:
+            self._parts.collector.read_soon()
+            await runtime.sleep(READ_EVERY)
         return self._empty(began)
 
     def _empty(self, since: float) -> bool:
-        """Does no route point here, by a reading that is younger than the wish to know? If EC2 does not answer, by the last one."""
-        gatherer = self._service.gatherer
-        known = all(view.read_at >= since for view in gatherer.routes.values())
-        found = gatherer.tables_at is not None and gatherer.tables_at >= since  # a new table may point here, too
-        return self.state == DRAINED and (known and found or not gatherer.me.ec2)
+        """Whether no route targets this node, by a reading younger than ``since``.
 
-    def _heirs(self) -> t.List[str]:
+        The last reading counts if EC2 does not answer.
+        """
+        collector = self._parts.collector
+        known = all(view.read_at >= since for view in collector.routes.values())
+        found = collector.tables_at is not None and collector.tables_at >= since  # a new table may target this node
+        return self._drain.state == DRAINED and ((known and found) or not collector.me.ec2)
+
+    def _heirs(self) -> list[str]:
         """The peers that could take claims over now."""
-        if self._paused():
+        if self._parts.paused:
             return []
-        rows = status.status(self._service)["verdicts"]
-        return [row["peer"] for row in rows if (row["verdict"], row["state"]) == (HEALTHY, ACTIVE)]
+        heard = self._parts.transport.heard()
+        healthy = [name for name, peer in self._parts.memory.peers.items() if peer.verdict == HEALTHY]
+        return [name for name in healthy if self._state_of(heard.get(name)) == ACTIVE]
 
-    def _paused(self) -> str:
-        return pause.paused(self._service.gatherer.instances, time.time())
+    @staticmethod
+    def _state_of(heard: t.Any) -> str | None:
+        """The state that a peer announced last. None: it announced none."""
+        return heard.report.state if heard is not None and heard.report is not None else None
 
     def _left(self, waited: float) -> str:
-        left = ", ".join(str(claim) for claim in status.owned(self._service))
-        return "still the owner of %s after %d s: %s" % (left, waited, self._why_nobody())
+        """The claims that are left after ``waited`` seconds, and the reasons."""
+        left = ", ".join(str(claim) for claim in self._parts.owned)
+        return f"this node still owns {left} after {int(waited)} s: {self._peers()}"
 
-    def _why_nobody(self) -> str:
-        rows = status.status(self._service)["verdicts"]
-        peers = ["%s is %s, %s" % (row["peer"], row["verdict"], row["state"]) for row in rows]
-        return "; ".join([*peers, self._paused()]).rstrip("; ")
+    def _peers(self) -> str:
+        """The reasons for claims that stay: the state of each peer, and the pause."""
+        heard = self._parts.transport.heard()
+        peers = [
+            f"{name} is {peer.verdict}, {self._state_of(heard.get(name))}"
+            for name, peer in self._parts.memory.peers.items()
+        ]
+        return "; ".join([*peers, *filter(None, [self._parts.paused])])

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Logging that can never hold up a heartbeat: a queue in between, a thread writes. Events also go to a history file (law L11)."""
+"""Logging that never delays a heartbeat: lines go into a queue, and a thread writes them.
+
+Events also go into a history file (law L11: every verdict carries its evidence).
+"""
 
 from __future__ import annotations
 
@@ -13,38 +16,48 @@ import queue
 import sys
 import typing as t
 
-QUEUED = 2000  # lines; more than that are dropped rather than waited for
-HISTORY_BYTES = 1 << 20  # then history.jsonl becomes history.jsonl.1
+from . import history
+from .journal_socket import JournalSocket
+
+QUEUED = 2000  # Lines. Further ones are dropped
+# The prefixes of sd-daemon(3)
 PRIORITY = {
     logging.DEBUG: 7,
     logging.INFO: 6,
     logging.WARNING: 4,
     logging.ERROR: 3,
     logging.CRITICAL: 2,
-}  # sd-daemon(3)
+}
 
 
-def start_logging(state_directory: str) -> t.Callable[[], None]:
-    """Log to stderr (the journal) and to ``<state_directory>/history.jsonl``; returns the function that ends it."""
-    lines: "queue.Queue[logging.LogRecord]" = queue.Queue(QUEUED)
+class Logging(t.NamedTuple):
+    """The logging of this process."""
+
+    stop: t.Callable[[], None]  # write what is queued, then end
+    lost: t.Callable[[], int]  # lines that there was no room for
+
+
+def start_logging(state_directory: str, fields: t.Mapping[str, str] | None = None) -> Logging:
+    """Log to the journal, or to stderr without one, and to the history in ``state_directory``.
+
+    Without a writable directory there is no history. ``fields``: those of each entry of the
+    journal.
+    """
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED)
     stderr = logging.StreamHandler(sys.stderr)
     stderr.setFormatter(
         _Journal()
         if "JOURNAL_STREAM" in os.environ
         else logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S")
     )
-    handlers: t.List[logging.Handler] = [stderr]
+    handlers: list[logging.Handler] = [_journal(stderr, fields or {})]
     try:
         os.makedirs(state_directory, exist_ok=True)
-        history = logging.handlers.RotatingFileHandler(
-            os.path.join(state_directory, "history.jsonl"), maxBytes=HISTORY_BYTES, backupCount=1, encoding="utf-8"
-        )
-        history.setFormatter(_History())
-        history.addFilter(lambda record: hasattr(record, "event"))
-        handlers.append(history)
+        history.mend_end(state_directory)
+        handlers.append(_HistoryFile(state_directory))
     except OSError as error:
-        sys.stderr.write("no history is kept: %s\n" % error)
-    logging.raiseExceptions = False  # a full disk costs the history, not the service
+        sys.stderr.write(f"no history is kept: {error}; make {state_directory} writable for the service\n")
+    logging.raiseExceptions = False  # a full disk ends the history and not the service
     logger = logging.getLogger("nat-failover")
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -57,20 +70,31 @@ def start_logging(state_directory: str) -> t.Callable[[], None]:
         logger.removeHandler(queued)
         listener.stop()
 
-    return stop
+    return Logging(stop, lambda: queued.lost)
+
+
+def _journal(stderr: logging.Handler, fields: t.Mapping[str, str]) -> logging.Handler:
+    """The journal with fields in a unit of systemd, else ``stderr``."""
+    if "JOURNAL_STREAM" not in os.environ:
+        return stderr
+    try:
+        return JournalSocket(stderr, PRIORITY, fields)
+    except OSError:
+        return stderr
 
 
 class _Listener(logging.handlers.QueueListener):
     def enqueue_sentinel(self) -> None:
-        self.queue.put(self._sentinel)  # type: ignore[attr-defined]  # waits for room: the end must not fail because the disk is slow
+        # put() waits for room, so a slow disk does not break the end of the logging.
+        self.queue.put(self._sentinel)  # type: ignore[attr-defined]
 
 
 class _Queue(logging.handlers.QueueHandler):
+    lost = 0  # lines
+
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        record.msg, record.args = (
-            record.getMessage(),
-            None,
-        )  # now: the writer must not see what becomes of the arguments
+        # Formatted now, since the arguments may change before the thread writes the line.
+        record.msg, record.args = record.getMessage(), None
         record.message = record.msg
         return record
 
@@ -78,12 +102,35 @@ class _Queue(logging.handlers.QueueHandler):
         try:
             self.queue.put_nowait(record)
         except queue.Full:
-            pass
+            self.lost += 1
+
+
+class _HistoryFile(logging.handlers.RotatingFileHandler):
+    """Writes events only. It works in the thread of the writer, so a slow disk delays no heartbeat."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(
+            history.path(directory),
+            maxBytes=history.FILE_BYTES,
+            backupCount=history.OLDER_FILES,
+            encoding="utf-8",
+        )
+        self.setFormatter(_History())
+        self.addFilter(lambda record: hasattr(record, "event"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if record.__dict__["event"].get("kind") in history.DURABLE:
+            try:
+                if self.stream is not None:
+                    os.fsync(self.stream.fileno())
+            except (OSError, ValueError):
+                self.handleError(record)
 
 
 class _Journal(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return "<%d>%s" % (PRIORITY.get(record.levelno, 6), super().format(record))
+        return f"<{PRIORITY.get(record.levelno, 6)}>{super().format(record)}"
 
 
 class _History(logging.Formatter):

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service's loop: turn after turn, each of heartbeats that are due and a decision. When the next one is, and what makes it come sooner.
+"""The tick loop. Each tick sends the heartbeats that are due, decides, and schedules the next tick.
 
-A turn is begun by the event loop itself: a task would cost two more of its rounds for every turn.
+The event loop itself starts a tick. A task would cost two more rounds of it for each tick.
 """
 
 from __future__ import annotations
@@ -11,96 +11,105 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
-from ..timing import Rhythm
+from ..runtime.base import Runtime, Timer
+from ..timing import TimerCoalescer
 
 
-class Turns:
-    """``beat(now)`` sends the heartbeats, ``tick(now)`` decides. An error of theirs ends ``live``.
+class TickLoop:
+    """Calls ``send(now)`` to send heartbeats and ``tick(now)`` to decide.
 
-    ``longest()``: seconds until the next turn, whatever is heard. ``late()``: when a turn is due unless a packet comes, and from whom.
+    ``longest()`` returns the seconds until the next tick at the latest. ``late()`` returns the
+    moment from which a heartbeat is late, and the peer that owes it. Moments are seconds of
+    ``Runtime.now``.
     """
 
     def __init__(
         self,
-        rhythm: Rhythm,
-        beat: t.Callable[[float], None],
+        runtime: Runtime,
+        timers: TimerCoalescer,
+        send: t.Callable[[float], None],
         tick: t.Callable[[float], None],
         longest: t.Callable[[], float],
-        late: t.Callable[[], t.Tuple[float, str]],
+        late: t.Callable[[], tuple[float, str]],
     ) -> None:
-        self._rhythm = rhythm
-        self._clock = rhythm.clock
-        self._beat, self._tick = beat, tick
+        self._runtime = runtime
+        self._timers = timers
+        self._send, self._tick = send, tick
         self._longest, self._late = longest, late
-        self._pulse: t.Optional["asyncio.Future[None]"] = None  # while the loop lives; never done but by an error
-        self._woken = False  # a turn is queued already, or going on
-        self._wanted = False  # what is being read from the radio wants a turn
-        self._due = float("inf")  # when to wake up, whatever is heard until then
-        self._awaited = ""  # the peer whose next heartbeat puts off the wake-up that is set
-        self._alarm: t.Optional[asyncio.TimerHandle] = None
+        # Exists while the loop lives. Only an error completes it.
+        self._pulse: asyncio.Future[None] | None = None
+        self._woken = False  # a tick is queued or under way
+        self._wanted = False  # a tick follows once all packets are read
+        self._due = float("inf")  # the moment of the next tick at the latest
+        self._awaited = ""  # the peer whose next heartbeat puts off the alarm
+        self._alarm: Timer | None = None
 
     async def live(self) -> None:
-        """Until an error, or until it is cancelled."""
+        """Tick until an error or a cancellation. Raises the error of ``send`` or ``tick``."""
         self._pulse = asyncio.get_running_loop().create_future()
-        self._rhythm.begin(self._clock())
+        self._timers.begin(self._runtime.now())
         self._turn()
         try:
             await self._pulse
         finally:
             self._pulse = None
-            self._rhythm.end()
+            self._timers.end()
             if self._alarm is not None:
                 self._alarm.cancel()
 
-    # --- what makes a turn come sooner -----------------------------------------------------------------------------------------
+    # --- causes of an early tick ------------------------------------------------------------------
 
     def wake(self) -> None:
-        """New evidence: decide now rather than later. What comes in the same round of the loop is judged together."""
+        """Tick now, since there is new evidence.
+
+        Evidence that arrives in the same round of the event loop shares the tick.
+        """
         if self._pulse is not None and not self._woken:
             self._woken = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._runtime.later(0, self._turn)
 
-    def heard(self, name: str) -> None:
-        """A heartbeat came in time: no need to wake up for its being late. Mine may leave with it."""
-        if self._rhythm.heard(self._clock()):
+    def packet_received(self, name: str) -> None:
+        """A packet of the peer ``name`` has arrived. This node's heartbeats may leave with it."""
+        if self._timers.packet_received(self._runtime.now()):
             self._wanted = True
         elif name == self._awaited:
             self._set_alarm()
 
-    def news(self, name: str) -> None:
-        """A peer says something new, or lives."""
+    def wake_after_read(self) -> None:
+        """Tick once all packets are read, since one of them changed the evidence."""
         self._wanted = True
 
-    def read(self) -> None:
-        """All that had arrived has been read, and is judged at once."""
+    def all_read(self) -> None:
+        """All packets that had arrived are read. A tick that they need is now."""
         if self._wanted and not self._woken:
             self._turn()
 
-    # --- turns -------------------------------------------------------------------------------------------------------------------
+    # --- ticks ------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        """Heartbeats and decision together where they can be: a quiet node's cost is that of its wake-ups."""
+        """One tick. Heartbeats and the decision share a wake-up where possible."""
         if self._pulse is None or self._pulse.done():
             return
         self._woken, self._wanted = True, False
         try:
-            now = self._clock()
-            if now >= self._rhythm.beat_at:
-                self._beat(now)
-                self._rhythm.beaten(now)
+            now = self._runtime.now()
+            if now >= self._timers.due_at:
+                self._send(now)
+                self._timers.heartbeats_sent(now)
             self._tick(now)
-            self._due = min(self._rhythm.beat_at, self._clock() + self._longest())
+            self._due = min(self._timers.due_at, self._runtime.now() + self._longest())
             self._set_alarm()
-        except Exception as error:  # pylint: disable=broad-except  # it is to end the service, as that of any worker
+        # Any error ends the service, as an error of any worker does.
+        except Exception as error:  # pylint: disable=broad-except
             self._pulse.set_exception(error)
         finally:
             self._woken = False
 
     def _set_alarm(self) -> None:
-        """Wake up when a turn is due, or from when on a peer's heartbeat is late."""
+        """Schedule a tick for when one is due, or when a peer's heartbeat becomes late."""
         if self._alarm is not None:
             self._alarm.cancel()
         late, name = self._late()
         self._awaited = name if late < self._due else ""
-        delay = max(0.0, min(self._due, late) - self._clock())
-        self._alarm = asyncio.get_running_loop().call_later(delay, self._turn)
+        delay = max(0.0, min(self._due, late) - self._runtime.now())
+        self._alarm = self._runtime.later(delay, self._turn)

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The asyncio shell: gather evidence, call the policy, carry out the plan, publish the state. It decides nothing of its own."""
+"""The asyncio service: gather evidence, call the policy, carry out the plan, publish the state.
+
+All decisions are in ``policy/``.
+"""
 
 from __future__ import annotations
 
@@ -9,261 +12,306 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 import typing as t
-from dataclasses import replace
 
-from ..act.executor import Hands
-from ..aws.ec2 import Ec2
+from ..act.executor import Executor
 from ..config import load as configuration
 from ..errors import NatFailoverError
-from ..host.kernel import sd_notify
-from ..model.cluster import Evidence, InstanceView, Memory, Plan
-from ..model.liveness import Signs
+from ..model.cluster import InstanceView
+from ..model.evidence import Evidence
+from ..model.liveness import LivenessCounter
+from ..model.memory import Memory
+from ..model.plan import Plan
 from ..model.settings import Config
-from ..observe.collector import Gatherer
-from ..observe.witness_reader import Testimony
+from ..observe.collector import EvidenceCollector
+from ..observe.sign_reader import SignReader
+from ..observe.witness_reader import WitnessReader
 from ..policy import decide as policy
-from ..policy import pause
-from ..policy import probe_plan as inquiry
-from ..timing import Rhythm
-from ..wire.transport import Codec, Radio, new_boot_id
-from . import status
-from .commands import Orders
+from ..policy import probe_plan
+from ..timing import TimerCoalescer
+from ..wire.codec import Codec
+from ..wire.seals import Seals
+from ..wire.transport import HeartbeatTransport
+from . import problems, status
+from .commands import Commands
 from .control import Control
 from .drain import Drain
-from .events import Chronicle
-from .loop import Turns
+from .events import EventLog
+from .evidence import gather
+from .loop import TickLoop
+from .outside import Outside
+from .parts import Parts
+from .status_socket import StatusSocket
 
-LOG = logging.getLogger("nat-failover")
-LONGEST_TICK = 0.1  # seconds between decisions when all is well, if heartbeats are more often than that
-RAREST = 0.42  # of silent_after: a gap between decisions that is not much longer would look like a freeze
+LONGEST_TICK = 0.1  # seconds between decisions in quiet times, if heartbeats are more frequent than that
+# The longest tick as a share of silent_after. From 0.5 on the policy takes the gap for a freeze
+# (law L10: after a freeze all silence counts anew).
+LONGEST_SHARE = 0.42
 PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
-WATCHDOG_EVERY = 1.0
+SAMPLE_EVERY = 30.0  # seconds between moments in which machines in the name of a peer are noticed
+WATCHDOG_EVERY = 1.0  # seconds between messages to systemd
+GOODBYES = 3  # Heartbeats that announce an orderly end. Any one of them is enough
+
+Decide = t.Callable[[Config, Memory, Evidence], tuple[Memory, Plan]]
 
 
 class Service:
-    """One node's service. ``run()`` returns after SIGTERM; everything it holds is closed then."""
+    """The service of one node.
+
+    ``run()`` returns after SIGTERM, with everything closed that it opened.
+    """
 
     def __init__(
         self,
         config: Config,
         keys: t.Sequence[bytes],
-        runner: t.Callable[..., t.Tuple[int, str, str]],
+        outside: Outside,
         config_path: str = "",
+        *,
+        repairs: bool = True,
+        decide: Decide = policy.decide,
     ) -> None:
-        self.config = config
+        """``repairs``: whether the service repairs the rules and sysctls of this node.
+
+        A single observation repairs nothing.
+        """
+        self._decide = decide
+        self.outside = outside
         self.config_path = config_path
-        self.clock = time.monotonic
-        self.rhythm = Rhythm(config.heartbeat.interval, self.clock)
-        self.boot_id = new_boot_id()
-        self.signs = Signs(self.boot_id)
-        self.chronicle = Chronicle(self.clock)
-        self.record = self.chronicle.record
-        self.ec2 = self.connect(config)
-        self.radio = Radio(
-            Codec(keys, config.cluster, config.self_name),
-            self_name=config.self_name,
-            boot_id=self.boot_id,
-            port=config.heartbeat.port,
-            clock=self.clock,
-        )
-        self.turns = Turns(self.rhythm, self._beat, self._tick, self._longest, self._late)
-        self.radio.on_news, self.radio.on_heard, self.radio.on_read = self.turns.news, self.turns.heard, self.turns.read
-        self.gatherer = Gatherer(config, self.ec2, runner, self.rhythm, self.wake)
-        self.gatherer.on_event = self.gatherer.proof.on_event = self.record
-        self.testimony = Testimony(
-            config,
-            self.boot_id,
-            self.signs,
-            lambda: self.gatherer.instance_id(config.self_name),
-            self.clock,
-            self.wake,
-            self.record,
-        )
-        self.hands = Hands(config, self.ec2, self.gatherer, self.testimony, self.signs, self.clock, self.record)
-        self.control = Control(config.runtime_directory, Orders(self))
-        self.memory = Memory(awake_since=self.clock())
-        self.plan = Plan()
-        self.draining = Drain(self)
+        self.parts = assemble(config, keys, outside, self.wake)
+        self.parts.collector.forwarding_check.repairs = repairs
+        self.drain = Drain(self.parts, self._announce)
+        self.commands = Commands(self.parts, self.drain)
+        self.loop = TickLoop(outside.runtime, self.parts.timers, self._send, self._tick, self._longest, self._late)
+        transport = self.parts.transport
+        transport.on_packet = self.loop.packet_received
+        transport.wake = self.loop.wake_after_read
+        transport.on_all_read = self.loop.all_read
         self._stopping = asyncio.Event()
-        self._probed: t.Dict[str, float] = {}
-        self._machines: t.Dict[str, str] = {}  # node -> the instance that the radio's evidence is of
-        self._instances: t.Optional[t.Mapping[str, InstanceView]] = None  # those that the radio knows of
-        self._told_at = self._pinged_at = float("-inf")
+        self._probed: dict[str, float] = {}  # peer -> moment of its last probe
+        self._machines: dict[str, str] = {}  # node -> the instance that sent the transport's evidence
+        self._instances: t.Mapping[str, InstanceView] | None = None  # the reading that the transport's addresses are of
+        self._notified_at = self._pinged_at = self._sampled_at = float("-inf")
 
-    @staticmethod
-    def connect(config: Config) -> Ec2:
-        """The EC2 adapter that a configuration asks for."""
-        return Ec2(
-            config.region,
-            config.ec2.endpoint_url,
-            connect_timeout=config.ec2.connect_timeout,
-            read_timeout=config.ec2.read_timeout,
-        )
-
-    @property
-    def state(self) -> str:
-        """What this node announces of itself."""
-        return self.draining.state
-
-    # --- life ------------------------------------------------------------------------------------------------------------------
+    # --- start and end ----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """The service's life: until SIGTERM or SIGINT."""
+        """Serve until SIGTERM or SIGINT. SIGHUP reloads the configuration."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        self.gatherer.proof.mending = True  # who only looks once, as the modules do, changes nothing
-        await self.control.open()
+        control = Control(self.parts.config.runtime_directory, self.commands)
+        readers = StatusSocket(self.parts.config.runtime_directory, self.parts)
+        await control.open()
+        await readers.open()
         try:
-            await self.work(self._asked_to_stop())
+            await self.work(self._stop_requested())
         finally:
-            await self.control.close()
+            readers.close()
+            await control.close()
 
-    async def _asked_to_stop(self) -> None:
-        """SIGTERM; with ``on_stop: drain`` the service goes on until its claims are taken. A shutdown has had them taken before."""
+    async def _stop_requested(self) -> None:
+        """Wait for SIGTERM, and with ``on_stop: drain`` for a hand-over to the peers."""
         await self._stopping.wait()
-        if self.config.handover.on_stop == "drain":
-            with contextlib.suppress(NatFailoverError):  # it is in the journal, and the stop is not to be stopped
-                await self.draining.leave("the service is being stopped")
+        if self.parts.config.handover.on_stop == "drain":
+            # The error is in the journal. A failed hand-over must not block the shutdown.
+            with contextlib.suppress(NatFailoverError):
+                await self.drain.leave("the service is being stopped")
 
     async def work(self, until: t.Coroutine[t.Any, t.Any, t.Any]) -> None:
-        """Observe, decide and act until ``until`` is done, then leave in an orderly way."""
-        await self.radio.open()
-        self.record(
-            "started",
-            "%s of cluster %s, mode %s, boot %s, %d nodes, %d claims"
-            % (
-                self.config.self_name,
-                self.config.cluster,
-                self.config.mode,
-                self.boot_id,
-                len(self.config.nodes),
-                len(self.config.claims),
-            ),
-        )
+        """Observe, decide and act until ``until`` is done, then leave in an orderly way.
+
+        Raises the error of a worker, and ``NatFailoverError`` if the UDP port cannot be bound.
+        """
+        parts = self.parts
+        await parts.transport.open()
+        parts.events.emit("started", status.start_line(parts))
         end = asyncio.ensure_future(until)
-        tasks = [
-            asyncio.ensure_future(work)
-            for work in (self.turns.live(), *self.gatherer.work(), *self.testimony.work(), self.hands.flare_work())
-        ]
+        workers = (self.loop.live(), *parts.collector.work(), *parts.witness.work(), parts.executor.flare_work())
+        tasks = [asyncio.ensure_future(worker) for worker in workers]
         try:
-            sd_notify("READY=1\nSTATUS=%s" % status.summary(self))
+            self.outside.notify(f"READY=1\nSTATUS={status.summary(parts)}")
             done, _pending = await asyncio.wait([end, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # a worker never ends on its own: let its error reach the journal and systemd restart us
+                # A worker ends only by an error. The journal shows it, and systemd restarts the
+                # service.
+                task.result()
         finally:
-            sd_notify("STOPPING=1")
+            self.outside.notify("STOPPING=1")
             await self._leave([*tasks, end])
 
-    async def _leave(self, tasks: t.Sequence["asyncio.Future[t.Any]"]) -> None:
-        """Say good-bye, so that an orderly stop is not taken for a death, then close everything."""
-        self.draining.leave_now()
-        self.radio.set_report(status.report(self))
-        for _repeat in range(3):
-            for peer in self.config.peers:
-                self.radio.beat(peer.name)
+    async def _leave(self, tasks: t.Sequence[asyncio.Future[t.Any]]) -> None:
+        """Announce the end, since a silence without it looks like a death, then close everything."""
+        parts = self.parts
+        self.drain.leave_now()
+        parts.transport.set_report(status.report(parts))
+        for _repeat in range(GOODBYES):
+            for peer in parts.config.peers:
+                parts.transport.beat(peer.name)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.radio.close()
-        self.hands.close()
-        self.gatherer.close()
-        self.testimony.close()
-        self.record("stopped", "the service leaves; kernel NAT goes on")
+        for part in (parts.transport, parts.executor, parts.collector, parts.witness):
+            part.close()
+        parts.events.emit("stopped", "service exiting; the kernel keeps forwarding")
 
     def reload(self) -> None:
-        """SIGHUP: take over a changed configuration without missing a heartbeat; a bad one changes nothing."""
+        """Load a changed configuration without a missed heartbeat. A bad one changes nothing."""
+        parts = self.parts
         try:
-            config, keys = configuration.reload(self.config_path, self.config)
+            config, keys, parts.settings.digest = configuration.reload(self.config_path, parts.config)
         except NatFailoverError as error:
-            self.record("reload_refused", str(error), logging.ERROR)
+            parts.settings.refused = str(error)
+            parts.events.emit("reload_refused", f"{error}; the service keeps its present configuration", logging.ERROR)
             return
-        self.config = config
-        self.rhythm.interval = config.heartbeat.interval
-        self.radio.codec = Codec(keys, config.cluster, config.self_name)
-        self.gatherer.reconfigure(config)
-        self.hands.config = config
-        self.record("reloaded", "%d nodes, %d claims, mode %s" % (len(config.nodes), len(config.claims), config.mode))
+        parts.settings.refused = ""
+        parts.config = config
+        parts.transport.codec = Codec(keys, config.cluster, config.self_name)
+        parts.signs.seals.rekey(keys)
+        for part in parts.reconfigurable():
+            part.reconfigure(config)
+        changed = f"{len(config.nodes)} nodes, {len(config.claims)} claims, mode {config.mode}"
+        parts.events.emit("reloaded", changed)
         self.wake()
 
     def wake(self) -> None:
-        """New evidence: decide now."""
-        self.turns.wake()
+        """Decide now, since there is new evidence."""
+        self.loop.wake()
 
-    # --- turns -----------------------------------------------------------------------------------------------------------------
+    def _announce(self) -> None:
+        """Publish a new state of this node now instead of at the next tick."""
+        self.parts.transport.set_report(status.report(self.parts))
+        self.wake()
+
+    # --- ticks ------------------------------------------------------------------------------------
 
     def _longest(self) -> float:
-        """Seconds until the next turn: a probe, or a decision. That comes with a heartbeat, if those are often enough."""
-        silent_after = self.config.heartbeat.silent_after
-        patience = min(max(LONGEST_TICK, self.rhythm.longest, silent_after / 8), RAREST * silent_after)
-        return min((patience, *self.plan.probe.values()))
+        """Seconds until the next tick at the latest.
 
-    def _late(self) -> t.Tuple[float, str]:
-        return inquiry.next_late(self.config, self.memory, self.radio.heartbeats())
+        It shares a wake-up with a heartbeat where possible.
+        """
+        silent_after = self.parts.config.heartbeat.silent_after
+        patience = max(LONGEST_TICK, self.parts.timers.longest, silent_after / 8)
+        return min(patience, LONGEST_SHARE * silent_after, *self.parts.plan.probe.values())
 
-    def _beat(self, now: float) -> None:
-        if self.gatherer.judged:  # until then silence: a node that does not know yet is not one that cannot forward
-            self.radio.set_report(status.report(self))
+    def _late(self) -> tuple[float, str]:
+        """The moment from which the next heartbeat is late, and the peer that owes it."""
+        return probe_plan.next_late(self.parts.config, self.parts.memory, self.parts.transport.heartbeats())
+
+    def _send(self, now: float) -> None:
+        """Send the heartbeats that are due, and an ICMP echo now and then."""
+        transport = self.parts.transport
+        if self.parts.collector.judged:  # without a self check there is no report: unknown is not "not forwarding"
+            transport.set_report(status.report(self.parts))
         ping = now - self._pinged_at >= PING_EVERY
         self._pinged_at = now if ping else self._pinged_at
-        for peer in self.config.peers:
-            self.radio.beat(peer.name)
+        for peer in self.parts.config.peers:
+            transport.beat(peer.name)
             if ping:
-                self.radio.ping(peer.name)
+                transport.ping(peer.name)
 
     def _tick(self, now: float) -> None:
-        if self.gatherer.instances is not self._instances:  # each reading makes a new one
-            self._instances = self.gatherer.instances
-            self.radio.set_peers(self.gatherer.addresses())
+        """One decision and its consequences. ``now``: seconds of ``Runtime.now``."""
+        collector = self.parts.collector
+        if collector.instances is not self._instances:  # each reading makes a new mapping
+            self._instances = collector.instances
+            self.parts.transport.set_peers(collector.addresses())
+            self.parts.transport.set_origins({name: view.addresses for name, view in collector.instances.items()})
             self._follow_replacements()
-        self.draining.follow()
+        self.drain.follow()
         self.decide(now)
         self._probe(now)
-        if now - self._told_at >= WATCHDOG_EVERY:
-            self._told_at = now
-            sd_notify("WATCHDOG=1\nSTATUS=%s" % status.summary(self))
+        parts = self.parts
+        parts.events.incidents.compare(now, lambda: problems.find(parts, gather(parts, now)))
+        if now - self._sampled_at >= SAMPLE_EVERY:
+            self._sampled_at = now
+            self.parts.transport.admission.sample()
+        if now - self._notified_at >= WATCHDOG_EVERY:
+            self._notified_at = now
+            self.outside.notify(f"WATCHDOG=1\nSTATUS={status.summary(self.parts)}")
 
     def decide(self, now: float) -> None:
-        """Evidence in, plan out, hands and gatherer told."""
-        before = self.memory
-        me = replace(self.gatherer.me, state=self.state, notice=self.draining.notice)
-        evidence = Evidence(
-            now=now,
-            me=me,
-            heard=self.radio.heard(),
-            routes=self.gatherer.routes,
-            instances=self.gatherer.instances,
-            busy=self.hands.busy(now),
-            paused=pause.paused(self.gatherer.instances, time.time()),
-            homes=self.gatherer.homes,
-            tables_at=self.gatherer.tables_at,
-            witness=self.testimony.view,
-        )
-        self.memory, self.plan = policy.decide(self.config, before, evidence)
-        self.chronicle.follow(before, self.memory, self.plan, now, self.config.heartbeat.silent_after / 3)
-        self.gatherer.demand(self.plan.refresh, self.plan.watch)
-        self.testimony.demand(self.plan.watch, self.plan.flare)
-        self.hands.flare(self.plan.flare)
-        self.hands.carry_out(self.plan)
+        """Gather the evidence, decide, and pass the plan to the parts that carry it out."""
+        parts = self.parts
+        before, config, collector = parts.memory, parts.config, parts.collector
+        evidence = gather(parts, now)
+        parts.events.follow_fence(evidence.marks.get(config.self_name))
+        parts.memory, parts.plan = self._decide(config, before, evidence)
+        parts.events.follow(before, parts.memory, parts.plan, now, config.heartbeat.silent_after / 3)
+        collector.demand(parts.plan.refresh, parts.plan.watch)
+        parts.witness.demand(parts.plan.watch, parts.plan.flare)
+        parts.executor.flare(parts.plan.flare)
+        parts.executor.carry_out(parts.plan)
 
     def _probe(self, now: float) -> None:
-        for name, every in self.plan.probe.items():
+        """Send the probes of the plan that are due."""
+        for name, every in self.parts.plan.probe.items():
             if now - self._probed.get(name, float("-inf")) >= every * 0.9:
                 self._probed[name] = now
-                self.radio.probe(name)
+                self.parts.transport.probe(name)
 
     def _follow_replacements(self) -> None:
-        """Before the next decision: what the predecessor of an instance said is not evidence of the new one."""
-        for name, view in self.gatherer.instances.items():
+        """Drop the evidence of an instance that was replaced, before the next decision on its node."""
+        for name, view in self.parts.collector.instances.items():
             if not view.instance_id:
-                continue  # EC2 shows none just now
+                continue  # EC2 shows no instance now
             if self._machines.get(name, view.instance_id) != view.instance_id:
-                self.radio.renew(name)
+                self.parts.transport.renew(name)
             self._machines[name] = view.instance_id
 
-    def status(self) -> t.Dict[str, t.Any]:
-        """For the control socket and the modules; see status.py."""
-        return status.status(self)
+
+def assemble(config: Config, keys: t.Sequence[bytes], outside: Outside, wake: t.Callable[[], None]) -> Parts:
+    """Make the parts, from the bottom up. They call ``wake()`` when there is new evidence."""
+    runtime = outside.runtime
+    timers = TimerCoalescer(config.heartbeat.interval, runtime)
+    events = EventLog(runtime)
+    seals = Seals(keys, config.cluster)
+    liveness = LivenessCounter(outside.boot_id, config.self_name, seals.sign, runtime.wall_time())
+    transport = HeartbeatTransport(
+        Codec(keys, config.cluster, config.self_name),
+        runtime,
+        self_name=config.self_name,
+        boot_id=outside.boot_id,
+        port=config.heartbeat.port,
+    )
+    collector = EvidenceCollector(
+        config,
+        runtime,
+        timers,
+        ec2=outside.ec2,
+        host=outside.host,
+        prober=outside.prober,
+        metadata=outside.metadata,
+        wake=wake,
+        emit=events.emit,
+    )
+    witness = WitnessReader(
+        config,
+        outside.table,
+        runtime,
+        timers,
+        boot_id=outside.boot_id,
+        liveness=liveness,
+        seals=seals,
+        instance_id=lambda: collector.instance_id(config.self_name),
+        wake=wake,
+        emit=events.emit,
+    )
+    executor = Executor(config, runtime, outside.ec2, collector, witness, liveness, seals, wake, events.emit)
+    transport.on_stranger = collector.impostors.note
+    return Parts(
+        config=config,
+        runtime=runtime,
+        boot_id=outside.boot_id,
+        timers=timers,
+        liveness=liveness,
+        signs=SignReader(seals),
+        events=events,
+        transport=transport,
+        collector=collector,
+        witness=witness,
+        executor=executor,
+        memory=Memory(awake_since=runtime.now()),
+        started_at=runtime.now(),
+    )

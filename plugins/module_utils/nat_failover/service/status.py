@@ -1,194 +1,156 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a running service says of itself: to its peers (report), to systemd (summary), to operators and modules (status). Reads only."""
+"""The state of a running service.
+
+``report`` is for peers, ``summary`` for systemd, ``status`` for operators and modules. The
+functions read the parts and change nothing.
+"""
 
 from __future__ import annotations
 
-import time
 import typing as t
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from ..model.cluster import HEALTHY, SUSPECTED, WITNESS, Claim, PeerMemory, Report, SetRoute, owners_of
-from ..observe.forwarding_facts import Ipv6Facts
-from ..policy import pause
+from .. import __version__
+from ..model.cluster import WITNESS
+from ..model.evidence import HEALTHY, SUSPECTED, Report
+from ..model.memory import PeerMemory
+from ..model.plan import SetRoute
+from ..model.problem import LEVELS, worst
+from ..policy import fence_objections, fitness
+from . import problems, rows
+from .evidence import gather
+from .parts import Parts
 
-if t.TYPE_CHECKING:
-    from .service import Service
-
-
-def facts(service: "Service") -> t.Dict[str, t.Any]:
-    """What this node's forwarding rests on, as last seen; empty before the first look."""
-    proof = service.gatherer.proof
-    seen = proof.facts
-    if seen is None:
-        return {}
-    checked = {None: "unknown", True: "on", False: "off"}[seen.source_dest_check]
-    return {
-        "ip_forward": seen.ip_forward,
-        "interface": "%s %s" % (seen.interface, seen.interface_problem or "up"),
-        "default_routes": ", ".join(seen.default_routes) or "none",
-        "rules": seen.rules_problem or "all there",
-        "source_dest_check": checked,
-        "conntrack": "%.1f %% full" % (seen.conntrack_fill * 100),
-        **(_ipv6_facts(seen.ipv6) if seen.ipv6 is not None else {}),
-        "canary": proof.canary + (" (by its own interface: %s)" % proof.canary_aside if proof.canary_aside else ""),
-        "internet": "reachable" if service.gatherer.me.internet else "not reachable",
-        **proof.limits.counters,
-    }
+SCHEMA = 1  # of ``status``. Later versions add keys and keep these
 
 
-def _ipv6_facts(seen: Ipv6Facts) -> t.Dict[str, t.Any]:
-    return {
-        "ipv6_forwarding": seen.forwarding,
-        "ipv6_accept_ra": seen.accept_ra,
-        "ipv6_default_routes": ", ".join(seen.default_routes) or "none",
-    }
+def start_line(parts: Parts) -> str:
+    """One line for the journal: the settings that the service starts with."""
+    config = parts.config
+    return (
+        f"{config.self_name} of cluster {config.cluster}, mode {config.mode}, boot {parts.boot_id}, "
+        f"{len(config.nodes)} nodes, {len(config.claims)} claims"
+    )
 
 
-def report(service: "Service") -> Report:
-    """What goes into every heartbeat."""
-    me = service.gatherer.me
+def report(parts: Parts) -> Report:
+    """The report that every heartbeat carries.
+
+    ``forwarding`` is false without internet access, whatever this node's own facts are.
+    """
+    me = parts.collector.me
     fact = me.fact or ("" if me.internet else "the internet is not reachable")
     return Report(
-        state=service.state,
-        forwarding=not fact and service.state != WITNESS,
-        fact=fact or service.draining.notice,
-        views={name: _view(peer) for name, peer in service.memory.peers.items()},
-        signs=service.signs.last,
+        state=parts.drain.state,
+        forwarding=not fact and parts.drain.state != WITNESS,
+        fact=fact or parts.drain.interruption,
+        views={name: _view(peer) for name, peer in parts.memory.peers.items()},
+        signs=parts.liveness.last,
+        seals=True,
     )
 
 
 def _view(peer: PeerMemory) -> str:
-    """A late peer is not vouched for: others may be about to judge it."""
+    """This node's view of a peer.
+
+    A late peer is not healthy: other nodes may be about to judge it.
+    """
     return SUSPECTED if peer.suspected_at is not None and peer.verdict == HEALTHY else peer.verdict
 
 
-def owned(service: "Service") -> t.List[Claim]:
-    """The claims whose routes point to this node."""
-    mine = service.gatherer.instances.get(service.config.self_name)
-    views = service.gatherer.routes.items()
-    return [claim for claim, view in views if mine is not None and view.target == mine.interface_id]
+def summary(parts: Parts) -> str:
+    """One line: pause, state with its reason, forwarding, number of owned claims, verdicts."""
+    me = report(parts)
+    peers = ", ".join(f"{name} {peer.verdict}" for name, peer in parts.memory.peers.items())
+    paused = "PAUSED, " if parts.paused else ""
+    if parts.drain.state == WITNESS:
+        health = f"witness, NOT well ({me.fact})" if me.fact else "witness"
+        return f"{paused}{health}; {peers or 'no peers'}"
+    state = f"{parts.drain.state} ({parts.drain.why})" if parts.drain.why else parts.drain.state
+    forwarding = "forwarding" if me.forwarding else f"NOT forwarding ({me.fact})"
+    owned = f"owns {len(parts.owned)} of {len(parts.collector.claims)} claims"
+    return f"{paused}{state}, {forwarding}, {owned}; {peers or 'no peers'}"
 
 
-def summary(service: "Service") -> str:
-    """One line that a human reads at 3 am."""
-    me = report(service)
-    peers = ", ".join("%s %s" % (name, peer.verdict) for name, peer in service.memory.peers.items())
-    paused = "PAUSED, " if pause.paused(service.gatherer.instances, time.time()) else ""
-    if service.state == WITNESS:
-        return "%s%s; %s" % (paused, "witness, NOT well (%s)" % me.fact if me.fact else "witness", peers or "no peers")
-    return "%s%s%s, %s, owns %d of %d claims; %s" % (
-        paused,
-        service.state,
-        " (%s)" % service.draining.why if service.draining.why else "",
-        "forwarding" if me.forwarding else "NOT forwarding (%s)" % me.fact,
-        len(owned(service)),
-        len(service.gatherer.claims),
-        peers or "no peers",
-    )
+def status(parts: Parts) -> dict[str, t.Any]:
+    """The whole status, in types that JSON has. Its ages are those of this moment.
 
-
-def status(service: "Service") -> t.Dict[str, t.Any]:
-    """Everything, as JSON can hold it."""
-    me = service.gatherer.me
+    Keys that end in ``_s`` or ``_s_ago`` are seconds, ``_ms_ago`` milliseconds. ``problems`` come
+    worst first (``model/problem.py``), and ``level`` is the worst of them. ``events`` are the last
+    ones, as ``EventLog`` records them.
+    """
+    now = parts.runtime.now()
+    evidence, incidents = gather(parts, now), parts.events.incidents
+    found = problems.find(parts, evidence)
+    me, reader = parts.collector.me, parts.collector.reader
+    incapable = problems.cannot_act(found)
     return {
-        "cluster": service.config.cluster,
-        "node": service.config.self_name,
-        "mode": service.config.mode,
-        "forbidden": service.plan.forbidden,
-        "paused": pause.paused(service.gatherer.instances, time.time()),
-        "state": service.state,
-        "why": service.draining.why,
-        "tagged": bool(service.draining.operator),
-        "notices": [notice.text for notice in service.gatherer.notices],
-        "boot_id": service.boot_id,
-        "summary": summary(service),
+        "schema": SCHEMA,
+        "version": __version__,
+        "at": round(parts.runtime.wall_time(), 3),
+        "level": LEVELS[worst(found)],
+        "problems": [replace(each, since_s=incidents.since(each, now)).row() for each in found],
+        "can_act": not incapable and not parts.config.me.witness,
+        "cannot_act": incapable,
+        "cluster": parts.config.cluster,
+        "node": parts.config.self_name,
+        "mode": parts.config.mode,
+        "forbidden": parts.plan.forbidden,
+        "unfit": fitness.unfit_reasons(parts.config, evidence),
+        "paused": parts.paused,
+        "state": parts.drain.state,
+        "why": parts.drain.why,
+        "tagged": bool(parts.drain.operator),
+        "notices": [notice.text for notice in parts.collector.interruptions],
+        "boot_id": parts.boot_id,
+        "settings": asdict(parts.settings),
+        "summary": summary(parts),
         "self": {
-            **asdict(report(service)),
+            **asdict(report(parts)),
             "internet": me.internet,
+            "internet_s_ago": rows.ago(now, me.internet_at),
             "ec2": me.ec2,
-            "canary": service.gatherer.proof.canary,
-            "facts": facts(service),
-            "warnings": list(service.gatherer.proof.warnings),
+            "ec2_s_ago": rows.ago(now, me.ec2_at),
+            "canary": parts.collector.forwarding_check.canary.state,
+            "defects": parts.collector.forwarding_check.defects,
+            "facts": parts.collector.facts(),
+            "warnings": parts.warnings,
         },
-        "instances": _instances(service),
-        "claims": _claims(service),
-        "verdicts": _verdicts(service),
-        "proposed": [_place(action) for action in service.plan.withheld if isinstance(action, SetRoute)],
-        "drift": list(service.chronicle.drift.values()),
-        "withheld": list(service.chronicle.withheld.values()),
-        "witness": _witness(service),
-        "counters": dict(service.radio.counters),
-        "events": list(service.chronicle.events),
+        "ec2": {
+            "problem": reader.problem,
+            "code": reader.problem_code if reader.problem else "",
+            "since_s": rows.ago(now, reader.problem_since),
+        },
+        "imds": {"problem": parts.collector.interruption_watch.problem},
+        "instances": rows.instances(parts, now),
+        "claims": rows.claims(parts, evidence),
+        "verdicts": rows.verdicts(parts, evidence),
+        "failures": rows.failures(parts, now),
+        "fences": {"budget": parts.config.fence.max_per_hour, "spent": fence_objections.spent(parts.memory, now)},
+        "proposed": [rows.place(action) for action in parts.plan.withheld if isinstance(action, SetRoute)],
+        "drift": list(parts.events.drift.values()),
+        "withheld": list(parts.events.withheld.values()),
+        "witness": _witness(parts),
+        "incident": {"id": incidents.id, "since_s": rows.ago(now, incidents.began)} if incidents.id else None,
+        "last_incident": incidents.last,
+        "lost_lines": parts.events.lost(),
+        "counters": dict(parts.transport.counters),
+        "event_counts": dict(parts.events.counts),
+        "events": list(parts.events.events),
     }
 
 
-def _instances(service: "Service") -> t.List[t.Dict[str, t.Any]]:
-    """Which instance is which node, as EC2 showed it last."""
-    views = service.gatherer.instances.items()
-    return [
-        {"node": name, "instance_id": view.instance_id, "state": view.state, "address": view.address}
-        for name, view in views
-    ]
-
-
-def _witness(service: "Service") -> str:
-    """The witness table in words; empty: there is none."""
-    testimony = service.testimony
-    if testimony.table is None:
+def _witness(parts: Parts) -> str:
+    """The witness table in words. Empty: there is none."""
+    witness_reader = parts.witness
+    if witness_reader.table is None:
         return ""
-    if testimony.problem:
-        return "%s does not answer, so no fence is begun: %s" % (testimony.table.table, testimony.problem)
-    if testimony.view is None:
-        return "%s not read yet" % testimony.table.table
-    lock = testimony.view.lock
-    held = "; %s holds the fence lock for %s" % (lock.holder, lock.peer) if lock is not None else ""
-    return "%s answers%s" % (testimony.table.table, held)
-
-
-def _claims(service: "Service") -> t.List[t.Dict[str, t.Any]]:
-    now = service.clock()
-    owners = owners_of(service.gatherer.instances)
-    return [
-        {
-            "route_table": claim.route_table,
-            "destination": claim.destination,
-            "home": claim.home,
-            "owner": owners.get(view.target or ""),
-            "target": view.target,
-            "state": view.state,
-            "read_s_ago": round(now - view.read_at, 3),
-        }
-        for claim, view in service.gatherer.routes.items()
-    ]
-
-
-def _verdicts(service: "Service") -> t.List[t.Dict[str, t.Any]]:
-    now, heard = service.clock(), service.radio.heard()
-    rows = []
-    for name, peer in service.memory.peers.items():
-        at, said = (heard[name].heartbeat_at, heard[name].report) if name in heard else (None, None)
-        rows.append(
-            {
-                "peer": name,
-                "verdict": peer.verdict,
-                "state": said.state if said is not None else None,
-                "evidence": peer.evidence,
-                "since_s": round(now - peer.since, 1),
-                "heartbeat_ms_ago": None if at is None else round((now - at) * 1000),
-                "fence": peer.fence_stage,
-            }
-        )
-    return rows
-
-
-def _place(action: SetRoute) -> t.Dict[str, str]:
-    """Where a withheld write would have put a claim."""
-    claim = action.claim
-    return {
-        "route_table": claim.route_table,
-        "destination": claim.destination,
-        "owner": action.owner,
-        "target": action.interface_id,
-    }
+    if witness_reader.problem:
+        return f"{witness_reader.table.table} does not answer, so no fence is begun: {witness_reader.problem}"
+    if witness_reader.view is None:
+        return f"{witness_reader.table.table} not read yet"
+    lock = witness_reader.view.lock
+    held = f"; {lock.holder} holds the fence lock for {lock.peer}" if lock is not None else ""
+    return f"{witness_reader.table.table} answers{held}"

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks one target and says why it did not answer. What a firewall of this very host could send is no answer: a reset, an ICMP error."""
+"""Probes of one target over TCP, UDP (a DNS question) or ICMP.
+
+A reset or an ICMP error is no answer: a firewall of this very host could have sent it.
+"""
 
 from __future__ import annotations
 
@@ -12,51 +15,62 @@ import struct
 import time
 import typing as t
 
-from ..config.targets import ICMP, UDP, Target
 from ..errors import NatFailoverError
+from ..model.settings import ICMP, UDP, Target
+from ..runtime.real import open_icmp_socket
 from . import icmp
 
 Reach = t.Callable[[Target, float], t.Awaitable[str]]
-# A DNS message (RFC 1035): one question, which any resolver answers out of its memory: the name servers of the root.
-DNS_HEADER = struct.Struct("!HHHHHH")  # id, flags, counts of questions, answers, authorities and additional records
+# A DNS message (RFC 1035) with one question that any resolver answers from its cache: the name
+# servers of the root.
+# Id, flags, counts of questions, answers, authorities and additional records
+DNS_HEADER = struct.Struct("!HHHHHH")
 RECURSION, RESPONSE = 0x0100, 0x8000
 ROOT_NS = b"\0" + struct.pack("!HH", 2, 1)  # the empty name, type NS, class IN
 
 
 class ProbeImpossible(NatFailoverError):
-    """This process cannot ask at all. That proves nothing against anybody."""
+    """This process cannot probe at all, which is no evidence against the target."""
 
 
 class Prober:
-    """Asks targets. ``ping``: an ICMP socket of before the process gave its privileges up; otherwise one is opened when needed."""
+    """Probes targets. Timeouts in seconds."""
 
-    def __init__(self, ping: t.Optional[socket.socket] = None) -> None:
+    def __init__(self, ping: socket.socket | None = None, now: t.Callable[[], float] = time.monotonic) -> None:
+        """``ping``: an ICMP socket that was opened before the process gave up its privileges.
+
+        Without it, one is opened with the first ICMP target. ``now``: monotonic seconds.
+        """
         self._ping = ping
-        self._echo: t.Optional[icmp.Echo] = None
-        self._waiting: t.Dict[str, "asyncio.Future[None]"] = {}
+        self._now = now
+        self._echo: icmp.Echo | None = None
+        self._waiting: dict[str, asyncio.Future[None]] = {}
         self._count = 0
 
     def close(self) -> None:
-        """Nothing is asked after this."""
+        """Close the ICMP socket. No ICMP target may be probed after this."""
         if self._ping is not None:
             self._ping.close()
             self._ping = None
 
     async def reach(self, target: Target, timeout: float) -> str:
-        """Why a target did not answer; empty when it did. Raises ``ProbeImpossible``."""
+        """Probe a target.
+
+        Returns "" when it answered, else the reason in words. Raises ``ProbeImpossible``.
+        """
         ask = {UDP: _question, ICMP: self._echo_request}.get(target.kind, _connect)
         try:
             await asyncio.wait_for(ask(target), timeout)
         except asyncio.TimeoutError:
-            return "%s: no answer within %d ms" % (target, timeout * 1000)
+            return f"{target}: no answer within {int(timeout * 1000)} ms"
         except socket.gaierror as error:
-            return "%s: %s" % (target, error.strerror)
+            return f"{target}: {error.strerror}"
         except OSError as error:
-            # asyncio puts a text of its own ("Connect call failed") in the place of the kernel's
-            return "%s: %s" % (target, os.strerror(error.errno) if error.errno else error)
+            # asyncio replaces the kernel's text by its own ("Connect call failed")
+            return f"{target}: {os.strerror(error.errno) if error.errno else error}"
         return ""
 
-    # --- ICMP ------------------------------------------------------------------------------------------------------------------------
+    # --- ICMP -------------------------------------------------------------------------------------
 
     async def _echo_request(self, target: Target) -> None:
         loop = asyncio.get_running_loop()
@@ -69,16 +83,16 @@ class Prober:
             loop.add_reader(ping, self._take, ping, echo)
         self._waiting[name] = answered
         try:
-            ping.sendto(echo.request(name, address, time.monotonic()), (address, 0))
+            ping.sendto(echo.request(name, address, self._now()), (address, 0))
             await answered
         finally:
             del self._waiting[name]
             if not self._waiting:
                 loop.remove_reader(ping)
 
-    def _open(self) -> t.Tuple[socket.socket, icmp.Echo]:
+    def _open(self) -> tuple[socket.socket, icmp.Echo]:
         if self._ping is None:
-            self._ping = icmp.open_socket("0.0.0.0")
+            self._ping = open_icmp_socket("0.0.0.0")
         if self._ping is None:
             raise ProbeImpossible(
                 "no ICMP socket: this needs CAP_NET_RAW, which the units of the role nat_instance have"
@@ -93,13 +107,13 @@ class Prober:
                 data, sender = ping.recvfrom(2048)
             except OSError:
                 return  # nothing more; an ICMP error is no answer
-            name, _counter = echo.reply(data, sender[0], time.monotonic())
+            name, _counter = echo.reply(data, sender[0], self._now())
             waiting = self._waiting.get(name)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
 
 
-# --- TCP and UDP -----------------------------------------------------------------------------------------------------------------
+# --- TCP and UDP ----------------------------------------------------------------------------------
 
 
 async def _connect(target: Target) -> None:
@@ -120,12 +134,15 @@ async def _question(target: Target) -> None:
 
 
 def dns_question(number: int) -> bytes:
-    """The packet to send."""
+    """The DNS message (RFC 1035) that asks for the name servers of the root, with this message id."""
     return DNS_HEADER.pack(number, RECURSION, 1, 0, 0, 0) + ROOT_NS
 
 
 def dns_answers(data: bytes, number: int) -> bool:
-    """Whether this is a resolver's answer to that question. A refusal is one too: somebody out there has read it."""
+    """Whether a datagram answers the question with this message id.
+
+    A refusal counts: a resolver has read the question.
+    """
     if len(data) < DNS_HEADER.size + len(ROOT_NS):
         return False
     found, flags, questions = DNS_HEADER.unpack_from(data)[:3]
@@ -133,7 +150,7 @@ def dns_answers(data: bytes, number: int) -> bool:
 
 
 class _Asking(asyncio.DatagramProtocol):
-    def __init__(self, number: int, answered: "asyncio.Future[None]") -> None:
+    def __init__(self, number: int, answered: asyncio.Future[None]) -> None:
         self._number = number
         self._answered = answered
 

@@ -1,0 +1,28 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter aws_ha.egress.iam_policy_growth; documented in iam_policy_growth.yml beside it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ..plugin_utils.iam_growth import growth
+
+
+def iam_policy_growth(old: t.Any, new: t.Any) -> list[str]:
+    """The lines of ``growth``; what is wrong with the input becomes Ansible's own error."""
+    try:
+        return growth(old, new)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise AnsibleFilterError(f"aws_ha.egress.iam_policy_growth: {error}") from error
+
+
+class FilterModule:
+    """The filters of this file, for Ansible."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """By name."""
+        return {"iam_policy_growth": iam_policy_growth}

@@ -1,0 +1,62 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The processes beside the service, which systemd starts."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import typing as t
+
+from ..errors import ConfigError
+from ..hooks import settings as hook_settings
+from ..host import systemd
+from ..web import settings
+
+Runner = t.Callable[..., tuple[int, str, str]]  # (argv, *, timeout, stdin) -> (exit code, stdout, stderr)
+READERS = "/run/nat-failover/status.sock"
+
+
+def add_web(command: argparse.ArgumentParser) -> None:
+    """The flags of ``web``."""
+    command.add_argument("--cluster", required=True, help="the cluster, a label of all metrics")
+    command.add_argument("--node", required=True, help="this node, a label of all metrics")
+    command.add_argument("--listen", default=settings.LISTEN, metavar="ADDRESS", help="(default: %(default)s)")
+    command.add_argument("--port", type=int, default=settings.PORT, help="TCP port (default: %(default)s)")
+    command.add_argument("--allow", action="append", default=[], metavar="NETWORK", help="a network that may read")
+    command.add_argument("--name", action="append", default=[], metavar="HOST", help="a host name in URLs of readers")
+    command.add_argument("--socket", default=READERS, help="the service's socket for readers (default: %(default)s)")
+
+
+def web(arguments: argparse.Namespace) -> int:
+    """Serve metrics and health until SIGTERM. Raises ``ConfigError`` for a flag that does not fit."""
+    from ..web import process  # pylint: disable=import-outside-toplevel  # only this command needs it
+
+    given = arguments
+    checked = settings.parse(given.listen, given.port, given.allow, given.name, prefix="--")
+    page = process.Web(checked, given.socket, given.cluster, given.node)
+    asyncio.run(process.serve(page, checked, systemd.sd_notify))
+    return 0
+
+
+def add_hooks(command: argparse.ArgumentParser) -> None:
+    """The flags of ``hooks``."""
+    command.add_argument("--hook", action="append", required=True, metavar="JSON", help="name, run, events, timeout_s")
+    command.add_argument("--socket", default=READERS, help="the service's socket for readers (default: %(default)s)")
+
+
+def hooks(arguments: argparse.Namespace, runner: Runner) -> int:
+    """Run hooks until SIGTERM. Raises ``ConfigError`` for a hook that does not fit."""
+    from ..hooks import process  # pylint: disable=import-outside-toplevel  # only this command needs it
+
+    try:
+        given = [json.loads(each) for each in arguments.hook]
+    except ValueError as error:
+        raise ConfigError("--hook", None, f"is no JSON ({error})", "run the role again") from None
+    checked = hook_settings.parse_all(given, "--hook")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # stderr is the journal
+    asyncio.run(process.serve(checked, arguments.socket, runner, systemd.sd_notify))
+    return 0

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Are this node's iptables rules in place?
+
+Read rarely, since reading spawns two processes a family of addresses.
+"""
+
+from __future__ import annotations
+
+from ..errors import NatFailoverError
+from ..host.netfilter import RulesReading
+from ..model.settings import Nat
+from ..runtime.base import Pool, Runtime
+from .this_host import Host
+
+EVERY = 2.0  # seconds between readings where the kernel does not report changes
+EVERY_REPORTED = 30.0  # seconds between readings where it does
+SHORTEST_PAUSE = 0.5  # seconds between readings, however many changes are reported
+OTHERS_EVERY = 30.0  # seconds between readings of the tables of others, which may be long
+
+
+class RulesReader:
+    """``reading`` is the newest comparison of this node's rules.
+
+    ``foreign`` are rules of others that may drop clients' packets. ``unknown`` is why those outside
+    of iptables' tables cannot be read, "" if they can.
+    """
+
+    def __init__(self, host: Host, runtime: Runtime, pool: Pool) -> None:
+        self.reading = RulesReading()
+        self.unknown = ""
+        self._others: tuple[str, ...] = ()
+        self._others_due = float("-inf")
+        self._host = host
+        self._runtime = runtime
+        self._pool = pool
+        self._every = EVERY
+        self._due = self._read_at = float("-inf")
+
+    @property
+    def due(self) -> float:
+        """When the rules are read next."""
+        return self._due
+
+    def demand(self) -> None:
+        """The rules may have changed: read them soon."""
+        self._due = min(self._due, self._read_at + SHORTEST_PAUSE)
+
+    def demand_now(self) -> None:
+        """Read the rules with the next call of ``read``."""
+        self._due = float("-inf")
+
+    async def begin(self, reported: bool) -> None:
+        """Choose the pace.
+
+        ``reported``: the kernel reports changes of nf_tables, which iptables may not use.
+        """
+        if reported and await self._pool.run(self._host.rules_in_nftables):
+            self._every = EVERY_REPORTED
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Rules of others that may drop clients' packets, in words."""
+        return (*self.reading.foreign, *self._others)
+
+    async def read(self, nat: Nat) -> RulesReading:
+        """``reading``, after a reading if one is due."""
+        now = self._runtime.now()
+        if now >= self._due:
+            self._read_at, self._due = now, now + self._every
+            self.reading = await self._pool.run(self._host.read_rules, nat)
+        if now >= self._others_due:
+            self._others_due = now + OTHERS_EVERY
+            try:
+                self._others, self.unknown = await self._pool.run(self._host.read_other_tables, nat), ""
+            except NatFailoverError as error:
+                self._others, self.unknown = (), str(error)
+        return self.reading

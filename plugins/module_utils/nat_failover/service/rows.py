@@ -1,0 +1,198 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rows of ``status``: routes, peers, instances, failed actions, with the ages of this moment."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..model.cluster import GONE, ROUTE_ACTIVE, Claim, RouteView, owners_of
+from ..model.evidence import (
+    FAILED,
+    HEALTHY,
+    NOTHING_HEARD,
+    PARTITIONED,
+    SICK,
+    SILENT,
+    SUSPECTED,
+    UNMANAGED,
+    Evidence,
+)
+from ..model.plan import SetRoute
+from ..policy import verdict
+from ..policy.case import Case
+from .parts import Parts
+
+OLD_AFTER = 15.0  # seconds, at least, after which a reading of EC2 is old
+OLD_POLLS = 3  # intervals of polling after which it is old
+# By verdict: whether the routes of such a peer lead somewhere. None: not known.
+SERVES: t.Mapping[str, bool | None] = {HEALTHY: True, UNMANAGED: True, SICK: False, FAILED: False}
+HEARD = (HEALTHY, SICK, SUSPECTED)  # views of a peer that receives this node's heartbeats
+MISSED = (FAILED, SILENT, PARTITIONED, UNMANAGED)  # and of one that does not
+Row = dict[str, t.Any]
+
+
+def ago(now: float, at: float | None) -> float | None:
+    """Seconds since a moment. None: never."""
+    return None if at is None else round(now - at, 3)
+
+
+def is_old(parts: Parts, read_at: float, now: float) -> bool:
+    """Whether a reading of EC2 must not be taken for the present."""
+    return now - read_at > max(OLD_AFTER, OLD_POLLS * parts.config.ec2.poll)
+
+
+def served(parts: Parts, evidence: Evidence, view: RouteView) -> bool | None:
+    """Whether a route leads to a node that forwards, as far as this node knows.
+
+    None: not known, since the reading is old, or the target is no node of the cluster, or this node
+    owns it, does not forward, and EC2 does not answer.
+    """
+    owner = owners_of(evidence.instances, parts.config.witnesses).get(view.target or "")
+    if view.state != ROUTE_ACTIVE and owner is None:
+        return False
+    if owner is None or is_old(parts, view.read_at, evidence.now):
+        return None
+    if owner == parts.config.self_name:
+        fit = evidence.me.forwarding and evidence.me.internet
+        # A node that is cut off does not see its routes move away.
+        return True if fit else False if evidence.me.ec2 else None
+    instance = evidence.instances[owner]
+    peer = parts.memory.peers.get(owner)
+    if instance.state in GONE:
+        return False
+    return None if peer is None else SERVES.get(peer.verdict)
+
+
+def claims(parts: Parts, evidence: Evidence) -> list[Row]:
+    """Each claim with its target and its owner.
+
+    The owner is None if no node has the target's interface. ``served``: see there. ``old``: the
+    reading is not of the present.
+    """
+    owners, refused = owners_of(evidence.instances), {each.key for each, _at in parts.executor.refused()}
+    rows = []
+    for claim, view in evidence.routes.items():
+        owner = owners.get(view.target or "")
+        rows.append(
+            {
+                "route_table": claim.route_table,
+                "destination": claim.destination,
+                "home": claim.home,
+                "owner": owner,
+                "target": view.target,
+                "state": view.state,
+                "read_s_ago": ago(evidence.now, view.read_at),
+                "old": is_old(parts, view.read_at, evidence.now),
+                "served": served(parts, evidence, view),
+                "at_home": owner == claim.home,
+                "drift": str(claim) in parts.plan.drift,
+                "refused": ("route", claim.route_table, claim.destination) in refused,
+            }
+        )
+    return rows
+
+
+def verdicts(parts: Parts, evidence: Evidence) -> list[Row]:
+    """The verdict on each peer.
+
+    ``evidence`` is of this moment, ``evidence_then`` of the moment of the verdict. ``state``,
+    ``reports`` and ``view`` (its verdict on this node) are of its last heartbeat. ``hears_me``:
+    whether it receives this node's heartbeats. None: not known.
+    """
+    case = Case.of(parts.config, parts.memory, evidence)
+    rows = []
+    for name, peer in parts.memory.peers.items():
+        heard = evidence.heard.get(name, NOTHING_HEARD)
+        report = heard.report
+        view = None if report is None else report.views.get(parts.config.self_name)
+        instance = evidence.instances.get(name)
+        rows.append(
+            {
+                "peer": name,
+                "verdict": peer.verdict,
+                "state": None if report is None else report.state,
+                "evidence": verdict.evidence_now(case.about(name, peer)),
+                "evidence_then": peer.evidence,
+                "since_s": round(evidence.now - peer.since, 1),
+                "heartbeat_ms_ago": _ms_ago(evidence.now, heard.heartbeat_at),
+                "icmp_ms_ago": _ms_ago(evidence.now, heard.icmp_at),
+                "suspected_s_ago": ago(evidence.now, peer.suspected_at),
+                "forwarding": None if report is None else report.forwarding,
+                "reports": "" if report is None else report.fact,
+                "view": view,
+                "hears_me": hears_me(view) if _is_fresh(parts, evidence.now, heard.heartbeat_at) else None,
+                "ec2_state": None if instance is None else instance.state,
+                "fence": peer.fence_stage,
+                "fence_ordered": evidence.fence_ordered.get(name, ""),
+            }
+        )
+    return rows
+
+
+def _ms_ago(now: float, at: float | None) -> int | None:
+    return None if at is None else round((now - at) * 1000)
+
+
+def _is_fresh(parts: Parts, now: float, heartbeat_at: float | None) -> bool:
+    """Whether the last report of a peer is of the present."""
+    return heartbeat_at is not None and now - heartbeat_at < parts.config.heartbeat.silent_after
+
+
+def hears_me(view: str | None) -> bool | None:
+    """Whether a peer with such a view of this node receives its heartbeats. None: not known yet."""
+    return True if view in HEARD else False if view in MISSED else None
+
+
+def instances(parts: Parts, now: float) -> list[Row]:
+    """The instance of each node, as EC2 showed it last."""
+    return [
+        {
+            "node": name,
+            "instance_id": view.instance_id,
+            "state": view.state,
+            "address": view.address,
+            "interface_id": view.interface_id,
+            "read_s_ago": ago(now, view.read_at),
+        }
+        for name, view in parts.collector.instances.items()
+    ]
+
+
+def failures(parts: Parts, now: float) -> list[Row]:
+    """The actions that are wanted and fail: how often, the last error, the next attempt."""
+    return [
+        {
+            "action": " ".join(each.key),
+            "wanted": each.wanted,
+            "attempts": each.attempts,
+            "error": each.problem,
+            "code": each.code,
+            "first_s_ago": ago(now, each.first_at),
+            "last_s_ago": ago(now, each.last_at),
+            "next_s": round(max(0.0, next_at - now), 3),
+        }
+        for each, next_at in parts.executor.refused()
+    ]
+
+
+def place(action: SetRoute) -> dict[str, str]:
+    """The claim of a withheld write, with the owner and the target that it would have got."""
+    claim = action.claim
+    return {
+        "route_table": claim.route_table,
+        "destination": claim.destination,
+        "owner": action.owner,
+        "target": action.interface_id,
+    }
+
+
+def by_hand(claim: Claim, interface_id: str) -> str:
+    """The command of the AWS CLI that points a claim's route to an interface."""
+    kind = "prefix-list-id" if claim.destination.startswith("pl-") else "cidr-block"
+    kind = "ipv6-cidr-block" if ":" in claim.destination else kind
+    return (
+        f"aws ec2 replace-route --route-table-id {claim.route_table} --destination-{kind} {claim.destination} "
+        f"--network-interface-id {interface_id}"
+    )

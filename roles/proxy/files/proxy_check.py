@@ -1,0 +1,162 @@
+# Copyright (c) 2026, aws_ha.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check whether an engine would run with a file, by the engine itself, before the file replaces a
+good one. The check needs root.
+
+Squid dies of a bad file at a reload, and Tinyproxy of a bad list. So every file passes here before
+it is installed or reloaded.
+
+    proxy_check.py squid FILE         squid -k parse, and no warning but the harmless ones
+    proxy_check.py tinyproxy FILE     started with it, as its user, in its own network namespace
+    proxy_check.py filter FILE        the same with a list of Tinyproxy
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+
+PROGRAMS = {"squid": "/usr/sbin/squid", "tinyproxy": "/usr/bin/tinyproxy"}
+USERS = {"squid": "proxy", "tinyproxy": "tinyproxy"}
+LIMIT_S = 15.0
+STEP_S, QUIET_STEPS = 0.1, 3  # Tinyproxy has done its start when it has slept so often in a row
+# Deliberate: the header Via would tell servers of the proxy.
+HARMLESS = ("WARNING: HTTP requires the use of Via",)
+BAD = re.compile(r"\b(WARNING|ERROR|FATAL|BUG|SECURITY)\b|[Ee]mpty ACL|Bungled|unrecognized")
+FILTER_CONFIG = 'Port 8888\nFilter "%s"\nFilterType ere\nFilterDefaultDeny Yes\n'
+
+
+def complaints(output: str) -> list[str]:
+    """The lines of ``squid -k parse`` that are more than a report of progress, without their time."""
+    plain = (
+        re.sub(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(\.\d+)?( kid\d+)?\| ", "", line).strip()
+        for line in output.splitlines()
+    )
+    told = (line for line in plain if BAD.search(line) and not line.startswith("Processing:"))
+    return [line for line in told if not line.startswith(HARMLESS)]
+
+
+def squid(path: str) -> str:
+    """Why Squid would not run with it; empty when it would."""
+    user = pwd.getpwnam(USERS["squid"])
+    argv = _as(user, [PROGRAMS["squid"], "-k", "parse", "-f", path])
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S, check=False)
+    output = done.stdout.decode(errors="replace")
+    found = complaints(output)
+    return "; ".join(found[:3]) or (
+        "" if done.returncode == 0 else f"exit code {done.returncode}: {output[-300:].strip()}"
+    )
+
+
+def tinyproxy(path: str) -> str:
+    """Why Tinyproxy would not run with it; empty when it would.
+
+    It has no option that only checks.
+    """
+    user = pwd.getpwnam(USERS["tinyproxy"])
+    with tempfile.TemporaryFile() as output:
+        argv = ["unshare", "--net", "--", *_as(user, [PROGRAMS["tinyproxy"], "-d", "-c", path])]
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            alive = _settles(process)
+        finally:
+            process.kill()
+            process.wait()
+        output.seek(0)
+        said = " ".join(output.read().decode(errors="replace").split())
+    return "" if alive else said[-300:] or "it did not start"
+
+
+def _as(user: t.Any, argv: t.Sequence[str]) -> list[str]:
+    return ["setpriv", "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups", "--", *argv]
+
+
+def _settles(process: t.Any) -> bool:
+    """Whether it listens and sleeps: it loads its list after it has begun to listen."""
+    quiet, end = 0, time.monotonic() + LIMIT_S
+    while time.monotonic() < end:
+        time.sleep(STEP_S)
+        if process.poll() is not None:
+            return False
+        folder = f"/proc/{process.pid}"
+        quiet = (
+            quiet + 1 if listening(_read(folder + "/net/tcp") + _read(folder + "/net/tcp6")) and _sleeps(folder) else 0
+        )
+        if quiet >= QUIET_STEPS:
+            return True
+    return False
+
+
+def _sleeps(folder: str) -> bool:
+    return _read(folder + "/stat").rpartition(")")[2].split()[:1] == ["S"]
+
+
+def listening(table: str) -> dict[int, set[str]]:
+    """Ports with a listener in a /proc/net/tcp, each with the inodes of its sockets."""
+    found: dict[int, set[str]] = {}
+    for line in table.splitlines():
+        words = line.split()
+        if len(words) > 9 and words[3] == "0A":
+            found.setdefault(int(words[1].rpartition(":")[2], 16), set()).add(words[9])
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
+def check(what: str, path: str) -> str:
+    """Why the engine would not run with the file; empty when it would.
+
+    The engine's user reads a copy, since a draft is root's.
+    """
+    user = pwd.getpwnam(USERS["tinyproxy" if what == "filter" else what])
+    folder = tempfile.mkdtemp(prefix="proxy-check-")
+    try:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        copy = os.path.join(folder, "file")
+        shutil.copyfile(path, copy)
+        os.chmod(copy, 0o644)
+        if what == "filter":
+            config = os.path.join(folder, "config")
+            with open(config, "w", encoding="utf-8") as stream:
+                stream.write(FILTER_CONFIG % copy)
+            os.chmod(config, 0o644)
+            return tinyproxy(config)
+        return squid(copy) if what == "squid" else tinyproxy(copy)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(arguments: t.Sequence[str]) -> int:
+    """Exit code 0, 1 (the engine would not run with it) or 2 (it could not be asked)."""
+    if len(arguments) != 2 or arguments[0] not in ("squid", "tinyproxy", "filter"):
+        print("proxy_check.py: say squid, tinyproxy or filter, and a file", file=sys.stderr)
+        return 2
+    try:
+        problem = check(*arguments)
+    except KeyError:
+        print(f"proxy_check.py: the package of {arguments[0]} is not installed", file=sys.stderr)
+        return 2
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(f"proxy_check.py: {error}", file=sys.stderr)
+        return 2
+    if problem:
+        print(f"{arguments[0]} would not run with it: {problem}", file=sys.stderr)
+    return 1 if problem else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

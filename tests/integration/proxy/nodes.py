@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role's configuration, guard and health check on the lab's bare hosts: what systemd starts on machines, a boot hook starts here."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lab.fabric import netns
+from lab.hosts.host import Host
+from lab.testing import RunningLab, running_lab
+from tests.integration.proxy.conftest import FILES, PROGRAMS, render, wait
+
+# A program of the role with its places below a folder of its own.
+PLACED = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import {program} as program
+for name, path in {places}.items():
+    setattr(program, name, path)
+sys.exit(program.main(sys.argv[2:]))
+"""
+
+
+class Nodes:
+    """Both NAT nodes of a lab as proxies."""
+
+    def __init__(self, plan: dict[str, Any], folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.lab: RunningLab = None  # type: ignore[assignment]  # set as soon as there is one
+        self._engines: dict[str, subprocess.Popen[bytes]] = {}
+
+    def home(self, node: str) -> Path:
+        return self.folder / node
+
+    def boot(self, host: Host) -> None:
+        """Guard, engine, health check, in the order of the role's units."""
+        home, user = self.home(host.name), pwd.getpwnam(self.plan["user"])
+        for place in (home, home / "run", home / "state/health", home / "request"):
+            place.mkdir(parents=True, exist_ok=True)
+        os.chown(home / "run", user.pw_uid, user.pw_gid)
+        (home / "run/aws-ha-egress.pid").unlink(missing_ok=True)
+        (home / "proxy.json").write_text(json.dumps(self.plan["node"]), encoding="ascii")
+        config = render(self.plan, home)
+        host.exec(self._program(host.name, "proxy_guard", "apply"))
+        with (home / "log").open("ab") as log:
+            as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
+            argv = [*as_user, *PROGRAMS[self.plan["engine"]], str(config)]
+            engine = self._engines[host.name] = host.popen(argv, stdout=log, stderr=log)
+            host.popen(self._program(host.name, "proxy_health", "run"), stdout=log, stderr=log)
+        tables = [Path(f"/proc/{engine.pid}/net/{name}") for name in ("tcp", "tcp6")]
+        mark = f":{self.plan['port']:04X} "
+        wait(lambda: engine.poll() is None and any(mark in each.read_text() for each in tables), self.plan["engine"])
+
+    def health(self, node: str, verb: str) -> None:
+        """The command ``proxy-health`` on a node."""
+        self.lab.exec(node, self._program(node, "proxy_health", verb))
+
+    def kill_engine(self, node: str) -> None:
+        """The proxy's processes die; nothing starts them again."""
+        netns.send([pid for pid in self.lab.host(node).processes() if self.is_engine(pid)], signal.SIGKILL)
+        self._engines[node].wait()
+
+    def is_engine(self, pid: int) -> bool:
+        """Whether a process of a node belongs to the engine."""
+        return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() == self.plan["engine"]
+
+    def log(self) -> str:
+        """The ends of the nodes' logs."""
+        return "\n".join(path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*/log"))
+
+    def _program(self, node: str, program: str, verb: str) -> list[str]:
+        home = self.home(node)
+        places = {"SETTINGS": f"{home}/proxy.json"}
+        if program == "proxy_health":
+            places |= {"STATE": f"{home}/state", "DRAINED": f"{home}/state/drained"}
+            places |= {"RESTARTS": f"{home}/state/health/restarts.json", "REQUEST": f"{home}/request/restart"}
+        return [sys.executable, "-c", PLACED.format(program=program, places=places), str(FILES), verb]
+
+
+@contextmanager
+def running_nodes(plan: dict[str, Any]) -> Iterator[Nodes]:
+    """A lab in which both nodes are proxies, and clients have no other way to the internet."""
+    folder = Path(tempfile.mkdtemp(prefix="proxy-nodes-"))
+    folder.chmod(0o755)  # for the engine's user
+    nodes = Nodes(plan, folder)
+    try:
+        with running_lab(on_boot=nodes.boot) as lab:
+            nodes.lab = lab
+            yield nodes
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

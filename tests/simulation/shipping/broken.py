@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Broken shells: each makes one mistake in carrying out, reading or reporting, around an intact policy."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+from dataclasses import replace
+from unittest import mock
+
+from nat_failover.act import executor
+from nat_failover.observe.collector import EvidenceCollector
+from nat_failover.policy import marks
+from nat_failover.service import status
+
+
+def _nothing(*arguments: t.Any, **more: t.Any) -> None:
+    return None
+
+
+async def _unconfirmed(steps: t.Sequence[t.Any], tools: t.Any) -> str:
+    for step in steps:
+        await step.apply(tools)
+    return ""
+
+
+_report = status.report
+
+
+def _always_forwarding(parts: t.Any) -> t.Any:
+    return replace(_report(parts), forwarding=True, fact="")
+
+
+# name -> (what it does wrong, the patches)
+BROKEN_SHELLS: dict[str, tuple[str, tuple[tuple[t.Any, str, t.Any], ...]]] = {
+    "never backs off": (
+        "repeats a write at once, however often EC2 shows the old target (L9)",
+        ((executor.Executor, "_back_off", _nothing),),
+    ),
+    "confirms nothing": ("takes every write for done (L9)", ((executor, "perform", _unconfirmed),)),
+    "never flares": (
+        "shows no sign of life while it suspects a peer (L3)",
+        ((executor.Executor, "flare", _nothing),),
+    ),
+    "forwards always": (
+        "reports that it forwards, whatever its checks find (L5)",
+        ((status, "report", _always_forwarding),),
+    ),
+    "honours ghosts": (
+        "takes every mark of a fence for one of its cluster (L2)",
+        ((marks, "judge", lambda found, reading: (found, {})),),
+    ),
+    "asks nothing": (
+        "reads EC2 and the internet at its own pace only, whatever the policy asks for",
+        ((EvidenceCollector, "demand", _nothing),),
+    ),
+}
+
+
+@contextlib.contextmanager
+def broken(name: str) -> t.Iterator[None]:
+    """While this lasts, all shells make that mistake. ``""``: none."""
+    with contextlib.ExitStack() as stack:
+        for owner, attribute, value in BROKEN_SHELLS[name][1] if name else ():
+            stack.enter_context(mock.patch.object(owner, attribute, value))
+        yield

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The explanation of a claim or a peer agrees with the decision, and names all that it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nat_failover.model.cluster import TAG_FENCE, RouteView
+from nat_failover.model.evidence import Heard, Report
+from nat_failover.policy import decide
+from nat_failover.policy.explain import explain
+from nat_failover.service.commands import Commands
+from nat_failover.service.evidence import gather
+
+from .standing import CLAIM_A, CLAIM_B, NOW, standing
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    parts = standing()
+    heard(parts, monkeypatch)
+    parts.memory = replace(parts.memory, last_tick=NOW)
+    return parts
+
+
+def heard(parts, monkeypatch, at=NOW - 0.1, unanswered=0, **report):
+    found = {
+        "nat-b": Heard(heartbeat_at=at, report=Report(forwarding=True, **report), boot_id="b", unanswered=unanswered)
+    }
+    monkeypatch.setattr(parts.transport, "heard", lambda: found)
+
+
+def peer(parts, **changes):
+    peers = {name: replace(each, **changes) for name, each in parts.memory.peers.items()}
+    parts.memory = replace(parts.memory, peers=peers)
+
+
+def failed(parts, monkeypatch, since=5.0):
+    heard(parts, monkeypatch, at=NOW - since - 1, unanswered=40)
+    peer(
+        parts,
+        verdict="failed",
+        since=NOW - since,
+        suspected_at=NOW - since - 0.5,
+        proven_at=NOW - since,
+        seen_healthy=True,
+    )
+    me = parts.collector.me
+    parts.collector.me = replace(me, internet_at=NOW, ec2_at=NOW)
+    parts.collector.reader.routes[CLAIM_B] = RouteView("active", "eni-nat-b", NOW)
+
+
+def about(parts, subject):
+    return next(each for each in explain(parts.config, parts.memory, gather(parts, NOW)) if each.subject == subject)
+
+
+def test_a_claim_at_home_names_its_heir(parts):
+    found = about(parts, CLAIM_B.route_table)
+    assert found.now == f"{CLAIM_B} is with nat-b (EC2: active, read 2.0 s ago), home nat-b"
+    assert (found.would, found.waits) == (
+        "",
+        ("it is at home; nat-a takes it when nat-b fails, does not forward, or drains",),
+    )
+
+
+def test_a_claim_of_a_failed_peer_is_taken_now_as_the_decision_takes_it(parts, monkeypatch):
+    failed(parts, monkeypatch)
+    found = about(parts, CLAIM_B.route_table)
+    _memory, plan = decide.decide(parts.config, parts.memory, gather(parts, NOW))
+    assert [action.kind for action in plan.routes] == ["adopt"]
+    assert (found.would, found.waits) == (f"adopt {CLAIM_B}: nat-b has failed", ())
+
+
+@pytest.mark.parametrize("gate", ["the mode", "EC2", "the uplink and EC2"])
+def test_all_gates_are_named_and_not_only_the_first(parts, monkeypatch, gate):
+    failed(parts, monkeypatch)
+    if gate == "the mode":
+        parts.config = replace(parts.config, mode="observe")
+        expected = ["mode is observe"]
+    else:
+        lost = {"ec2": False, "internet": gate == "EC2"}
+        parts.collector.me = replace(parts.collector.me, **lost)
+        expected = ["this node does not reach the internet"] if gate != "EC2" else []
+        expected.append("the EC2 API does not answer this node")
+    text = " | ".join(about(parts, CLAIM_B.route_table).waits)
+    assert all(each in text for each in expected)
+    _memory, plan = decide.decide(parts.config, parts.memory, gather(parts, NOW))
+    assert plan.routes == ()
+
+
+def test_a_return_counts_its_seconds(parts):
+    parts.collector.reader.routes[CLAIM_A] = RouteView("active", "eni-nat-b", NOW)
+    parts.memory = replace(parts.memory, fit_since=NOW - 42, flaps=2)
+    found = about(parts, CLAIM_A.route_table)
+    assert found.would == f"return {CLAIM_A}"
+    assert found.waits == ("forwarding is proven for 42 of 120 s, doubled by 2 flaps; 78 s are left",)
+
+
+def test_a_manual_return_names_the_command(parts):
+    parts.config = replace(parts.config, returns=replace(parts.config.returns, policy="manual"))
+    parts.collector.reader.routes[CLAIM_A] = RouteView("active", "eni-nat-b", NOW)
+    assert about(parts, CLAIM_A.route_table).waits == (
+        "the return policy is manual: `nat-failover return` takes it back",
+    )
+
+
+def test_a_partitioned_owner_keeps_its_routes(parts):
+    peer(parts, verdict="partitioned")
+    parts.collector.reader.routes[CLAIM_A] = RouteView("active", "eni-nat-b", NOW)
+    parts.config = replace(parts.config, returns=replace(parts.config.returns, policy="manual"))
+    assert about(parts, CLAIM_A.route_table).waits == ("nat-b is partitioned: by that verdict its routes stay",)
+
+
+def test_drift_is_left_alone(parts):
+    parts.collector.reader.routes[CLAIM_B] = RouteView("active", "igw-1", NOW)
+    found = about(parts, CLAIM_B.route_table)
+    assert found.would == "" and "which is no node of this cluster; the route is left alone" in found.waits[0]
+
+
+def test_a_fence_names_each_objection_that_holds(parts, monkeypatch):
+    failed(parts, monkeypatch)
+    found = about(parts, "nat-b")
+    assert found.would == "stop and start nat-b" and "its routes move: it has failed" in found.now
+    assert "it was silent and without a flare for 5 of 30 s" in found.waits
+    assert "a route still targets it" in found.waits
+    assert found.met > 5
+    parts.config = replace(parts.config, fence=replace(parts.config.fence, policy="none"))
+    assert about(parts, "nat-b").waits[0] == "the fence policy is none"
+
+
+def test_a_fence_under_way_names_its_holder(parts, monkeypatch):
+    failed(parts, monkeypatch)
+    view = parts.collector.reader.instances["nat-b"]
+    parts.collector.reader.instances["nat-b"] = replace(view, state="stopping", tags={TAG_FENCE: "nat-a:stop"})
+    assert about(parts, "nat-b").waits == ("nat-a has begun a fence (stage stop)",)
+
+
+def test_a_healthy_peer_is_not_fenced(parts):
+    assert about(parts, "nat-b").waits == ("a fence needs the verdict failed; it is healthy",)
+
+
+def test_the_service_adds_the_failures_of_the_actions(parts, monkeypatch):
+    failed(parts, monkeypatch)
+    parts.executor._refusals.note(("route", CLAIM_B.route_table, "0.0.0.0/0"), "adopt", "denied", "X", NOW - 4)
+    answer = Commands(parts, None).explain()
+    item = next(each for each in answer["items"] if each["subject"] == CLAIM_B.route_table)
+    assert (answer["schema"], item["failures"][0]["attempts"], item["failures"][0]["error"]) == (1, 1, "denied")
