@@ -19,6 +19,9 @@ from .world import USUAL, World
 LATENCY = 2.0  # seconds, of each call to EC2
 HEARTBEAT = 0.15  # seconds, with room for the timers' coalescing
 SHARE = 0.05  # seconds for all that is neither silence nor EC2
+LATENCIES = (0.0, 0.1, 0.3, 1.0, 2.0)  # seconds of a call to EC2
+BEAT = 0.1  # seconds: the interval of heartbeats
+PHASES = 5  # moments of the death between two heartbeats
 CLUSTERS = {
     "tagged": {},
     "by id": {"untagged": True},
@@ -59,11 +62,21 @@ def test_one_round_of_readings_precedes_the_takeover(cluster):
     assert moved <= max(silent, LATENCY + HEARTBEAT) + applied + HEARTBEAT + SHARE
 
 
+# --- each latency -----------------------------------------------------------------------------------------------------
+
+DEFAULT = USUAL._replace(read_timeout=2.5)
+
+
+@pytest.mark.parametrize("untagged", [False, True])
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_a_takeover_by_default_leaves_after_the_silence_or_one_latency(latency, untagged, monkeypatch):
+    for number in range(PHASES):
+        asked, silent = asked_after(monkeypatch, latency, number * BEAT / PHASES, traits=DEFAULT, untagged=untagged)
+        assert asked <= max(silent, latency) + BEAT + SHARE, f"phase {number}"
+
+
 # --- early takeovers --------------------------------------------------------------------------------------------------
 
-LATENCIES = (0.0, 0.1, 0.3, 1.0, 2.0)  # seconds of a call to EC2
-BEAT = 0.1  # seconds: the interval of heartbeats
-PHASES = 5  # moments of the death between two heartbeats
 EARLY = USUAL._replace(profile="fast", read_timeout=2.5)
 EARLY_CLUSTERS = {
     "tagged": {},
@@ -92,7 +105,7 @@ def asked_after(monkeypatch, latency, phase, nodes=2, traits=EARLY, untagged=Fal
     with monkeypatch.context() as patch:
         patch.setattr(FakeConnection, "call", noted)
         machines.die(world, "nat-1")
-        world.timeline.run(began + 2.0)
+        world.timeline.run(began + 2 * LATENCY)
     world.end()
     return min(asked, default=float("inf")), world.hosts["nat-0"].config.heartbeat.silent_after
 
