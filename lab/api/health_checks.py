@@ -58,15 +58,32 @@ class HealthChecks:
             except Exception:
                 log.exception("health checks of the load balancers")
 
+    def publish(self) -> bool:
+        """Let packets obey the states of now, or of ``propagation_s`` ago. Whether that changed anything. The lock is held.
+
+        The API calls it at each change, so that a caller who has read a state meets packets that obey it.
+        """
+        now, backend = time.monotonic(), self._backend()
+        states = {
+            (group.arn, target.id, target.port): balancers.health(backend, group, target, balancers.delays(backend))
+            for group in balancers.groups(backend)
+            for target in balancers.targets(group).values()
+        }
+        latest = self._waiting[-1][1] if self._waiting else self.published
+        if states != latest:
+            self._waiting.append((now + balancers.delays(backend).propagation_s, states))
+        before = self.published
+        while self._waiting and self._waiting[0][0] <= now:
+            self.published = self._waiting.popleft()[1]
+        return self.published != before
+
     def _turn(self, now: float) -> None:
-        """Start the checks that are due, and publish what has changed."""
+        """Start the checks that are due, and publish what time has changed."""
         backend = self._backend()
-        states: States = {}
         for group in balancers.groups(backend):
             check = balancers.check_of(group)
             for target in list(balancers.targets(group).values()):
                 health = balancers.health(backend, group, target, balancers.delays(backend))
-                states[group.arn, target.id, target.port] = health
                 if health.state == UNUSED:
                     target.forget_checks()
                 elif (
@@ -77,11 +94,7 @@ class HealthChecks:
                     on_time = now - target.next_check < check.interval_s
                     target.next_check = (target.next_check if on_time else now) + check.interval_s
                     self._pool.submit(self._one, target, check)
-        latest = self._waiting[-1][1] if self._waiting else self.published
-        if states != latest:
-            self._waiting.append((now + balancers.delays(backend).propagation_s, states))
-        while self._waiting and self._waiting[0][0] <= now:
-            self.published = self._waiting.popleft()[1]
+        if self.publish():
             self._changed()
 
     def _one(self, target: Target, check: Check) -> None:
@@ -90,8 +103,8 @@ class HealthChecks:
         except OSError:
             passed = False
         with self._lock:
-            if not self._closed.is_set():
-                target.checked(passed, check, time.monotonic())
+            if not self._closed.is_set() and target.checked(passed, check, time.monotonic()) and self.publish():
+                self._changed()
 
 
 def probe(address: str, port: int, check: Check, source: str | None = None) -> bool:

@@ -62,6 +62,7 @@ class State:
         with self.lock:
             if self.faults.stale:
                 self.history.remember(self.model)
+            self.checks.publish()
             if self._on_change is not None:
                 try:
                     self._on_change(self.snapshot())

@@ -155,7 +155,15 @@ class Balanced:
         """A connection to the balancer's address in a zone."""
         return Flow(self.lab, client, self.addresses[zone], self.port)
 
-    def takers(self, client: str, zone: str, number: int = 12) -> set[str]:
+    def flows(self, client: str, zone: str) -> list[Flow]:
+        """Connections to the balancer's address in a zone, at least 8, and as many as it takes until each target has one."""
+        found: list[Flow] = []
+        while len(found) < 8 or {flow.node for flow in found} != set(self.nodes):
+            assert len(found) < 64, f"all went to {found[0].node}"
+            found.append(self.flow(client, zone))
+        return found
+
+    def takers(self, client: str, zone: str, number: int = 24) -> set[str]:
         """The targets, or errors, that ``number`` new flows met."""
         found = set()
         for _number in range(number):
