@@ -11,12 +11,14 @@ from xml.etree import ElementTree
 
 @dataclass(frozen=True)
 class Count:
-    """How many tests ended how, and the names of those that failed."""
+    """How many tests ended how, and the names of those that failed. ``unsteady`` failed once, and passed when played once more."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     names: tuple[str, ...] = ()
+    unsteady: tuple[str, ...] = ()
+    tales: tuple[str, ...] = ()  # the ends of what pytest says of failed tests
 
     def __add__(self, other: Count) -> Count:
         return Count(
@@ -24,7 +26,12 @@ class Count:
             self.failed + other.failed,
             self.skipped + other.skipped,
             self.names + other.names,
+            self.unsteady + other.unsteady,
+            self.tales + other.tales,
         )
+
+
+TALE_LINES = 40
 
 
 def of_junit(files: Iterable[Path]) -> Count:
@@ -33,8 +40,10 @@ def of_junit(files: Iterable[Path]) -> Count:
     for file in files:
         for case in ElementTree.parse(file).iter("testcase"):
             name = f"{case.get('classname', '')}::{case.get('name', '')}"
-            if case.find("failure") is not None or case.find("error") is not None:
-                total += Count(failed=1, names=(name,))
+            wrong = [found for found in (case.find("failure"), case.find("error")) if found is not None]
+            if wrong:
+                lines = "\n".join(each.text or "" for each in wrong).splitlines()[-TALE_LINES:]
+                total += Count(failed=1, names=(name,), tales=("\n".join([f"{name}:", *lines]),))
             elif case.find("skipped") is not None:
                 total += Count(skipped=1)
             else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from devtool import environment, paths, process
+from devtool import environment, paths, process, pytests
 from devtool.count import Count
 
 # The scenarios that every change has to pass. The others take minutes for little more.
@@ -19,12 +20,13 @@ ESSENTIAL = ("converge", "verify")
 
 
 def run(log: Path, limit: float, scenarios: Sequence[str] = OFTEN, suites: Sequence[str] = SUITES[:1]) -> Count:
-    """molecule test of each scenario on machines of each suite, also after one has failed."""
+    """molecule test of each scenario on machines of each suite, also after one has failed. One that failed is played once more."""
     log.unlink(missing_ok=True)
     total = Count()
     for suite in suites:
         for name in scenarios:
-            total += _run_one(log, limit, name, suite)
+            seen = _run_one(log, limit, name, suite)
+            total += pytests.second_try(seen, partial(_run_one, log, limit, name, suite))
     return total
 
 

@@ -51,10 +51,15 @@ def _pytest(*folders: str) -> Callable[[Job], Count]:
     return lambda job: pytests.run(job.log, list(folders), limit=job.limit, expression=job.expression)
 
 
+def _timed(*folders: str) -> Callable[[Job], Count]:
+    """The same for tests on a real clock, kernel and network."""
+    return lambda job: pytests.run_timed(job.log, list(folders), limit=job.limit, expression=job.expression)
+
+
 def _proxy(job: Job) -> Count:
     """The engines come from the distribution; nothing starts them but the tests."""
     apt.ensure_held_back(apt.PROXY)
-    return pytests.run(job.log, ["tests/integration/proxy"], limit=job.limit, expression=job.expression)
+    return pytests.run_timed(job.log, ["tests/integration/proxy"], limit=job.limit, expression=job.expression)
 
 
 def _monitoring(job: Job) -> Count:
@@ -105,7 +110,7 @@ STAGES = (
     Stage(
         "fleet",
         "pytest tests/integration/fleet, playbooks on machines",
-        _pytest("tests/integration/fleet"),
+        _timed("tests/integration/fleet"),
         least=7,
         limit=1800,
         lab=True,
@@ -122,7 +127,7 @@ STAGES = (
     Stage(
         "lab",
         "pytest tests/integration/lab",
-        _pytest("tests/integration/lab"),
+        _timed("tests/integration/lab"),
         least=1,
         limit=900,
         alone=True,
@@ -153,7 +158,7 @@ STAGES = (
     Stage(
         "playbooks",
         "pytest tests/integration/playbooks",
-        _pytest("tests/integration/playbooks"),
+        _timed("tests/integration/playbooks"),
         least=15,
         limit=1800,
         side=True,

@@ -34,7 +34,7 @@ class Report:
             console.result(f"==> {stage.name}: {stage.what}")
 
     def ended(self, stage: Stage, count: Count, seconds: float) -> None:
-        """Its counts; on a failure the end of its output, and where the rest is."""
+        """Its counts; the tales of failed tests or else the end of its output, and where the rest is."""
         log = log_of(stage)
         with self.guard:
             self.count += count
@@ -44,13 +44,15 @@ class Report:
                 f"<== {stage.name}: {word}, {count.passed} passed, {count.failed} failed{skipped}"
                 f" in {console.seconds(seconds)}"
             )
-            if count.failed:
-                text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-                for line in text.splitlines()[-TAIL_LINES:]:
+            if not (count.failed or count.unsteady):
+                return
+            text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            for tale in count.tales or ("\n".join(text.splitlines()[-TAIL_LINES:]),):
+                for line in tale.splitlines():
                     console.result(f"    | {line}")
-                for name in count.names:
-                    console.result(f"    failed: {name}")
-                console.result(f"    the whole output: {log}")
+            for name in count.names:
+                console.result(f"    failed: {name}")
+            console.result(f"    the whole output: {log}")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -81,6 +83,8 @@ def main(arguments: Sequence[str]) -> int:
     if report.unfinished:
         report.count += Count(failed=1, names=("interrupted",))
     console.result(f"--- {len(chosen)} stages in {console.seconds(time.monotonic() - began)}")
+    for name in report.count.unsteady:
+        console.result(f"--- unsteady: {name} failed, and passed when it was played once more")
     for line in untried([stage.name for stage in chosen], interpreters.find):
         console.result(line)
     console.result(f"{report.count.passed} passed, {report.count.failed} failed")
