@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The units beside the service under a real systemd: the role turns them on and off, a reader gets the page, a program runs on an event.
+
+A probe looks at the sandbox from within: it runs as the hook, and in the place of the web process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.fleet.conftest import KEY, Fleet
+
+NODES = ("nat-a", "nat-b")
+UNITS = ("nat-failover-web.service", "nat-failover-hooks.service")
+PORT = 9743
+PROGRAM = "/opt/nat-hooks/probe"
+WANTED: dict[str, Any] = {
+    "nat_instance_web": {
+        "listen": "0.0.0.0",
+        "allow": ["10.0.0.0/23"],
+    },  # the nodes, not the clients of the private subnets
+    "nat_instance_hooks": [{"name": "probe", "run": [PROGRAM, "--said"], "events": ["drained", "resumed"]}],
+}
+# One line of JSON: the event on standard input, and what the process reaches.
+PROBE = r"""#!/usr/bin/python3
+import json, os, socket, sys
+
+def tried(what):
+    try:
+        return what() or "done"
+    except OSError as error:
+        return type(error).__name__
+
+def told(request):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(3)
+        client.connect("/run/nat-failover/status.sock")
+        client.sendall(json.dumps(request).encode() + b"\n")
+        answer = json.loads(client.makefile().readline())
+    return answer.get("error") or "answered"
+
+def control():
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("/run/nat-failover/control.sock")
+
+print(json.dumps({
+    "event": json.loads(sys.stdin.read() or "{}"),
+    "argv": sys.argv[1:],
+    "aws": sorted(name for name in os.environ if name.startswith("AWS")),
+    "key": tried(lambda: open("/etc/nat-failover/heartbeat.key").read() and "done"),
+    "etc": tried(lambda: open("/etc/nat-failover-probe", "w").close()),
+    "control": tried(control),
+    "status": tried(lambda: told({"do": "status"})),
+    "order": tried(lambda: told({"do": "drain"})),
+    "imds": tried(lambda: socket.create_connection(("169.254.169.254", 80), 1).close()),
+}))
+"""
+# Joins the unit's cgroup (its rules of the network hold there) and its mounts, and becomes its user.
+INSIDE = (
+    "unit=$1; shift; pid=$(systemctl show --property=MainPID --value $unit); "
+    "echo $$ >/sys/fs/cgroup/system.slice/$unit/cgroup.procs; "
+    "user=$(stat -c %u /proc/$pid); groups=$(sed -n 's/^Groups:\\t//p' /proc/$pid/status | sed 's/ *$//; s/ /,/g'); "
+    "exec nsenter --target=$pid --mount setpriv --reuid=$user --regid=$user --groups=$groups "
+    '--bounding-set=-all --inh-caps=-all --no-new-privs "$@" </dev/null'
+)
+
+
+@pytest.fixture(scope="module")
+def watched(fleet: Fleet) -> Iterator[Fleet]:
+    """The program of the hook is on the nodes, and the inventory asks for both units. In the end neither is there."""
+    for node in NODES:
+        install = f"mkdir -p {PROGRAM.rpartition('/')[0]} && cat >{PROGRAM} && chmod 0755 {PROGRAM}"
+        fleet.lab.exec(node, ["sh", "-c", install], input=PROBE)
+    before = fleet.inventory.read_text(encoding="utf-8")
+    fleet.write_inventory(nat_instance_heartbeat_key=key(fleet), **WANTED)
+    yield fleet
+    fleet.inventory.write_text(before, encoding="utf-8")
+    if any(files(fleet, node) for node in NODES):
+        fleet.run("site")
+
+
+def key(fleet: Fleet) -> str:
+    """The key that the nodes have now: another file of tests may have replaced the first one."""
+    return fleet.node("nat-a", "cat", "/etc/nat-failover/heartbeat.key").strip() or KEY
+
+
+def files(fleet: Fleet, node: str) -> list[str]:
+    """The unit files of both units, with the links that start them."""
+    found = fleet.node(node, "find", "/etc/systemd/system", "-name", "nat-failover-web.*", "-o", "-name", UNITS[1])
+    return sorted(found.split())
+
+
+def shown(fleet: Fleet, node: str, unit: str, name: str) -> str:
+    return fleet.node(node, "systemctl", "show", f"--property={name}", "--value", unit).strip()
+
+
+def process(fleet: Fleet, node: str, unit: str) -> dict[str, str]:
+    """/proc/PID/status of a unit's process."""
+    text = fleet.node(node, "cat", f"/proc/{shown(fleet, node, unit, 'MainPID')}/status")
+    return {name: value.strip() for name, _colon, value in (line.partition(":") for line in text.splitlines())}
+
+
+def get(fleet: Fleet, reader: str, path: str, address: str = "10.0.0.10") -> tuple[str, str]:
+    """(status code, body) of a page. The code is 000 for no answer."""
+    argv = ["curl", "--silent", "--max-time", "5", "--write-out", "\n%{http_code}", f"http://{address}:{PORT}{path}"]
+    body, _newline, code = fleet.lab.exec(reader, argv, check=False).stdout.rpartition("\n")
+    return code, body
+
+
+def reports(fleet: Fleet, node: str) -> list[dict[str, Any]]:
+    """The lines of the probe in the journal of the hooks: each follows the hook's own words."""
+    lines = fleet.node(node, "journalctl", "--unit=nat-failover-hooks", "--output=cat", "--no-pager").splitlines()
+    return [json.loads(line.partition(" is done: ")[2]) for line in lines if " is done: " in line]
+
+
+def assert_shut_in(report: dict[str, Any]) -> None:
+    """The process reads the status, and nothing else of the service or of the instance."""
+    assert report["aws"] == []
+    assert report["status"] == "answered"
+    assert report["order"] == "unknown request 'drain'; known here: status, events"
+    assert (report["key"], report["control"]) == ("PermissionError", "PermissionError")
+    assert report["etc"] == "OSError", "a file system that is read-only"
+    assert report["imds"] != "done", "the instance metadata service hands out credentials"
+
+
+def test_site_turns_them_on_as_check_mode_predicts_and_a_second_run_changes_nothing(watched: Fleet) -> None:
+    assert watched.run("site", "--check").changed > 0
+    assert [files(watched, node) for node in NODES] == [[], []], "check mode changes nothing"
+    assert watched.run("site").changed > 0
+    for node in NODES:
+        for unit in UNITS:
+            assert (shown(watched, node, unit, "ActiveState"), shown(watched, node, unit, "UnitFileState")) == (
+                "active",
+                "enabled",
+            )
+    assert watched.run("site").changed == 0
+
+
+def test_both_run_without_rights(watched: Fleet) -> None:
+    for unit in UNITS:
+        status = process(watched, "nat-a", unit)
+        assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        readers = watched.node("nat-a", "getent", "group", "nat-failover-read").split(":")[2]
+        service = watched.node("nat-a", "id", "--user", "nat-failover").strip()
+        assert readers in status["Groups"].split() and status["Uid"].split()[0] not in ("0", service)
+
+
+def test_the_web_process_reads_the_status_and_nothing_else(watched: Fleet) -> None:
+    outside = json.loads(watched.lab.exec("nat-a", [PROGRAM], input="").stdout)
+    assert outside["key"] == outside["control"] == outside["imds"] == outside["etc"] == "done", "the probe can fail"
+    watched.node("nat-a", "rm", "/etc/nat-failover-probe")
+    assert_shut_in(json.loads(watched.node("nat-a", "sh", "-c", INSIDE, "sh", UNITS[0], PROGRAM)))
+
+
+def test_a_reader_that_is_allowed_gets_the_page_and_no_other_does(watched: Fleet) -> None:
+    code, page = get(watched, "nat-b", "/")
+    assert code == "200" and "<!doctype html>" in page and "nat-a" in page
+    code, body = get(watched, "nat-b", "/status.json")
+    assert code == "200" and json.loads(body)["node"] == "nat-a"
+    code, body = get(watched, "nat-b", "/metrics")
+    assert code == "200" and 'nat_failover_up{cluster="lab",node="nat-a"} 1\n' in body
+    for path in ("/healthz", "/readyz", "/nat", "/cluster"):
+        assert get(watched, "nat-a", path, "127.0.0.1")[0] == "200", path
+    assert get(watched, "client-a", "/")[0] in ("000", "403")
+
+
+def test_the_page_answers_while_the_service_is_stopped(watched: Fleet) -> None:
+    watched.node("nat-b", "systemctl", "stop", "nat-failover.service")
+    try:
+        watched.wait("the page says so", lambda: "does not answer" in get(watched, "nat-a", "/", "10.0.1.10")[1])
+        assert get(watched, "nat-a", "/healthz", "10.0.1.10")[0] == "503"
+        assert shown(watched, "nat-b", UNITS[0], "NRestarts") == "0"
+    finally:
+        watched.node("nat-b", "systemctl", "start", "nat-failover.service")
+    watched.wait("the page has a status", lambda: get(watched, "nat-a", "/healthz", "10.0.1.10")[0] == "200")
+    watched.settle()
+
+
+def test_a_hook_gets_the_events_that_it_asked_for_in_its_sandbox(watched: Fleet) -> None:
+    watched.node("nat-a", "nat-failover", "drain", "--wait", "20", "--reason", "a test of hooks")
+    watched.wait("the hook has run", lambda: len(reports(watched, "nat-a")) == 1)
+    watched.node("nat-a", "nat-failover", "resume")
+    watched.wait("the hook has run again", lambda: len(reports(watched, "nat-a")) == 2)
+    first, second = reports(watched, "nat-a")
+    events = [each["event"] for each in (first, second)]
+    assert [event["kind"] for event in events] == ["drained", "resumed"]
+    for event in events:
+        assert [event[name] for name in ("schema", "hook", "cluster", "node")] == [1, "probe", "lab", "nat-a"]
+    for report in (first, second):
+        assert report["argv"] == ["--said"]
+        assert_shut_in(report)
+    assert reports(watched, "nat-b") == [], "each node runs its own hooks on its own events"
+    watched.settle()
+
+
+def test_site_removes_what_nobody_wants_any_more(watched: Fleet) -> None:
+    watched.write_inventory(nat_instance_heartbeat_key=key(watched))
+    assert all(len(files(watched, node)) == 4 for node in NODES)
+    assert watched.run("site").changed > 0
+    for node in NODES:
+        assert files(watched, node) == []
+        assert {shown(watched, node, unit, "LoadState") for unit in UNITS} == {"not-found"}
+    assert get(watched, "nat-b", "/")[0] == "000"
+    assert watched.run("site").changed == 0
+    watched.settle()
