@@ -65,6 +65,7 @@ def nat_instance_plan(asked: Variables, hosts: t.Sequence[str] = (), **facts: t.
         words.config_problem(made["config"], hosts),
         made["web"]["problem"],
         made["hooks"]["problem"],
+        made["cloudwatch"]["problem"],
         plan.lockout(asked, connection),
         acceleration.problem(asked, facts["host"]),
     )

@@ -190,6 +190,10 @@ def _add_parts(add: Add) -> None:
     add("repair", _repair, "repair rules or sysctls, as standard input names them (systemd does this)")
     web = add("web", lambda arguments, _runner: beside.web(arguments), "serve metrics and health (systemd does this)")
     beside.add_web(web)
+    told = add(
+        "cloudwatch", lambda arguments, _runner: beside.cloudwatch(arguments), "write metrics (systemd does this)"
+    )
+    beside.add_cloudwatch(told)
     hooks = add("hooks", beside.hooks, "run an operator's programs on events of the service (systemd does this)")
     beside.add_hooks(hooks)
 

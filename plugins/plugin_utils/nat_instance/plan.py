@@ -17,7 +17,7 @@ import math
 import re
 import typing as t
 
-from . import hooks, units, web
+from . import cloudwatch, hooks, units, web
 
 Asked = t.Mapping[str, t.Any]
 # A running service cannot change these: its reload refuses, and a restart is needed.
@@ -203,9 +203,9 @@ def plan(
     config = configuration(asked, nodes, region, interface, key_file)
     memory_kib = int(host.get("memory_kib", 0))
     canary, witness = has_canary(asked), asked["witness"]
-    shown, told = web.plan(asked), hooks.plan(asked, host)
+    shown, told, written = web.plan(asked), hooks.plan(asked, host), cloudwatch.plan(asked)
     there = {path.rpartition("/")[2]: path for path in host.get("optional", ())}
-    beside = {units.WEB: shown["enabled"], units.HOOKS: told["enabled"]}
+    beside = {units.WEB: shown["enabled"], units.HOOKS: told["enabled"], units.CLOUDWATCH: written["enabled"]}
     return {
         "config": config,
         "ipv6": has_ipv6(asked),
@@ -215,6 +215,7 @@ def plan(
         "stop_timeout_s": stop_timeout_s(asked),
         "web": shown,
         "hooks": told,
+        "cloudwatch": written,
         "units": units.wanted(witness, canary, asked["service_enabled"], asked["service_state"], beside),
         "new_units": [name for name, want in beside.items() if want and name not in there],
         "absent_units": [path for name, path in there.items() if not beside[name]],

@@ -13,6 +13,7 @@ import typing as t
 SERVICE = "nat-failover.service"
 WEB = "nat-failover-web.service"
 HOOKS = "nat-failover-hooks.service"
+CLOUDWATCH = "nat-failover-cloudwatch.service"
 Unit = dict[str, t.Any]
 
 

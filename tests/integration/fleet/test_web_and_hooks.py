@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The units beside the service under a real systemd: the role turns them on and off, a reader gets the page, a program runs on an event.
+"""The units beside the service under a real systemd: the role turns them on and off, and each does its work in its sandbox.
 
 A probe looks at the sandbox from within: it runs as the hook, and in the place of the web process.
 """
@@ -15,8 +15,9 @@ import pytest
 from tests.integration.fleet.conftest import KEY, Fleet
 
 NODES = ("nat-a", "nat-b")
-UNITS = ("nat-failover-web.service", "nat-failover-hooks.service")
+UNITS = WEB, HOOKS, CLOUDWATCH = tuple(f"nat-failover-{name}.service" for name in ("web", "hooks", "cloudwatch"))
 PORT = 9743
+METRICS = "/run/nat-failover-cloudwatch/metrics.log"
 PROGRAM = "/opt/nat-hooks/probe"
 WANTED: dict[str, Any] = {
     "nat_instance_web": {
@@ -24,6 +25,7 @@ WANTED: dict[str, Any] = {
         "allow": ["10.0.0.0/23"],
     },  # the nodes, not the clients of the private subnets
     "nat_instance_hooks": [{"name": "probe", "run": [PROGRAM, "--said"], "events": ["drained", "resumed"]}],
+    "nat_instance_cloudwatch": {"emf": "file", "interval_s": 10},
 }
 # One line of JSON: the event on standard input, and what the process reaches.
 PROBE = r"""#!/usr/bin/python3
@@ -71,7 +73,7 @@ INSIDE = (
 
 @pytest.fixture(scope="module")
 def watched(fleet: Fleet) -> Iterator[Fleet]:
-    """The program of the hook is on the nodes, and the inventory asks for both units. In the end neither is there."""
+    """The program of the hook is on the nodes, and the inventory asks for all units. In the end none is there."""
     for node in NODES:
         install = f"mkdir -p {PROGRAM.rpartition('/')[0]} && cat >{PROGRAM} && chmod 0755 {PROGRAM}"
         fleet.lab.exec(node, ["sh", "-c", install], input=PROBE)
@@ -89,9 +91,9 @@ def key(fleet: Fleet) -> str:
 
 
 def files(fleet: Fleet, node: str) -> list[str]:
-    """The unit files of both units, with the links that start them."""
-    found = fleet.node(node, "find", "/etc/systemd/system", "-name", "nat-failover-web.*", "-o", "-name", UNITS[1])
-    return sorted(found.split())
+    """The unit files, with the links that start them."""
+    found = fleet.node(node, "find", "/etc/systemd/system", "-name", "nat-failover-*.service").split()
+    return sorted(path for path in found if path.rpartition("/")[2] in UNITS)
 
 
 def shown(fleet: Fleet, node: str, unit: str, name: str) -> str:
@@ -140,7 +142,7 @@ def test_site_turns_them_on_as_check_mode_predicts_and_a_second_run_changes_noth
     assert watched.run("site").changed == 0
 
 
-def test_both_run_without_rights(watched: Fleet) -> None:
+def test_all_run_without_rights(watched: Fleet) -> None:
     for unit in UNITS:
         status = process(watched, "nat-a", unit)
         assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0" * 16}
@@ -150,11 +152,29 @@ def test_both_run_without_rights(watched: Fleet) -> None:
         assert readers in status["Groups"].split() and status["Uid"].split()[0] not in ("0", service)
 
 
-def test_the_web_process_reads_the_status_and_nothing_else(watched: Fleet) -> None:
+def test_the_processes_read_the_status_and_nothing_else(watched: Fleet) -> None:
     outside = json.loads(watched.lab.exec("nat-a", [PROGRAM], input="").stdout)
     assert outside["key"] == outside["control"] == outside["imds"] == outside["etc"] == "done", "the probe can fail"
     watched.node("nat-a", "rm", "/etc/nat-failover-probe")
-    assert_shut_in(json.loads(watched.node("nat-a", "sh", "-c", INSIDE, "sh", UNITS[0], PROGRAM)))
+    for unit in (WEB, CLOUDWATCH):
+        assert_shut_in(json.loads(watched.node("nat-a", "sh", "-c", INSIDE, "sh", unit, PROGRAM)))
+
+
+def written(fleet: Fleet, node: str) -> dict[str, Any]:
+    """The last whole line for CloudWatch. Empty: there is none yet."""
+    lines = fleet.node(node, "sh", "-c", f"cat {METRICS} 2>/dev/null || true").split("\n")[:-1]
+    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return found
+
+
+def test_metrics_for_cloudwatch_are_in_the_file_that_an_agent_reads(watched: Fleet) -> None:
+    for node in NODES:
+        watched.wait("a line of a node that is well", lambda node=node: written(watched, node).get("Forwarding") == 1)  # type: ignore[misc]
+        root = written(watched, node)
+        assert root["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "NatFailover"
+        assert (root["Cluster"], root["Node"], root["ServiceUp"]) == ("lab", node, 1)
+        assert isinstance(root["ActiveConnectionCount"], int), "the count of the kernel is readable in the sandbox"
+        assert watched.node(node, "stat", "--format=%a", METRICS).strip() == "644", "an agent is another user"
 
 
 def test_a_reader_that_is_allowed_gets_the_page_and_no_other_does(watched: Fleet) -> None:
@@ -174,7 +194,7 @@ def test_the_page_answers_while_the_service_is_stopped(watched: Fleet) -> None:
     try:
         watched.wait("the page says so", lambda: "does not answer" in get(watched, "nat-a", "/", "10.0.1.10")[1])
         assert get(watched, "nat-a", "/healthz", "10.0.1.10")[0] == "503"
-        assert shown(watched, "nat-b", UNITS[0], "NRestarts") == "0"
+        assert shown(watched, "nat-b", WEB, "NRestarts") == "0"
     finally:
         watched.node("nat-b", "systemctl", "start", "nat-failover.service")
     watched.wait("the page has a status", lambda: get(watched, "nat-a", "/healthz", "10.0.1.10")[0] == "200")
@@ -200,7 +220,7 @@ def test_a_hook_gets_the_events_that_it_asked_for_in_its_sandbox(watched: Fleet)
 
 def test_site_removes_what_nobody_wants_any_more(watched: Fleet) -> None:
     watched.write_inventory(nat_instance_heartbeat_key=key(watched))
-    assert all(len(files(watched, node)) == 4 for node in NODES)
+    assert all(len(files(watched, node)) == 2 * len(UNITS) for node in NODES)
     assert watched.run("site").changed > 0
     for node in NODES:
         assert files(watched, node) == []

@@ -482,6 +482,40 @@ def test_metrics_that_would_be_open_to_others_are_refused_in_one_line(plan, give
     assert "\n" not in problem
 
 
+# --- metrics for CloudWatch -----------------------------------------------------------------------------------------
+
+CLOUDWATCH_UNIT = "/etc/systemd/system/nat-failover-cloudwatch.service"
+
+
+@pytest.mark.parametrize("given", [{}, {"enabled": False}, {"enabled": False, "emf": "file"}])
+def test_nothing_is_written_for_cloudwatch_that_nobody_asked_for(plan, given):
+    made = plan(NODES, host={"memory_kib": 425_000, "optional": [CLOUDWATCH_UNIT]}, nat_instance_cloudwatch=given)
+    assert (made["cloudwatch"]["enabled"], made["problem"]) == (False, "")
+    assert "nat-failover-cloudwatch.service" not in unit_names(made)
+    assert made["absent_units"] == [CLOUDWATCH_UNIT]
+
+
+@pytest.mark.parametrize(
+    ("given", "interval", "file"),
+    [
+        ({"enabled": True}, "60", ""),
+        ({"emf": "journal", "interval_s": 30}, "30", ""),
+        ({"emf": "file"}, "60", ' "--file" "/run/nat-failover-cloudwatch/metrics.log"'),
+    ],
+)
+def test_metrics_for_cloudwatch_go_where_they_are_wanted(plan, given, interval, file):
+    made = plan(NODES, nat_instance_cloudwatch=given)
+    assert "nat-failover-cloudwatch.service" in unit_names(made)
+    assert made["new_units"] == ["nat-failover-cloudwatch.service"]
+    words = f'"cloudwatch" "--cluster" "prod" "--node" "nat-a" "--interval" "{interval}"{file}'
+    assert made["cloudwatch"]["arguments"] == words
+
+
+def test_an_interval_that_does_not_fit_is_refused_in_one_line(plan):
+    problem = plan(NODES, nat_instance_cloudwatch={"interval_s": 1})["problem"]
+    assert problem.startswith("nat_instance_cloudwatch.interval_s") and "\n" not in problem
+
+
 # --- hooks ----------------------------------------------------------------------------------------------------------
 
 HOOKS_UNIT = "/etc/systemd/system/nat-failover-hooks.service"

@@ -380,6 +380,6 @@ def test_the_unit_gives_the_socket_for_readers_to_their_group():
     assert names["__nat_instance_readers_socket"] == f"/run/nat-failover/{status_socket.NAME}"
     assert "ExecStartPost=+-/usr/bin/chgrp {{ __nat_instance_readers }} {{ __nat_instance_readers_socket }}\n" in unit
     assert "SystemCallFilter=~@privileged @resources" in (ROLE / "templates/conditions.j2").read_text(encoding="utf-8")
-    for name in ("web", "hooks"):
+    for name in ("web", "hooks", "cloudwatch"):
         reader = (ROLE / f"templates/nat-failover-{name}.service.j2").read_text(encoding="utf-8")
         assert "SupplementaryGroups={{ __nat_instance_readers }}\n" in reader

@@ -9,12 +9,13 @@ import argparse
 import asyncio
 import json
 import logging
+import sys
 import typing as t
 
 from ..errors import ConfigError
 from ..hooks import settings as hook_settings
 from ..host import systemd
-from ..web import settings
+from ..web import emf, settings
 
 Runner = t.Callable[..., tuple[int, str, str]]  # (argv, *, timeout, stdin) -> (exit code, stdout, stderr)
 READERS = "/run/nat-failover/status.sock"
@@ -40,6 +41,34 @@ def web(arguments: argparse.Namespace) -> int:
     page = process.Web(checked, given.socket, given.cluster, given.node)
     asyncio.run(process.serve(page, checked, systemd.sd_notify))
     return 0
+
+
+def add_cloudwatch(command: argparse.ArgumentParser) -> None:
+    """The flags of ``cloudwatch``."""
+    command.add_argument("--cluster", required=True, help="the cluster, a dimension of all metrics")
+    command.add_argument("--node", required=True, help="this node, a dimension of all metrics")
+    command.add_argument("--file", default="", metavar="PATH", help="the file of the lines (default: standard output)")
+    command.add_argument(
+        "--interval", type=int, default=emf.INTERVAL, metavar="S", help="seconds (default: %(default)s)"
+    )
+    command.add_argument("--socket", default=READERS, help="the service's socket for readers (default: %(default)s)")
+
+
+def cloudwatch(arguments: argparse.Namespace) -> int:
+    """Write metrics until SIGTERM. Raises ``ConfigError`` for a flag that does not fit."""
+    from ..web import cloudwatch as process  # pylint: disable=import-outside-toplevel  # only this command needs it
+
+    given = arguments
+    emf.parse(interval_s=given.interval, prefix="--")
+    write = process.to_file(given.file) if given.file else _say
+    told = process.CloudWatch(given.socket, given.cluster, given.node, write, process.connections)
+    asyncio.run(process.serve(told, given.interval, systemd.sd_notify))
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def add_hooks(command: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ CONTENT_TYPE = "text/html; charset=utf-8"
 EVENTS = 10  # the newest ones on the page
 SHAPES = {"well": "●", "degraded": "▲", "critical": "■", "unknown": "?"}  # a level is never colour alone
 SERVED = {True: "leads out", False: "LEADS NOWHERE", None: "not known"}
+DEAD = "do: systemctl status nat-failover; read the page of a peer, which knows who serves the routes"
 TITLES = {"well": "well", "degraded": "DEGRADED", "critical": "CRITICAL", "unknown": "UNKNOWN"}
 
 STYLE = """
@@ -35,7 +36,7 @@ h1{font-size:1.25rem;margin:0 0 .25rem}h2{font-size:1rem;margin:1.5rem 0 .5rem}p
 .way{display:flex;gap:.5rem;align-items:baseline;flex-wrap:wrap;margin:.25rem 0}
 dl{display:grid;grid-template-columns:auto 1fr;gap:0 .75rem;margin:.25rem 0}dd{margin:0;overflow-wrap:anywhere}
 ol{list-style:none;margin:0;padding:0}li{border-top:1px solid var(--line);padding:.25rem 0;overflow-wrap:anywhere}
-#contact{font-weight:bold}body.lost main{filter:grayscale(1);opacity:.6}
+#contact{font-weight:bold}body.lost main{filter:grayscale(1);outline:2px dashed;outline-offset:.3rem}
 @media(max-width:600px){.zones,.nodes{grid-template-columns:1fr}body{padding:.75rem}}
 """
 SCRIPT = """
@@ -77,7 +78,8 @@ def render(snapshot: Snapshot, node: str, nonce: str) -> str:
     """The document. ``node``: the name of this node, for the time in which its service is silent."""
     status = snapshot.status
     if status is None:
-        level, body = "unknown", _headline("unknown", f"the service of {node} does not answer: {snapshot.problem}")
+        sentence = f"UNKNOWN: the service of {node} does not answer: {snapshot.problem}"
+        level, body = "unknown", _headline("unknown", sentence, f"<p><code>{_text(DEAD)}</code></p>")
     elif "problems" not in status:
         level, body = "unknown", _headline("unknown", "the service is of another version: restart it")
     else:
