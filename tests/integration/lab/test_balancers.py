@@ -115,7 +115,8 @@ def test_flows_of_an_unhealthy_target_go_on_if_wanted(balanced: Balanced) -> Non
 def test_with_no_healthy_target_flows_go_to_all(balanced: Balanced) -> None:
     """Page "Health checks": a balancer whose targets are all unhealthy fails open, and does not reset their flows."""
     flow = balanced.flow("client-a", "a")
-    balanced.set(end_unhealthy="false")  # the first of the two to be unhealthy would end its flows: the other one is healthy yet
+    # The first of the two to be unhealthy would end its flows: the other one is healthy yet.
+    balanced.set(end_unhealthy="false")
     with balanced.lab.api.lock:
         balanced.lab.api.balancers.target_groups[balanced.group].health_check_port = "9"
     balanced.wait(nat_a="unhealthy", nat_b="unhealthy")
