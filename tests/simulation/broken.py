@@ -13,6 +13,7 @@ from nat_failover.model.cluster import ROUTE_MISSING
 from nat_failover.model.evidence import FAILED, UNMANAGED
 from nat_failover.model.memory import Memory
 from nat_failover.model.settings import Config
+from nat_failover.observe import service_check
 from nat_failover.policy import decide as policy
 from nat_failover.policy import (
     early,
@@ -25,12 +26,13 @@ from nat_failover.policy import (
     membership,
     ownership,
     pause,
+    services,
     suspicion,
     verdict,
 )
 from nat_failover.policy.case import Case, Fence, PeerCase
 
-from .incidents import EARLY, WITNESSED, play
+from .incidents import EARLY, SERVED, WITNESSED, play
 from .laws import Violation
 from .service import Service
 from .shells import FAST, shell_of
@@ -163,6 +165,17 @@ def _leaves_drainers() -> t.Any:
         return "" if reason in ownership.DRAINS.values() else reason
 
     return _patched(ownership, "vacancy_reason", waiting)
+
+
+def _sick_by_a_service() -> t.Any:
+    """Takes a node for sick whose service does not work."""
+    real = ownership.vacancy_reason
+
+    def judging(case: PeerCase) -> str:
+        report = case.heard.report
+        return real(case) or ("is without its service" if report is not None and report.unwell else "")
+
+    return _patched(ownership, "vacancy_reason", judging)
 
 
 def _at_once(config: Config, memory: Memory) -> float:
@@ -307,6 +320,26 @@ BROKEN: t.Mapping[str, tuple[str, t.Callable[[], Patches]]] = {
         "writes while an operator has paused the cluster",
         lambda: [_patched(pause, "paused", lambda instances, now: "")],
     ),
+    "deaf to services": (
+        "leaves a claim with a node whose service does not work",
+        lambda: [_patched(services, "claim_vacancy", _no_reason)],
+    ),
+    "hasty about services": (
+        "takes a claim because its service was away for a moment",
+        lambda: [_patched(service_check, "BAD_READINGS", 1)],
+    ),
+    "all routes for a service": (
+        "takes the default routes of a node whose service does not work (L2)",
+        lambda: [_sick_by_a_service()],
+    ),
+    "any heir of a service": (
+        "takes a claim although its service does not work here, either",
+        lambda: [_patched(services, "heirs_among", lambda case, nodes, claim, owner: nodes)],
+    ),
+    "trusts a service at once": (
+        "takes a claim back as soon as its service works again (L7)",
+        lambda: [_patched(services, "return_after", lambda config, failures: 0.0)],
+    ),
     "fights drift": ("takes back what somebody pointed elsewhere (L8)", lambda: [_fight()]),
     "believes its freeze": (
         "concludes from a time in which it slept (L10)",
@@ -326,10 +359,19 @@ OF_WITNESSES = (
 )
 
 
+OF_SERVICES = (  # that only incidents with claims that depend on a service show
+    "deaf to services",
+    "hasty about services",
+    "all routes for a service",
+    "any heir of a service",
+    "trusts a service at once",
+)
 OF_EARLY = ("trusts old readings",)  # that only incidents with early takeovers show
 
 
 def _seeds_of(name: str) -> int:
+    if name in OF_SERVICES:
+        return SERVED
     return WITNESSED if name in OF_WITNESSES else EARLY if name in OF_EARLY else 0
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from nat_failover.aws.ec2 import THROTTLED
 from nat_failover.model.cluster import Claim, InstanceView, RouteView
 from nat_failover.model.evidence import SelfCheck
+from nat_failover.observe import service_check
 from nat_failover.observe.ec2_reader import AGAIN
 from nat_failover.policy import membership
 
@@ -39,6 +40,7 @@ class EvidenceCollector:
         self.watch: float | None = None
         self.checks_failed = 0
         self._checking = False
+        self._debounce = service_check.Debounce()
         self._next_read = self._next_check = 0  # a later number replaces what was scheduled under an earlier one
 
     def settle(self, read_at: float) -> None:
@@ -47,6 +49,7 @@ class EvidenceCollector:
         self.me = SelfCheck(not self.host.witness, "", now, True, read_at, True, instance_id=self.me.instance_id)
         self.routes, self.instances, self.homes = self.cloud.read(self.cloud.state.routes, read_at)
         self.claims = tuple(self.routes)
+        self._debounce.update({each.name: "" for each in self.config.services})
         self._homes_at = read_at
         self.read_began = read_at
 
@@ -83,7 +86,17 @@ class EvidenceCollector:
         if fact != self.me.fact:
             self.me = replace(self.me, forwarding=not fact, fact=fact)
             self.service.wake()
+        if self.config.services:
+            self._services()
         return FACTS_EVERY
+
+    def _services(self) -> None:
+        """The readings of the services' files, as many and as often as the engine's."""
+        problem = "" if self.host.serves else "it does not work"
+        unwell = self._debounce.update({each.name: problem for each in self.config.services})
+        if unwell != self.me.unwell:
+            self.me = replace(self.me, unwell=unwell)
+            self.service.wake()
 
     def _check_after(self, seconds: float) -> None:
         self._next_check += 1

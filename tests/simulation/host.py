@@ -41,6 +41,7 @@ class Host:
         self.powered = self.nat = self.uplink = True
         self.frozen = self.paused = False  # the whole machine; only the service
         self.broken = False  # the machine does not boot any more
+        self.serves = True  # the service works that some claims depend on
         self.nat_off_at = float("inf")
         self.clock_error = (
             0.0  # seconds by which its time of day is wrong; the policy gets monotonic time, so that it must not matter
@@ -61,7 +62,7 @@ class Host:
     @property
     def well(self) -> bool:
         """Does it do what it is there for?"""
-        return self.running and (self.forwards or (self.witness and self.uplink))
+        return self.running and self.serves and (self.forwards or (self.witness and self.uplink))
 
     @property
     def running(self) -> bool:

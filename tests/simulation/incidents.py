@@ -8,7 +8,7 @@ import typing as t
 
 from nat_failover.model.cluster import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
-from . import strangers
+from . import services, strangers
 from .apis import dark_partition, dynamodb
 from .cloud import STOP
 from .departures import DEPARTURES, switch_on
@@ -17,12 +17,12 @@ from .laws import TAGGED, Violation
 from .machines import crash, die, one, replaced, twin_deaths
 from .operators import ELSEWHERE, pausing
 from .service import Service
-from .shape import EARLY, WITNESSED, latency_if_early, shape
+from .shape import EARLY, SERVED, WITNESSED, is_served, latency_if_early, shape
 from .tables import CHANGES
 from .tags import REFUSALS
 from .world import World
 
-__all__ = ["EARLY", "WITNESSED", "play", "story"]
+__all__ = ["EARLY", "SERVED", "WITNESSED", "play", "story"]
 
 LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
@@ -41,7 +41,10 @@ def play(seed: int, shell: t.Callable[..., t.Any] = Service) -> World:
     rng, extra, shaper = (random.Random(f"{what} {seed}") for what in ("incident", "witness", "tables"))
     nodes, tables, kind, traits, twins = shape(seed, rng, extra)
     latency = latency_if_early(seed)
-    traits = traits._replace(tagged=shaper.random() < TAGS, early=True if latency else None)
+    server = random.Random(f"service {seed}")
+    traits = traits._replace(
+        tagged=shaper.random() < TAGS, early=True if latency else None, served=is_served(seed, server)
+    )
     world = World(seed, nodes, tables, traits, shell)
     if latency:
         world.timeline.tell(f"takeovers are early, and EC2 takes {int(latency * 1000)} ms")
@@ -55,6 +58,9 @@ def play(seed: int, shell: t.Callable[..., t.Any] = Service) -> World:
         fault, at = rng.choice(FAULTS), rng.uniform(0.3, LONGEST * 0.7)
         seconds = rng.choice((rng.uniform(0.1, 2.0), rng.uniform(1.0, LONGEST - at)))
         world.timeline.later(at, lambda fault=fault, seconds=seconds: fault(world, rng, seconds))  # type: ignore[misc]
+    if traits.served:
+        fails, lasting = server.choice(services.FAULTS), server.uniform(0.1, LONGEST)
+        world.timeline.later(server.uniform(0.3, LONGEST * 0.7), lambda: fails(world, server, lasting))
     _changes_of_the_cluster(world, seed, shaper)
     end = _course(world, rng, kind)
     try:
@@ -124,6 +130,7 @@ def _run(world: World, end: float) -> None:
     if world.until_calm(world.rng.uniform(*REPAIR)):
         return
     world.planned.clear()
+    services.repaired(world)
     for name, host in world.hosts.items():
         host.broken, host.notice = False, ""
         if name in world.cloud.interrupted:

@@ -8,7 +8,7 @@ from collections import deque
 
 from nat_failover.model.cluster import ACTIVE, ROUTE_ACTIVE, TAG_DRAINED, TAG_FENCE, TAG_MAINTENANCE, TAG_PAUSE, Claim
 from nat_failover.model.evidence import Evidence
-from nat_failover.model.plan import Plan
+from nat_failover.model.plan import Plan, SetRoute
 
 from .cloud import Cloud, interface, owner_of
 from .host import Host
@@ -26,6 +26,8 @@ WRITES_OF_POWER = ("ReplaceRoute", "StopInstances", "RebootInstances", "StartIns
 WRITES = 12  # per claim and incident, and in any hour of a longer one
 HOUR = 3600.0
 OUTSIDERS = ("operator", "stranger")  # callers that are no node
+ILL = 2.75  # seconds for which a service fails at the least before that counts: readings in a row
+ILL_KNOWN = 6.0  # seconds after which its node knows, and all that hear it
 BACKOFF = 10.0  # seconds that a failed write may be put off
 
 
@@ -61,6 +63,10 @@ class Laws:
         self.spared_since: dict[str, float] = {}  # since when it carries a tag that forbids a fence
         self.cut_off_since: dict[str, float] = {}  # since when a node could hear none of the others
         self.alone_since: dict[str, float] = {}  # the same, of those that lived
+        self.ill_for = dict.fromkeys(hosts, 0.0)  # seconds for which its service has failed
+        self.ill_at = dict.fromkeys(hosts, past)  # last look at which that had lasted for so long that it may count
+        self.ill_seen_for = dict.fromkeys(hosts, 0.0)  # the same, while the node could see it
+        self.ill_seen_at = dict.fromkeys(hosts, past)  # last look at which it had to know
         self.hampered_at = past  # last look at which anything could delay a hand-over
         self.pauses: dict[str, float] = {}  # until when, by the node that carries the tag
         self.paused_at: float | None = None  # since when the pause is to be known
@@ -116,6 +122,7 @@ class Laws:
                 self.away_at[name] = now
             if not host.forwards or disturbed or network.no_icmp or host.service.collector.me.fact:
                 self.deaf_at[name] = now
+            self._look_at_service(name, host)
             spared = cloud.state.tags[name].keys() & {TAG_DRAINED, TAG_MAINTENANCE}
             if spared:
                 self.spared_since.setdefault(name, now)
@@ -138,6 +145,16 @@ class Laws:
                     since.pop(name, None)
                 else:
                     since.setdefault(name, now)
+
+    def _look_at_service(self, name: str, host: Host) -> None:
+        """The service that some claims depend on, as it is and as its node must have seen it."""
+        now = self.timeline.now
+        self.ill_for[name] = 0.0 if host.serves else self.ill_for[name] + LOOK
+        self.ill_seen_for[name] = self.ill_seen_for[name] + LOOK if host.running and not host.serves else 0.0
+        if self.ill_for[name] > ILL:
+            self.ill_at[name] = now
+        if self.ill_seen_for[name] > ILL_KNOWN:
+            self.ill_seen_at[name] = now
 
     # --- decisions ---------------------------------------------------------------------------------------------------------------
 
@@ -162,6 +179,10 @@ class Laws:
                 )
             fine = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
             # A node that has just lost its own uplink reaches no EC2 either: its wish comes to nothing.
+            if action.claim.destination in self.config.service_of:
+                self._served(host, action, owner)
+                if owner in self.hosts and self._may_be_ill(owner):
+                    continue
             if action.kind == "adopt" and fine and host.uplink:
                 self.break_("L2", f"{name} takes {action.claim} from {owner}, which has been well all the time")
             unmanaged = owner in self.hosts and self._unmanaged(self.hosts[owner]) and now - self.deaf_at[owner] > 3.0
@@ -173,6 +194,22 @@ class Laws:
                 self._early(name, str(action.claim), action.before.read_at)
             if action.before.state == ROUTE_ACTIVE and owner not in self.hosts:
                 self.break_("L8", f"{name} fights over {action.claim}, which somebody pointed elsewhere")
+
+    def _may_be_ill(self, name: str) -> bool:
+        """Had a node's service failed lately, or was there a moment in which one bad reading counts?"""
+        now, longest = self.timeline.now, self.config.returns.maximum + MOMENT
+        return min(now - self.ill_at[name], now - self.hosts[name].service.born) < longest
+
+    def _served(self, host: Host, action: SetRoute, owner: str | None) -> None:
+        """A claim that depends on a service: it goes where that works, and comes home when it has worked for long enough."""
+        now, name = self.timeline.now, host.name
+        well = owner in self.hosts and self._fine(self.hosts[owner]) and now - self.unfit_at[owner] > 3.0
+        if well and self.ill_seen_for[name] > ILL_KNOWN and not host.serves and host.uplink:
+            self.break_("service", f"{name} takes {action.claim} from {owner}, and its own service does not work")
+        if action.kind == "return" and now - self.ill_seen_at[name] < self.return_after - SEEN:
+            self.break_(
+                "L7", f"{name} returns {action.claim} {now - self.ill_seen_at[name]:.1f} s after its service failed"
+            )
 
     def _early(self, name: str, claim: str, read_at: float) -> None:
         """An early takeover rests on a reading that is recent, and not from before a sleep."""
@@ -257,6 +294,8 @@ class Laws:
         ]
         known = now - max(self.hampered_at, self.mute_at[name], hosts[name].service.born) > WARM
         for claim, target in self.cloud.state.routes.items():
+            if claim.destination in self.config.service_of and any(self._may_be_ill(other) for other in hosts):
+                continue
             stands = target == interface(name) and now - self.written_at.get(claim, -TAGGED) > TAGGED
             if stands and fit and known:
                 self.break_("handover", f"{name} goes down with {claim}, and {fit[0]} was there")
@@ -370,6 +409,15 @@ class Laws:
             owner = self.hosts.get(owner_of(target))
             if owner is None or not owner.forwards:
                 self.break_("egress", f"{claim} is still with {target}")
+            if claim.destination in self.config.service_of:
+                self._useful(claim, owner)
+
+    def _useful(self, claim: Claim, owner: Host) -> None:
+        """A service that has been dead for a while serves nobody, if it has worked elsewhere all the time."""
+        now = self.timeline.now
+        others = [host for host in self.hosts.values() if self._able(host) and not self._may_be_ill(host.name)]
+        if self.ill_seen_for[owner.name] > 2 * ILL_KNOWN and not owner.serves and others:
+            self.break_("service", f"{claim} is still with {owner.name}, whose service is dead, at {now:.1f}")
 
     def home(self) -> None:
         """At the very end: all nodes live, no mark of a fence is left, every claim is at home."""

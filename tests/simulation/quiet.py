@@ -25,10 +25,13 @@ def nothing_to_do(
         and len(evidence.routes) == len(t.cast(t.Sized, claims))
         and len(evidence.instances) == len(config.nodes)
         and not memory.flaps
+        and not evidence.me.unwell
+        and not any(each.failures or each.well_since is None for each in memory.services.values())
         and state in (ACTIVE, WITNESS)
         and all(peer.verdict == HEALTHY and not peer.fence_stage for peer in memory.peers.values())
         and all(
-            heard.report is not None and heard.report.state in (ACTIVE, WITNESS) for heard in evidence.heard.values()
+            heard.report is not None and heard.report.state in (ACTIVE, WITNESS) and not heard.report.unwell
+            for heard in evidence.heard.values()
         )
         and all(view.target == interface(claim.home) for claim, view in evidence.routes.items())
         and all(view.tags.keys() <= HARMLESS for view in evidence.instances.values())

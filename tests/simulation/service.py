@@ -16,7 +16,7 @@ from nat_failover.model.memory import Memory
 from nat_failover.model.plan import Plan
 from nat_failover.observe.sign_reader import SignReader
 from nat_failover.policy import decide as policy
-from nat_failover.policy import marks, pause, probe_plan
+from nat_failover.policy import marks, pause, probe_plan, services
 from nat_failover.policy.verdict import LEAST_UNANSWERED
 from nat_failover.wire.seals import Seals
 
@@ -181,7 +181,8 @@ class Service:
     def report(self) -> Report:
         """The report about this node. The same object while nothing changed."""
         me, peers = self.collector.me, self.memory.peers
-        known, said = self._report, (self.state, self.reluctant, self.signs.last)
+        unwell = services.unwell(self.config, self.memory, self.timeline.now)
+        known, said = self._report, (self.state, self.reluctant, self.signs.last, unwell)
         if known and known[0] is me and known[1] is peers and known[2] == said:
             return t.cast(Report, known[3])
         fact = me.fact or ("" if me.internet else "the internet is not reachable")
@@ -190,7 +191,7 @@ class Service:
             for name, peer in peers.items()
         }
         forwarding, signs = not fact and self.state != WITNESS, self.signs.last
-        report = Report(self.state, forwarding, fact or self.reluctant, views, signs, seals=True)
+        report = Report(self.state, forwarding, fact or self.reluctant, views, signs, True, unwell)
         if known and known[3] == report:
             report = known[3]
         self._report = (me, peers, said, report)

@@ -15,6 +15,8 @@ TWINS = 0.1  # of all incidents with witnesses: two of four nodes die together
 DARKER = 0.1  # of them: as with DARK
 WITNESSED = 10**9  # seeds from here on are of incidents with a witness table or a node that only watches
 EARLY = 2 * 10**9  # seeds from here on are of incidents with early takeovers
+SERVED = 3 * 10**9  # seeds from here on are of incidents with claims that depend on a service, which fails
+SHARE_SERVED = 0.04  # of all other incidents: those with such claims
 HURRIED = 0.05  # of all other incidents: those with early takeovers
 LATENCIES = (0.02, 0.3, 0.7)  # seconds of a call to EC2 in incidents with early takeovers, without a fault of EC2
 
@@ -52,7 +54,12 @@ def latency_if_early(seed: int) -> float | None:
     """The latency of EC2 in an incident with early takeovers; None for the others. Drawn apart, so that these stay as they are."""
     rng = random.Random(f"early {seed}")
     latency = rng.choice(LATENCIES)
-    return latency if seed >= EARLY or rng.random() < HURRIED else None
+    return latency if EARLY <= seed < SERVED or rng.random() < HURRIED else None
+
+
+def is_served(seed: int, rng: random.Random) -> bool:
+    """Whether there are claims that depend on a service. ``rng`` draws apart, too."""
+    return rng.random() < SHARE_SERVED or seed >= SERVED
 
 
 def _kind(rng: random.Random) -> str:

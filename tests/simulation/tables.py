@@ -7,7 +7,7 @@ import random
 
 from .cloud import interface
 from .machines import owner
-from .world import World
+from .world import World, destinations_of
 
 NEW = 0xF00  # ids of new tables start here
 
@@ -17,7 +17,7 @@ def _make(world: World, rng: random.Random, home: str) -> None:
     table = f"rtb-{NEW + len(world.cloud.state.homes):017x}"
     target = rng.choice((None, interface(home), interface(owner(rng, world))))
     world.timeline.tell(f"OPERATOR: makes {table} of {home}, which points to {target}")
-    world.cloud.tag_table(home, {(table, each): target for each in world.traits.destinations})
+    world.cloud.tag_table(home, {(table, each): target for each in destinations_of(world.traits)})
 
 
 def added(world: World, rng: random.Random, seconds: float) -> None:

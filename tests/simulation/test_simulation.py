@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nat_failover.model.evidence import Heard
-from nat_failover.model.memory import Memory, PeerMemory
+from nat_failover.model.memory import Memory, PeerMemory, ServiceMemory
 
 from .alarms import times
 from .broken import BROKEN
@@ -69,9 +69,10 @@ def test_every_python_tells_the_same_story(python, hash_seed):
 def test_no_clock_of_the_policy_is_forgotten():
     """A decision is skipped only as long as nothing that the policy remembers becomes some span old."""
     peer = PeerMemory(**{name: float(number) for number, name in enumerate(_moments(PeerMemory), 100)})
-    memory = Memory(peers={"nat-1": peer}, **{name: float(n) for n, name in enumerate(_moments(Memory), 200)})
+    moments = {name: float(n) for n, name in enumerate(_moments(Memory), 200)}
+    memory = Memory(peers={"nat-1": peer}, services={"proxy": ServiceMemory(3.0)}, **moments)
     known = times(memory, {"nat-1": Heard(1.0, 2.0)})
-    assert {1.0, 2.0} <= set(known)
+    assert {1.0, 2.0, 3.0} <= set(known)
     for each, name in [(peer, name) for name in _moments(PeerMemory)] + [(memory, name) for name in _moments(Memory)]:
         assert getattr(each, name) in known or name == "last_tick", name
 

@@ -45,14 +45,21 @@ class Traits(t.NamedTuple):
     tagged: bool = False  # route tables are found by their tags
     early: bool | None = None  # takeover.early; None: that of the profile
     read_timeout: float = 1.0  # seconds that a call to EC2 may take
+    served: bool = False  # there are claims that depend on a service on their node
 
 
 USUAL = Traits()
+SERVICE, VIP = "proxy", "100.64.99.1/32"
 
 
 def route_table(node: int, number: int) -> str:
     """The id of one of a node's route tables."""
     return f"rtb-{node * 1000 + number + 1:017x}"
+
+
+def destinations_of(traits: Traits) -> tuple[str, ...]:
+    """All destinations of a cluster."""
+    return (*traits.destinations, VIP) if traits.served else traits.destinations
 
 
 @functools.cache
@@ -76,7 +83,8 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
         "profile": traits.profile,
         "key_file": "/etc/key",
         "mode": traits.mode,
-        "destinations": list(traits.destinations),
+        "destinations": list(destinations_of(traits)),
+        "services": [{"name": SERVICE, "file": "/run/proxy", "destinations": [VIP]}] if traits.served else [],
         "sources": ["10.0.0.0/16", "2001:db8:1::/56"],
         "return": {"after_s": traits.return_after, "max_s": 24},
         "witness": {"dynamodb_table": "sim", "lock_lease_s": 4 * (1.5 + traits.read_timeout)} if traits.table else {},
@@ -106,7 +114,7 @@ class World:
         names = [f"nat-{n}" for n in range(nodes)] + [WITNESS] * traits.witness
         configs = [config_of(nodes, tables, name, traits) for name in names]
         homes = {route_table(n, k): f"nat-{n}" for n in range(nodes) for k in range(tables) if traits.tagged}
-        tagged = [Claim(table, each, home) for table, home in homes.items() for each in traits.destinations]
+        tagged = [Claim(table, each, home) for table, home in homes.items() for each in destinations_of(traits)]
         claims = [*configs[0].claims, *tagged]
         self.cloud = Cloud(self.timeline, self.rng, claims, [node.name for node in configs[0].nodes], homes)
         self.table = Table(self.timeline, self.rng)

@@ -72,6 +72,8 @@ def configuration(
         "unmanaged_after_s": asked["unmanaged_after_s"],
         "key_file": key_file,
     }
+    if asked.get("services") and not asked["witness"]:
+        config["services"] = [dict(each) for each in asked["services"]]
     if asked["clamp_mss"]:
         config["clamp_mss"] = asked["clamp_mss"]
     if asked["imds_restricted"] and not asked["witness"]:

@@ -21,6 +21,7 @@ RENAMED = {"self": "name", "key_file": "heartbeat_key", "nodes": "group"}
 _SECTIONS = {section: name for name, section in SECTIONS.items()}
 _OF_A_NODE = re.compile(r"\bnodes\[(\d*)\]\.(\w+)")
 _IN_A_SECTION = re.compile(r"(?<![\w.])({})\.([*a-z]\w*)(?![-\w]|\.\w)".format("|".join(_SECTIONS)))
+_OF_A_SERVICE = re.compile(r"(?<![\w.])services\[")
 _FIRST = re.compile(r"^((?:nat-failover: )?)([a-z_0-9]+): ")
 
 
@@ -63,4 +64,5 @@ def in_role_words(line: str, hosts: t.Sequence[str]) -> str:
         line = re.sub(rf"(?<![\w.]){re.escape(key)}(?![-\w])", f"{PREFIX}{variable}", line)
     line = _FIRST.sub(first, line)
     line = _OF_A_NODE.sub(of_a_node, line)
+    line = _OF_A_SERVICE.sub("nat_instance_services[", line)
     return _IN_A_SECTION.sub(lambda match: f"nat_instance_{_SECTIONS[match.group(1)]}.{match.group(2)}", line)

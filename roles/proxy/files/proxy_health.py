@@ -5,7 +5,8 @@
 
 A proxy may listen and answer nothing but errors: its names do not resolve, its uplink is gone, its
 guard refuses. So this asks the proxy for a tunnel to a destination on the internet every two
-seconds, and answers GET /healthz from the last verdict: 200, or 503 with the reason.
+seconds, and answers GET /healthz from the last verdict: 200, or 503 with the reason. It writes the
+same verdict into a file, by which the service nat-failover moves the address of the proxy.
 
     proxy-health run       the service; it needs no rights
     proxy-health status    the answer of /healthz, and exit 1 unless it is healthy
@@ -27,6 +28,8 @@ SETTINGS = "/etc/aws-ha-egress/proxy.json"
 STATE = "/var/lib/aws-ha-egress"
 DRAINED, RESTARTS = STATE + "/drained", STATE + "/health/restarts.json"
 REQUEST = "/run/aws-ha-egress-health/restart"
+# Read by the service nat-failover, which moves the address of the proxy by it.
+VERDICT, BOOT_ID = "/run/aws-ha-egress-health/verdict.json", "/proc/sys/kernel/random/boot_id"
 INTERVAL_S, ANSWER_S = 2.0, 2.0
 # A check of all destinations may take long; a verdict that is older says nothing any more.
 STALE_S = 15.0
@@ -67,6 +70,13 @@ def answer(proof: Proof | None, drained: bool, now: float) -> Answer:
     if now - proof.at > STALE_S:
         return Answer(503, FAILING, f"the last proof is {now - proof.at:.0f} s old")
     return Answer(200, HEALTHY, proof.reason) if proof.ok else Answer(503, FAILING, proof.reason)
+
+
+def verdict(found: Answer, at: float, boot_id: str) -> str:
+    """The verdict for other programs on this node: good until ``at``, of one boot of the kernel, is
+    too old.
+    """
+    return json.dumps({"boot_id": boot_id, "at": at, "well": found.code == 200, "reason": found.reason}) + "\n"
 
 
 def may_restart(
@@ -162,7 +172,7 @@ class Health:
         self.port, self.health = port, health
         self.destinations = [tuple(each) for each in health["destinations"]]
         self.proof: Proof | None = None
-        self.failures, self.told = 0, ""
+        self.failures, self.told, self.unwritten = 0, "", ""
         self.restarts = _read_json(RESTARTS, [])
 
     def now(self) -> Answer:
@@ -177,10 +187,23 @@ class Health:
         if told.state != self.told:
             print(f"proxy health: {told.state}: {told.reason}", flush=True)
             self.told = told.state
+        self._write_verdict(told)
         if not proof.ok:
             self._restart(proof)
         # The one that answered comes first next time.
         self.destinations.sort(key=lambda each: tunnel(each) != proof.reason)
+
+    def _write_verdict(self, found: Answer) -> None:
+        """Whole or not at all, and at each round: one that is old counts for nothing."""
+        try:
+            with open(BOOT_ID, encoding="ascii") as stream:
+                boot_id = stream.read().strip()
+            _write(VERDICT, verdict(found, time.monotonic(), boot_id))
+            self.unwritten = ""
+        except OSError as error:
+            if str(error) != self.unwritten:
+                print(f"proxy health: cannot write its verdict: {error}", flush=True)
+            self.unwritten = str(error)
 
     def _restart(self, proof: Proof) -> None:
         if self.failures < FAILURES_BEFORE_RESTART:

@@ -57,6 +57,7 @@ def standing(**changes):
     parts.collector.forwarding_check.findings = {"ip_forward": Finding(None)}
     parts.collector.forwarding_check.canary._states = {"IPv4": "answered", "IPv6": "off"}
     parts.collector.internet.reachable = True
+    parts.collector.service_check._read = True
     peer = PeerMemory(verdict="healthy", since=NOW - 60, evidence="heartbeat 40 ms ago")
     parts.memory = Memory(NOW - 100, peers={"nat-b": peer})
     return parts

@@ -222,6 +222,22 @@ def test_what_a_newer_release_adds_to_a_report_is_passed_over():
     assert B.decode(signed(body(*GOOD))).report == replace(got, signs=0), "an older one does not number its signs"
 
 
+def test_services_that_do_not_work_are_named_only_if_there_are_some():
+    report = Report("active", True, "", {}, 7, seals=False, unwell=frozenset({"proxy", "a\n"}))
+    assert B.decode(packet(report=report)).report == replace(report, unwell=frozenset({"proxy", "a "}))
+    older = packet(report=replace(report, unwell=frozenset()))
+    assert older == packet(report=Report("active", True, "", {}, 7)), "an older version reads what it knows"
+    assert B.decode(signed(body(*GOOD, 7, 1, ["proxy"], "later"))).report.unwell == {"proxy"}
+    assert B.decode(signed(body(*GOOD, 7, 1, "proxy"))).report.unwell == frozenset()
+
+
+def test_the_longest_names_of_services_fit_beside_the_views():
+    unwell = frozenset(f"{number}" + "s" * 31 for number in range(8))
+    views = {f"node-{number:02d}": "healthy" for number in range(30)}
+    got = B.decode(packet(report=Report("active", True, "f" * 200, views, 7, True, unwell))).report
+    assert got.unwell == unwell and got.views == views and got.seals
+
+
 def test_names_alone_fit_whatever_the_report_says():
     # Cluster and node names as long as the configuration lets them be, and a state of any length.
     codec = Codec(KEY, "c" * 64, "a" * 63)

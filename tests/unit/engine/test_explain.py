@@ -9,6 +9,7 @@ import pytest
 
 from nat_failover.model.cluster import TAG_FENCE, RouteView
 from nat_failover.model.evidence import Heard, Report
+from nat_failover.model.memory import ServiceMemory
 from nat_failover.policy import decide
 from nat_failover.policy.explain import explain
 from nat_failover.service.commands import Commands
@@ -147,3 +148,54 @@ def test_the_service_adds_the_failures_of_the_actions(parts, monkeypatch):
     answer = Commands(parts, None).explain()
     item = next(each for each in answer["items"] if each["subject"] == CLAIM_B.route_table)
     assert (answer["schema"], item["failures"][0]["attempts"], item["failures"][0]["error"]) == (1, 1, "denied")
+
+
+# --- services that claims depend on ------------------------------------------------------------------------------------
+
+VIP = "100.64.99.1/32"
+SERVED = {
+    "destinations": ["0.0.0.0/0", VIP],
+    "services": [{"name": "proxy", "file": "/run/verdict.json", "destinations": [VIP]}],
+}
+
+
+def served(monkeypatch, home, owner, here, there, since=NOW - 90, **report):
+    """The explanation of the route to the service: whether it works on nat-a (``here``) and on nat-b."""
+    parts = standing(**SERVED)
+    heard(parts, monkeypatch, unwell=frozenset(() if there else {"proxy"}), **report)
+    memory = {"proxy": ServiceMemory(since if here else None, 1)}
+    me = replace(parts.collector.me, unwell=frozenset(() if here else {"proxy"}), internet_at=NOW, ec2_at=NOW)
+    parts.collector.me = me
+    parts.memory = replace(parts.memory, last_tick=NOW, fit_since=NOW - 90, services=memory)
+    claim = next(each for each in parts.config.claims if (each.home, each.destination) == (home, VIP))
+    parts.collector.reader.routes = {claim: RouteView("active", f"eni-{owner}", NOW)}
+    return about(parts, claim.route_table)
+
+
+@pytest.mark.parametrize(
+    ("home", "owner", "here", "there", "would", "waits"),
+    [
+        ("nat-a", "nat-a", True, True, "", "it is at home"),
+        ("nat-a", "nat-a", False, True, "", "its service proxy does not work here; nat-b takes it"),
+        ("nat-a", "nat-a", False, False, "", "does not work here, nor on any other node that may own claims"),
+        ("nat-b", "nat-b", True, True, "", "nat-a takes it when nat-b fails, does not forward, or drains, or when"),
+        ("nat-b", "nat-b", True, False, "adopt", ""),
+        ("nat-b", "nat-b", False, False, "adopt", "its service proxy works on no other node that may own it"),
+        ("nat-a", "nat-b", False, True, "", "its service proxy does not work here"),
+        ("nat-a", "nat-b", True, True, "return", ""),
+    ],
+)
+def test_a_claim_that_depends_on_a_service(monkeypatch, home, owner, here, there, would, waits):
+    found = served(monkeypatch, home, owner, here, there)
+    assert found.would.startswith(would) and bool(found.would) == bool(would)
+    assert waits in "".join(found.waits) and bool(found.waits) == bool(waits)
+
+
+def test_a_claim_waits_until_its_service_has_worked_for_a_while(monkeypatch):
+    found = served(monkeypatch, "nat-a", "nat-b", True, True, NOW - 12)
+    assert found.would.startswith("return") and found.waits == ("its service proxy has worked here for 12 of 30 s",)
+
+
+def test_a_draining_node_keeps_what_no_other_node_serves(monkeypatch):
+    found = served(monkeypatch, "nat-b", "nat-b", False, True, state="draining")
+    assert found.waits == ("its service proxy works on no other node that may own it",)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from nat_failover.errors import Ec2Error
 from nat_failover.model.cluster import RouteView
 from nat_failover.model.evidence import Heard, Report
+from nat_failover.model.memory import ServiceMemory
 from nat_failover.model.plan import Plan
 from nat_failover.model.problem import CODES, CRITICAL, DEGRADED, WELL, Problem, ordered, worst
 from nat_failover.observe.forwarding_facts import Finding
@@ -233,6 +235,7 @@ def test_the_worst_comes_first_and_causes_before_symptoms():
 def test_each_code_has_a_remedy_and_a_section_of_the_docs(code):
     fields = set(re.findall(r"\{(\w+)\}", CODES[code].remedy))
     known = {"home", "by_hand", "interface", "instance_id", "peer", "port", "address", "route_table"}
+    known |= {"node", "service", "file"}
     assert CODES[code].remedy and fields <= known
     assert f"### {code}\n" in PAGE
 
@@ -306,3 +309,77 @@ def test_an_event_of_an_outside_kind_begins_no_incident(parts):
     parts.events.emit("reloaded", "2 nodes")
     assert status.status(parts)["incident"] is None
     assert SimpleNamespace(**status.status(parts)).last_incident is None
+
+
+# --- services that claims depend on ------------------------------------------------------------------------------------
+
+VIP = "100.64.99.1/32"
+SERVED = {
+    "destinations": ["0.0.0.0/0", VIP],
+    "services": [{"name": "proxy", "file": "/run/verdict.json", "destinations": [VIP]}],
+}
+
+
+def served(since=None, failures=1, problem="no tunnel", owner="nat-b", home="nat-a"):
+    """nat-a, whose route to the service is with ``owner``. ``since``: when its service began to work."""
+    parts = standing(**SERVED)
+    parts.collector.me = replace(parts.collector.me, unwell=frozenset({"proxy"} if since is None else ()))
+    parts.collector.service_check._debounce.problems = {"proxy": problem} if problem else {}
+    parts.memory = replace(parts.memory, fit_since=NOW - 90, services={"proxy": ServiceMemory(since, failures)})
+    claim = next(each for each in parts.config.claims if (each.home, each.destination) == (home, VIP))
+    route(parts, claim, target=f"eni-{owner}")
+    return parts
+
+
+def test_a_service_that_does_not_work_is_a_problem_that_spares_the_node():
+    parts = served()
+    found = find(parts)
+    assert [each.code for each in found] == ["service_unwell", "away"]
+    assert found[0].level == DEGRADED and found[0].subject == "proxy on nat-a"
+    assert found[0].text == (
+        "the service proxy does not work here: no tunnel; only routes to 100.64.99.1/32 depend on it"
+    )
+    assert found[0].do.startswith("on nat-a: look at proxy and at the program that writes /run/verdict.json")
+    assert found[1].text.endswith("away from its home nat-a: its service proxy does not work here")
+    assert status.status(parts)["can_act"], "it takes the routes of others that do not depend on it"
+
+
+@pytest.mark.parametrize(
+    ("since", "service", "away"),
+    [
+        (NOW - 1, "it works again, and is trusted in 2 s, after 1 failures", "its service proxy has worked here for 1"),
+        (NOW - 20, "", "home in 10 s: its service proxy has worked here for 20 of 30 s"),
+    ],
+)
+def test_a_service_that_works_again_is_trusted_after_a_while(since, service, away):
+    texts = {each.code: each.text for each in find(served(since, problem=""))}
+    assert service in texts.get("service_unwell", "") and bool(service) == ("service_unwell" in texts)
+    assert away in texts["away"]
+
+
+def test_a_peer_says_that_its_service_does_not_work(monkeypatch):
+    parts = served(NOW - 90, 0, "", owner="nat-a", home="nat-b")
+    hear(parts, monkeypatch, unwell=frozenset({"proxy"}))
+    found = find(parts)
+    assert [(each.code, each.subject) for each in found] == [
+        ("service_unwell", "proxy on nat-b"),
+        ("away", f"{CLAIM_B.route_table} {VIP}"),
+    ]
+    assert found[1].text.endswith("its service proxy does not work on nat-b")
+    assert found[0].do.startswith("on nat-b: ")
+
+
+def test_the_status_has_the_services_of_this_node():
+    parts = served(NOW - 1, 2, "")
+    [row] = status.status(parts)["services"]
+    assert row == {
+        "service": "proxy",
+        "destinations": [VIP],
+        "well": True,
+        "trusted": False,
+        "well_s": 1.0,
+        "failures": 2,
+        "problem": "",
+    }
+    assert json.loads(json.dumps(status.status(parts)))["self"]["unwell"] == ["proxy"]
+    assert {each["service"] for each in status.status(parts)["claims"]} == {"", "proxy"}

@@ -107,12 +107,12 @@ def test_the_keys_of_the_status_are_an_interface():
         *("settings", "summary", "self", "instances", "claims", "verdicts", "proposed", "drift", "withheld"),
         *("witness", "counters", "event_counts", "events"),
         *("schema", "version", "at", "level", "problems", "can_act", "cannot_act", "unfit", "ec2", "imds"),
-        *("failures", "fences", "incident", "last_incident", "lost_lines"),
+        *("failures", "fences", "incident", "last_incident", "lost_lines", "services"),
     }
     assert (found["schema"], found["level"], found["problems"], found["can_act"]) == (1, "well", [], True)
     assert set(found["self"]) == {
         *("state", "forwarding", "fact", "views", "signs", "seals", "internet", "ec2", "canary", "facts", "warnings"),
-        *("internet_s_ago", "ec2_s_ago", "defects"),
+        *("internet_s_ago", "ec2_s_ago", "defects", "unwell"),
     }
 
 
@@ -132,6 +132,7 @@ def test_each_claim_has_its_owner_and_the_age_of_its_reading():
         "served": True,
         "at_home": True,
         "drift": False,
+        "service": "",
         "refused": False,
     }
     assert (rows[1]["owner"], rows[1]["target"], rows[1]["state"]) == (None, "eni-of-another", "blackhole")

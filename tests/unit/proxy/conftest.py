@@ -36,7 +36,7 @@ def reload():
 @pytest.fixture
 def health(tmp_path, monkeypatch):
     module = program("proxy_health")
-    for name in ("DRAINED", "RESTARTS", "REQUEST", "SETTINGS"):
+    for name in ("DRAINED", "RESTARTS", "REQUEST", "SETTINGS", "VERDICT"):
         monkeypatch.setattr(module, name, str(tmp_path / name.lower()))
     monkeypatch.setattr(module, "STATE", str(tmp_path))
     return module

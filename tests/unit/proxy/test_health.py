@@ -156,6 +156,31 @@ def test_the_verdict_is_known_before_the_node_itself_tries(health, monkeypatch):
     assert not Path(health.REQUEST).exists()
 
 
+def test_the_verdict_is_written_for_the_service_that_moves_the_address(health, monkeypatch):
+    one, boot_id = service(health), Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    for ok, drained, well in ((True, False, True), (False, False, False), (True, True, False), (True, False, True)):
+        monkeypatch.setattr(health, "prove", lambda *_, ok=ok: health.Proof(ok, "said", time.monotonic()))
+        health.drain(drained)
+        before = time.monotonic()
+        one.round()
+        found = json.loads(Path(health.VERDICT).read_text(encoding="utf-8"))
+        assert found.keys() == {"boot_id", "at", "well", "reason"}
+        assert (found["well"], found["boot_id"]) == (well, boot_id)
+        assert before <= found["at"] <= time.monotonic()
+        assert found["reason"] == ("drained by an operator; proxy-health resume ends it" if drained else "said")
+    assert sorted(each.name for each in Path(health.VERDICT).parent.iterdir()) == ["verdict"], "no part of a file stays"
+
+
+def test_a_verdict_that_cannot_be_written_is_told_once_and_stops_nothing(health, monkeypatch, capsys):
+    monkeypatch.setattr(health, "prove", lambda *_: health.Proof(True, "said", time.monotonic()))
+    monkeypatch.setattr(health, "VERDICT", health.STATE + "/nowhere/verdict.json")
+    one = service(health)
+    for _round in range(3):
+        one.round()
+    assert one.now().code == 200
+    assert capsys.readouterr().out.count("cannot write its verdict") == 1
+
+
 def test_the_destination_that_works_is_asked_first(health, monkeypatch):
     monkeypatch.setattr(health, "prove", lambda *_: health.Proof(True, "a tunnel to other.test:443", 0.0))
     one = service(health)

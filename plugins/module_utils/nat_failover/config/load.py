@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from ..errors import ConfigError, NatFailoverError, UnreadableFile
 from ..model.settings import MODES, Config
-from . import addresses, sections, validate
+from . import addresses, sections, services, validate
 from .reader import Form, Reader, refuse_empty
 from .sections import PROFILES
 
@@ -205,11 +205,12 @@ def parse(raw: t.Any) -> Config:
         key_file=reader.path("key_file", None, "/etc/nat-failover/heartbeat.key"),
         runtime_directory=runtime_directory,
         state_directory=reader.path("state_directory", "/var/lib/nat-failover"),
+        services=services.services(reader, destinations),
     )
     reader.refuse_unknown()
     validate.check_nodes(config)
     if config.me.witness:  # a witness proves no forwarding and writes no witness table
         canary, table = replace(config.canary, enabled=False), replace(config.witness, table=None)
-        config = replace(config, canary=canary, witness=table)
+        config = replace(config, canary=canary, witness=table, services=())
     validate.check(config)
     return config

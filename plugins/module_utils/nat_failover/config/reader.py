@@ -78,9 +78,9 @@ class Reader:
                 form.check(self._path + key, item)
         return value
 
-    def items(self, key: str) -> list[t.Any]:
-        """A required list of anything."""
-        value = self._get(key, None)
+    def items(self, key: str, default: list[t.Any] | None = None) -> list[t.Any]:
+        """A list of anything."""
+        value = self._get(key, default)
         if not isinstance(value, list):
             raise ConfigError(self._path + key, value, "must be a list", SHAPE)
         return value

@@ -40,6 +40,7 @@ KINDS = (
         "resumed",
         "return",
         "route",
+        "service",
     ),
     *("started", "stopped", "unpaused", "verdict", "warning", "warning_ended", "withheld", "withheld_ended", "witness"),
 )

@@ -65,6 +65,13 @@ class Report:
     views: t.Mapping[str, str] = field(default_factory=dict)
     signs: int = 0  # number of the last sign of life (flare, item) that it has begun to write
     seals: bool = False  # its signs, marks and locks carry a MAC. False: an older version
+    # The services of the node that do not work. Only the claims that depend on them are concerned
+    unwell: frozenset[str] = frozenset()
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it hands its claims over."""
+        return self.state in (DRAINING, DRAINED)
 
     @property
     def last_resort(self) -> bool:
@@ -72,7 +79,7 @@ class Report:
 
         Then it takes claims that nobody else could.
         """
-        return self.forwarding and bool(self.fact) and self.state in (DRAINING, DRAINED)
+        return self.forwarding and bool(self.fact) and self.leaves
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,7 @@ class SelfCheck:
     # Why the flare of this node cannot be written, so that no peer can see that it lives. "": it
     # can
     unseen: str = ""
+    unwell: frozenset[str] = frozenset()  # the services of this node that do not work, by their names
 
 
 @dataclass(frozen=True)

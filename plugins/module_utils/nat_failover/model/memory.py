@@ -47,6 +47,13 @@ class PeerMemory:
     known_at: float = 0.0  # when EC2 first showed which instance it is
 
 
+class ServiceMemory(t.NamedTuple):
+    """The memory of one service of this node."""
+
+    well_since: float | None  # None: it does not work
+    failures: int = 0  # in a row, each soon after the one before
+
+
 class Seen(t.NamedTuple):
     """A flare, an item or the fence lock, as this node read it last."""
 
@@ -85,6 +92,8 @@ class Memory:
     lock_numbers: t.Mapping[str, int] = field(default_factory=dict)
     # (kind, node) -> the sign that was read last (policy/signs.py)
     seen: t.Mapping[tuple[str, str], Seen] = field(default_factory=dict)
+    # The services of this node that claims depend on, by their names
+    services: t.Mapping[str, ServiceMemory] = field(default_factory=dict)
     # When the cluster was last seen paused. Until then no peer could write a flare
     paused_at: float | None = None
 

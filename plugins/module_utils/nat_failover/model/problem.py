@@ -69,6 +69,11 @@ CODES: t.Mapping[str, Code] = {
     "peer_unknown": Code(DEGRADED, "on {peer}: systemctl status nat-failover"),
     "peer_deaf": Code(DEGRADED, "allow UDP {port} from {address} in the security group of {peer}"),
     "peer_draining": Code(DEGRADED, "when the work on {peer} is done, run there: nat-failover resume"),
+    # --- services that routes depend on
+    "service_unwell": Code(
+        DEGRADED,
+        "on {node}: look at {service} and at the program that writes {file}; for a proxy: proxy-health status",
+    ),
     # --- routes that are served
     "away": Code(DEGRADED, "wait: the line names the condition"),
     "drift": Code(DEGRADED, "if it was not meant, on {home}: nat-failover adopt {route_table}; by hand: {by_hand}"),

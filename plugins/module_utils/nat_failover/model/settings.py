@@ -187,6 +187,14 @@ class WitnessTable:
     lease: float  # without a renewal, after which another node may take the fence lock
 
 
+class LocalService(t.NamedTuple):
+    """A service on this node that some claims depend on, such as a proxy."""
+
+    name: str  # the same on all nodes
+    file: str  # where a program on this node writes its verdict on the service
+    destinations: tuple[str, ...]  # of the claims that depend on it
+
+
 @dataclass(frozen=True)
 class Config:
     """All settings of one node. ``config/load.py`` makes it and refuses values that do not fit."""
@@ -212,6 +220,7 @@ class Config:
     key_file: str
     runtime_directory: str
     state_directory: str
+    services: tuple[LocalService, ...] = ()
 
     @property
     def interface(self) -> str:
@@ -255,6 +264,11 @@ class Config:
     def witnesses(self) -> frozenset[str]:
         """The names of the nodes that only watch."""
         return frozenset(node.name for node in self.nodes if node.witness)
+
+    @cached_property
+    def service_of(self) -> t.Mapping[str, str]:
+        """Destination -> the service that its claims depend on. Others depend on the node alone."""
+        return {destination: each.name for each in self.services for destination in each.destinations}
 
     def rank(self, name: str) -> int:
         """Position of a node in the order that breaks ties. 0 acts first, and witnesses come last."""

@@ -29,6 +29,7 @@ from .forwarding_check import ForwardingCheck
 from .impostor_watch import ImpostorWatch
 from .internet_check import InternetWatch
 from .interruption_watch import InterruptionWatch
+from .service_check import ServiceCheck
 from .this_host import Host
 
 IDENTITY_EVERY = 2.0  # seconds between checks whether this machine is still the node
@@ -78,6 +79,7 @@ class EvidenceCollector:
             quiet=self.read_soon,
             emit=emit,
         )
+        self.service_check = ServiceCheck(config, host, runtime, timers, changed=self._services_judged, emit=emit)
         self.impostors = ImpostorWatch(runtime, self.instance_at)
         self._checked: bool | None = None  # the source/dest check as last passed on
 
@@ -86,7 +88,12 @@ class EvidenceCollector:
         loops = (self.reader.work(), self.internet.work(), self._identity_loop())
         if self.config.me.witness:
             return loops
-        return (*loops, self.interruption_watch.work(), *self.forwarding_check.work())
+        return (
+            *loops,
+            self.interruption_watch.work(),
+            self.service_check.work(),
+            *self.forwarding_check.work(),
+        )
 
     def close(self) -> None:
         """Start no further call. Calls under way are not waited for."""
@@ -95,7 +102,7 @@ class EvidenceCollector:
 
     def reconfigure(self, config: Config) -> None:
         """Work by a new configuration, and read all anew."""
-        self.config = self.internet.config = self.interruption_watch.config = config
+        self.config = self.internet.config = self.interruption_watch.config = self.service_check.config = config
         self.reader.reconfigure(config)
         self.forwarding_check.reconfigure(config)
 
@@ -150,7 +157,8 @@ class EvidenceCollector:
 
         Before that it reports nothing to its peers.
         """
-        return (self.forwarding_check.complete or self.config.me.witness) and self.internet.judged
+        checks = self.forwarding_check.complete and self.service_check.complete
+        return (checks or self.config.me.witness) and self.internet.judged
 
     def facts(self) -> dict[str, t.Any]:
         """The newest values that this node's forwarding rests on, by key.
@@ -158,7 +166,10 @@ class EvidenceCollector:
         Empty before the first check.
         """
         facts = self.forwarding_check.facts()
-        return {**facts, "internet": "reachable" if self.me.internet else "not reachable"} if facts else {}
+        if not facts:
+            return {}
+        internet = "reachable" if self.me.internet else "not reachable"
+        return {**facts, "internet": internet, **self.service_check.facts()}
 
     def addresses(self) -> dict[str, str]:
         """Peer -> the address for heartbeats: the one that EC2 shows, else the last known, else the
@@ -258,6 +269,10 @@ class EvidenceCollector:
         text = f"this node does not forward: {fact}" if fact else "this node forwards: all checks are good"
         self._emit("forwarding", text, logging.WARNING if fact else logging.INFO)
         self.me = replace(self.me, forwarding=not fact, fact=fact)
+        self.wake()
+
+    def _services_judged(self) -> None:
+        self.me = replace(self.me, unwell=self.service_check.unwell)
         self.wake()
 
     def _internet_judged(self) -> None:

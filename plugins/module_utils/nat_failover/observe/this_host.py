@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..host import kernel, netfilter, nic_counters
+from ..host import kernel, netfilter, nic_counters, verdict_file
 from ..host.netfilter import RulesReading
+from ..host.verdict_file import ServiceVerdict
 from ..model.settings import Nat
 from .forwarding_facts import Finding, Subject, examine
 
@@ -42,6 +43,12 @@ class Host(t.Protocol):
 
     def forwarded_packets(self) -> int:
         """The count of packets that this host has forwarded since it booted."""
+
+    def read_service(self, file: str) -> ServiceVerdict:
+        """The verdict on a service in a file.
+
+        Raises ``NatFailoverError`` for one that says nothing of this boot.
+        """
 
     def counters(self, interface: str) -> t.Mapping[str, int]:
         """Packets for which a CPU or the instance type had no room, by counter. May block."""
@@ -76,6 +83,10 @@ class ThisHost:
     @staticmethod
     def forwarded_packets() -> int:
         return kernel.forwarded_packets()
+
+    @staticmethod
+    def read_service(file: str) -> ServiceVerdict:
+        return verdict_file.read(file)
 
     @staticmethod
     def counters(interface: str) -> t.Mapping[str, int]:

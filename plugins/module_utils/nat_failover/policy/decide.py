@@ -22,7 +22,8 @@ forwarding, internet access and EC2 API meanwhile. A node that cannot prove itse
 the cause, and writes nothing.
 
 **Rule 4: the first match wins.** The laws are tables, and their order is the law:
-``verdict.TABLE`` (what a peer is), ``ownership.VACANCIES`` (why its claims need an heir),
+``verdict.TABLE`` (what a peer is), ``ownership.VACANCIES`` (why its claims need an heir;
+``services.claim_vacancy`` is about one claim, which depends on a service that does not work there),
 ``ownership.RULES`` (what this node does about a claim), ``fence_steps.RULES`` (the steps of a
 fence), ``fence_objections.objections`` (the reasons against one).
 
@@ -54,7 +55,7 @@ from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, UNKNOWN
 from ..model.memory import Memory
 from ..model.plan import FenceStep, Plan, SetRoute, Verdict
 from ..model.settings import Config
-from . import fencing, fitness, membership, ownership, probe_plan, signs, verdict, warnings
+from . import fencing, fitness, membership, ownership, probe_plan, services, signs, verdict, warnings
 from .case import Case
 
 
@@ -85,6 +86,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> tuple[Memory, 
     """
     case = Case.of(config, notice_freeze(config, memory, evidence), evidence, fitness.unfit_reason(config, evidence))
     case = case.after(notice_replaced(case))
+    case = case.after(services.note(case))
     case = case.after(notice_taken(case))
     case = case.after(signs.note(case.memory, evidence))
     peers = {node.name: verdict.judge(case, node.name) for node in config.peers}
@@ -198,7 +200,8 @@ def notice_taken(case: Case) -> Memory:
         name: replace(peer, took_own_claim_at=now) if name in takers else peer for name, peer in memory.peers.items()
     }
     memory = memory.updated(peers=peers, own_claims=frozenset(own))
-    if not takers:
+    # The loss of a claim whose service does not work here says nothing about the other claims
+    if not takers or not any(services.settled(case, claim) for claim in lost):
         return memory
     lost_soon = memory.returned_at is not None and now - memory.returned_at < case.config.returns.maximum
     return memory.updated(lost_at=now, flaps=memory.flaps + 1 if lost_soon else memory.flaps)

@@ -15,7 +15,7 @@ from ..model.cluster import ROUTE_ACTIVE, Claim
 from ..model.evidence import FAILED, HEALTHY, UNKNOWN, Evidence
 from ..model.memory import Memory
 from ..model.settings import Config
-from . import fence_lock, fence_objections, fence_steps, fitness, heirs, ownership, verdict
+from . import fence_lock, fence_objections, fence_steps, fitness, heirs, ownership, services, verdict
 from .case import Case, Fence
 from .decide import STATES
 
@@ -52,6 +52,7 @@ def _route(case: Case, claim: Claim) -> Explanation:
     owner = case.owners.get(view.target or "")
     known = owner is not None and owner in case.memory.peers
     vacancy = ownership.vacancy_reason(case.peer(owner or "")) if known else ""
+    vacancy = vacancy or services.claim_vacancy(case, claim, owner or "")
     about = ownership.ClaimCase(case, heirs.heirs_of(case), claim, view, owner, vacancy)
     age = case.evidence.now - view.read_at
     place = owner or view.target or "nobody"
@@ -91,6 +92,9 @@ def _is_settled(about: ownership.ClaimCase) -> bool:
 def _settled(about: ownership.ClaimCase) -> str:
     """The reason why nothing is to be done, and what would change it."""
     case, claim, owner = about.case, about.claim, about.owner or ""
+    service = _service(about)
+    if owner == case.config.self_name and service:
+        return service
     if owner == case.config.self_name and claim.home != owner:
         peer = case.memory.peers.get(claim.home)
         found = peer.verdict if peer is not None else UNKNOWN
@@ -98,10 +102,23 @@ def _settled(about: ownership.ClaimCase) -> str:
     if owner == case.config.self_name:
         return "it is at home"
     others = [name for name in about.heirs.eligible if name != owner]
-    heir = heirs.heir(claim, others)
+    heir = heirs.heir(claim, [name for name in others if services.works_at(case, name, claim)] or others)
     if heir is None:
         return f"it is at home; nobody could take it if {owner} failed"
-    return f"it is at home; {heir} takes it when {owner} fails, does not forward, or drains"
+    depends = case.config.service_of.get(claim.destination)
+    also = f", or when {depends} does not work there" if depends else ""
+    return f"it is at home; {heir} takes it when {owner} fails, does not forward, or drains{also}"
+
+
+def _service(about: ownership.ClaimCase) -> str:
+    """The reason why a claim whose service does not work on this node is with this node, or ""."""
+    case, name = about.case, about.case.config.self_name
+    if services.works_at(case, name, about.claim):
+        return ""
+    well = [each for each in about.heirs.eligible if services.works_at(case, each, about.claim)]
+    found = heirs.heir(about.claim, well)
+    text = f"its service {case.config.service_of[about.claim.destination]} does not work here"
+    return f"{text}; {found} takes it" if found else f"{text}, nor on any other node that may own claims"
 
 
 def _stays(about: ownership.ClaimCase) -> str:
@@ -112,6 +129,9 @@ def _stays(about: ownership.ClaimCase) -> str:
         return f"{owner} is not known yet"
     if peer.verdict != HEALTHY:
         return f"{owner} is {peer.verdict}: by that verdict its routes {STATES[peer.verdict].claims}"
+    at_home = about.claim.home == case.config.self_name
+    if at_home and not services.works_at(case, case.config.self_name, about.claim):
+        return f"its service {case.config.service_of[about.claim.destination]} does not work here"
     if about.claim.home == case.config.self_name and case.config.returns.policy != "auto":
         return "the return policy is manual: `nat-failover return` takes it back"
     if about.claim.home == case.config.self_name:
@@ -123,13 +143,19 @@ def _not_yet(about: ownership.ClaimCase, kind: str) -> str:
     """The reason why a step that applies is not taken."""
     case = about.case
     if kind == "return":
+        if not services.settled(case, about.claim):
+            worked, wanted = services.well_for(case, about.claim)
+            name = case.config.service_of[about.claim.destination]
+            return f"its service {name} has worked here for {worked:.0f} of {wanted:.0f} s"
         proven = ownership.proven_for(case.memory, case.evidence.now)
         needed = ownership.return_after(case.config, case.memory)
         flaps = f", doubled by {case.memory.flaps} flaps" if case.memory.flaps else ""
         left = max(0.0, needed - proven)
         return f"forwarding is proven for {proven:.0f} of {needed:.0f} s{flaps}; {left:.0f} s are left"
-    draining = about.vacancy in ownership.DRAINS.values()
-    heir = heirs.heir(about.claim, about.heirs.eligible if draining else about.heirs.willing)
+    heir = about.heir(ownership.candidates(about))
+    if heir is None and about.claim.destination in case.config.service_of and about.heirs.eligible:
+        name = case.config.service_of[about.claim.destination]
+        return f"its service {name} works on no other node that may own it"
     if heir is None:
         return f"no node may own it: {'; '.join(gates(case)) or 'all are drained'}"
     if heir != case.config.self_name:

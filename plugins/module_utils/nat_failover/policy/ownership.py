@@ -25,7 +25,7 @@ from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, UNMANAG
 from ..model.memory import Memory
 from ..model.plan import SetRoute
 from ..model.settings import Config
-from . import early, suspicion, verdict
+from . import early, services, suspicion, verdict
 from .case import Case, PeerCase
 from .heirs import Heirs, heir, heirs_of
 
@@ -96,9 +96,13 @@ class ClaimCase(t.NamedTuple):
         """The node whose former instance the route targets, or None."""
         return self.case.memory.former.get(self.view.target or "") if self.owner is None else None
 
+    def heir(self, nodes: t.Sequence[str]) -> str | None:
+        """The heir of the claim among some nodes, or None."""
+        return heir(self.claim, services.heirs_among(self.case, nodes, self.claim, self.owner))
+
     def falls_to(self, nodes: t.Sequence[str]) -> bool:
         """Whether this node is the heir among some nodes."""
-        return heir(self.claim, nodes) == self.case.config.self_name
+        return self.heir(nodes) == self.case.config.self_name
 
 
 def _has_own_blackhole(case: ClaimCase) -> bool:
@@ -137,20 +141,29 @@ def _is_vacant(case: ClaimCase) -> bool:
 
 
 def _reason_to_adopt(case: ClaimCase) -> str:
-    owner, vacancy = case.owner or "", case.vacancy
+    owner = case.owner or ""
     peer = case.case.peer(owner)
     fresh = case.view.read_at >= suspicion.doubted_at(peer.peer)
     if not fresh and not (peer.peer.verdict == FAILED and early.covers(peer, case.view.read_at)):
         return ""
-    # A draining node still forwards, so its claims do not move to an heir of last resort.
-    nodes = case.heirs.eligible if vacancy in DRAINS.values() else case.heirs.willing
-    return f"{owner} {vacancy}" if case.falls_to(nodes) else ""
+    return f"{owner} {case.vacancy}" if case.falls_to(candidates(case)) else ""
+
+
+def candidates(case: ClaimCase) -> t.Sequence[str]:
+    """The nodes among which the heir of a claim is.
+
+    A node that drains, or lacks no more than a service, still forwards, so its claims do not move
+    to an heir of last resort.
+    """
+    lost = case.owner is None or not case.vacancy or case.case.memory.peers[case.owner].verdict != HEALTHY
+    return case.heirs.willing if lost else case.heirs.eligible
 
 
 def _is_away_from_home(case: ClaimCase) -> bool:
     config = case.case.config
     own = case.claim.home == config.self_name and config.self_name in case.heirs.eligible
-    automatic = config.returns.policy == "auto" and not _would_swap(case)
+    serves = services.works_at(case.case, config.self_name, case.claim)
+    automatic = config.returns.policy == "auto" and serves and not _would_swap(case)
     return own and (automatic or _is_ordered(case))
 
 
@@ -168,6 +181,8 @@ def _reason_to_return(case: ClaimCase) -> str:
     # each other would take the claim from each other again and again.
     memory = case.case.memory
     proven = proven_for(memory, case.case.evidence.now)
+    if not services.settled(case.case, case.claim):
+        return ""
     return f"forwarding is proven for {int(proven)} s" if proven >= return_after(case.case.config, memory) else ""
 
 
@@ -207,7 +222,7 @@ def plan_claims(case: Case) -> tuple[tuple[SetRoute, ...], dict[str, str]]:
     drift: dict[str, str] = {}
     for claim, view in case.evidence.routes.items():
         owner = owners.get(view.target or "")
-        vacancy = vacancies.get(owner or "", "")
+        vacancy = vacancies.get(owner or "", "") or services.claim_vacancy(case, claim, owner or "")
         if view.state == ROUTE_ACTIVE and (owner == own_name or (owner == claim.home and not vacancy)):
             # Nearly always: the claim is with this node, or with its home, which needs no heir
             continue

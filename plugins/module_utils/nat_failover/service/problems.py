@@ -16,6 +16,7 @@ from ..aws.ec2 import THROTTLED, UNCERTAIN
 from ..model.cluster import ACTIVE, DRAINED, DRAINING, STOPPING, TAG_DRAINED, Claim, RouteView, owners_of
 from ..model.evidence import (
     FAILED,
+    HEALTHY,
     NOTHING_HEARD,
     PARTITIONED,
     SICK,
@@ -24,8 +25,9 @@ from ..model.evidence import (
     UNMANAGED,
     Evidence,
 )
+from ..model.memory import ServiceMemory
 from ..model.problem import CODES, CRITICAL, Problem, ordered
-from ..policy import fitness, ownership, verdict
+from ..policy import fitness, ownership, services, verdict
 from ..policy.case import Case
 from . import rows
 from .parts import Parts
@@ -116,6 +118,9 @@ def _why_away(parts: Parts, evidence: Evidence, claim: Claim) -> str:
         peer, heard = memory.peers.get(claim.home), evidence.heard.get(claim.home, NOTHING_HEARD)
         state = heard.report.state if heard.report is not None else ACTIVE
         found = peer.verdict if peer is not None else UNKNOWN
+        service = config.service_of.get(claim.destination)
+        if found == HEALTHY and heard.report is not None and service in heard.report.unwell:
+            return f"its service {service} does not work on {claim.home}"
         return f"{claim.home} is {found}{'' if state == ACTIVE else ', ' + state}"
     if parts.drain.why:
         return f"this node is {parts.drain.state} ({parts.drain.why})"
@@ -124,10 +129,22 @@ def _why_away(parts: Parts, evidence: Evidence, claim: Claim) -> str:
     reasons = [*fitness.unfit_reasons(config, evidence), *filter(None, [evidence.paused])]
     if reasons:
         return "; ".join(reasons)
+    case = Case.of(config, memory, evidence)
+    if not services.settled(case, claim):
+        return _service_away(case, claim)
     proven = ownership.proven_for(memory, evidence.now)
     needed = ownership.return_after(config, memory)
     flapped = f", doubled by {memory.flaps} flaps" if memory.flaps else ""
     return f"home in {max(0.0, needed - proven):.0f} s: {proven:.0f} of {needed:.0f} s of forwarding proven{flapped}"
+
+
+def _service_away(case: Case, claim: Claim) -> str:
+    """The same for a claim that waits for its service on this node."""
+    name = case.config.service_of[claim.destination]
+    if name in case.evidence.me.unwell:
+        return f"its service {name} does not work here"
+    worked, needed = services.well_for(case, claim)
+    return f"home in {needed - worked:.0f} s: its service {name} has worked here for {worked:.0f} of {needed:.0f} s"
 
 
 # --- actions --------------------------------------------------------------------------------------
@@ -218,6 +235,35 @@ def _service(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
         yield Problem("lost_lines", name, f"{parts.events.lost()} lines of the journal and the history were lost")
 
 
+# --- services -------------------------------------------------------------------------------------
+
+
+def _services(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
+    """The services that claims depend on, here and at the peers that are well."""
+    name, memory, now = parts.config.self_name, parts.memory, evidence.now
+    unwell = services.unwell(parts.config, memory, now)
+    for each in parts.config.services:
+        details = {"service": each.name, "file": each.file}
+        moves = f"only routes to {', '.join(each.destinations)} depend on it"
+        if each.name in unwell:
+            known = memory.services.get(each.name)
+            text = f"the service {each.name} does not work here: {_service_now(parts, each.name, known, now)}; {moves}"
+            yield Problem("service_unwell", f"{each.name} on {name}", text, details={**details, "node": name})
+        for peer, seen in memory.peers.items():
+            report = evidence.heard.get(peer, NOTHING_HEARD).report
+            if seen.verdict == HEALTHY and report is not None and each.name in report.unwell:
+                text = f"{peer} reports that its service {each.name} does not work; {moves}"
+                yield Problem("service_unwell", f"{each.name} on {peer}", text, details={**details, "node": peer})
+
+
+def _service_now(parts: Parts, name: str, known: ServiceMemory | None, now: float) -> str:
+    problem = parts.collector.service_check.problems.get(name)
+    if problem or known is None or known.well_since is None:
+        return problem or "its last readings were bad"
+    left = services.hold(parts.config, known.failures) - (now - known.well_since)
+    return f"it works again, and is trusted in {max(0.0, left):.0f} s, after {known.failures} failures"
+
+
 # --- peers ----------------------------------------------------------------------------------------
 
 
@@ -251,7 +297,14 @@ def _peers(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
             yield Problem("peer_deaf", name, text, details=details)
 
 
-SOURCES: tuple[t.Callable[[Parts, Evidence], t.Iterator[Problem]], ...] = (_routes, _actions, _node, _service, _peers)
+SOURCES: tuple[t.Callable[[Parts, Evidence], t.Iterator[Problem]], ...] = (
+    _routes,
+    _actions,
+    _node,
+    _service,
+    _services,
+    _peers,
+)
 # The problems with which this node could take nothing over: all critical ones but dark routes, and
 # the decisions of an operator.
 INCAPABLE = frozenset(

@@ -20,6 +20,7 @@ from ..model.evidence import (
     Evidence,
 )
 from ..model.plan import SetRoute
+from ..policy import services as policy
 from ..policy import verdict
 from ..policy.case import Case
 from .parts import Parts
@@ -88,6 +89,7 @@ def claims(parts: Parts, evidence: Evidence) -> list[Row]:
                 "served": served(parts, evidence, view),
                 "at_home": owner == claim.home,
                 "drift": str(claim) in parts.plan.drift,
+                "service": parts.config.service_of.get(claim.destination, ""),
                 "refused": ("route", claim.route_table, claim.destination) in refused,
             }
         )
@@ -123,9 +125,34 @@ def verdicts(parts: Parts, evidence: Evidence) -> list[Row]:
                 "reports": "" if report is None else report.fact,
                 "view": view,
                 "hears_me": hears_me(view) if _is_fresh(parts, evidence.now, heard.heartbeat_at) else None,
+                "unwell": [] if report is None else sorted(report.unwell),
                 "ec2_state": None if instance is None else instance.state,
                 "fence": peer.fence_stage,
                 "fence_ordered": evidence.fence_ordered.get(name, ""),
+            }
+        )
+    return rows
+
+
+def services(parts: Parts, evidence: Evidence) -> list[Row]:
+    """The services of this node that claims depend on.
+
+    ``well``: by the last readings. ``trusted``: whether claims may come to it, which takes some
+    time after a failure.
+    """
+    unwell = policy.unwell(parts.config, parts.memory, evidence.now)
+    rows = []
+    for each in parts.config.services:
+        known = parts.memory.services.get(each.name)
+        rows.append(
+            {
+                "service": each.name,
+                "destinations": list(each.destinations),
+                "well": each.name not in evidence.me.unwell,
+                "trusted": each.name not in unwell,
+                "well_s": None if known is None else ago(evidence.now, known.well_since),
+                "failures": 0 if known is None else known.failures,
+                "problem": parts.collector.service_check.problems.get(each.name, ""),
             }
         )
     return rows

@@ -18,7 +18,7 @@ from ..model.evidence import HEALTHY, SUSPECTED, Report
 from ..model.memory import PeerMemory
 from ..model.plan import SetRoute
 from ..model.problem import LEVELS, worst
-from ..policy import fence_objections, fitness
+from ..policy import fence_objections, fitness, services
 from . import problems, rows
 from .evidence import gather
 from .parts import Parts
@@ -49,6 +49,7 @@ def report(parts: Parts) -> Report:
         views={name: _view(peer) for name, peer in parts.memory.peers.items()},
         signs=parts.liveness.last,
         seals=True,
+        unwell=services.unwell(parts.config, parts.memory, parts.runtime.now()),
     )
 
 
@@ -109,6 +110,7 @@ def status(parts: Parts) -> dict[str, t.Any]:
         "summary": summary(parts),
         "self": {
             **asdict(report(parts)),
+            "unwell": sorted(report(parts).unwell),
             "internet": me.internet,
             "internet_s_ago": rows.ago(now, me.internet_at),
             "ec2": me.ec2,
@@ -126,6 +128,7 @@ def status(parts: Parts) -> dict[str, t.Any]:
         "imds": {"problem": parts.collector.interruption_watch.problem},
         "instances": rows.instances(parts, now),
         "claims": rows.claims(parts, evidence),
+        "services": rows.services(parts, evidence),
         "verdicts": rows.verdicts(parts, evidence),
         "failures": rows.failures(parts, now),
         "fences": {"budget": parts.config.fence.max_per_hour, "spent": fence_objections.spent(parts.memory, now)},

@@ -40,7 +40,7 @@ def families(snapshot: Snapshot) -> list[Family]:
     build.add(1, version=__version__, python=platform.python_version())
     made = [up, build]
     if snapshot.status is not None:
-        for part in (_node, _problems, _peers, _packets, _routes, _events, _limits):
+        for part in (_node, _problems, _peers, _packets, _routes, _services, _events, _limits):
             made += part(snapshot.status, snapshot.at)
     return made
 
@@ -165,6 +165,17 @@ def _routes(status: Status, at: float) -> list[Family]:
         ago = claim.get("read_s_ago")
         read.add(None if ago is None else round(at - ago, 3), **labels)
     return [owner, home, served, drift, read]
+
+
+def _services(status: Status, at: float) -> list[Family]:
+    well = Family(
+        "nat_failover_service_well",
+        GAUGE,
+        "Whether a service on this node works that routes depend on, such as a proxy.",
+    )
+    for row in status.get("services", ()):
+        well.add(row.get("well"), service=str(row.get("service")))
+    return [well]
 
 
 def _events(status: Status, at: float) -> list[Family]:

@@ -112,7 +112,9 @@ class Codec:
         names: list[t.Any] = [self._cluster, self._self, to]
         if report is not None:
             views = dict(report.views)
-            more = [report.signs, 1] if report.seals else [report.signs]
+            more: list[t.Any] = [report.signs, 1] if report.seals else [report.signs]
+            if report.unwell:
+                more = [report.signs, int(report.seals), sorted(report.unwell)]
             for fact in (report.fact[:LONGEST_FACT], ""):
                 yield _json([*names, report.state, int(report.forwarding), fact, views, *more])
             while views:
@@ -161,6 +163,7 @@ def _report(
     views: t.Any,
     signs: t.Any = 0,
     seals: t.Any = 0,
+    unwell: t.Any = (),
     *_later: t.Any,
 ) -> Report:
     """``_later``: fields of a newer release, ignored.
@@ -170,4 +173,5 @@ def _report(
     verdicts = {plain(str(peer)): plain(str(verdict)) for peer, verdict in views.items()}
     if not isinstance(signs, int):
         raise TypeError("signs: a number is expected")
-    return Report(plain(str(state)), bool(forwarding), plain(str(fact)), verdicts, signs, seals == 1)
+    ill = frozenset(plain(str(name)) for name in unwell) if isinstance(unwell, list) else frozenset()
+    return Report(plain(str(state)), bool(forwarding), plain(str(fact)), verdicts, signs, seals == 1, ill)
