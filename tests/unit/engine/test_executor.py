@@ -136,7 +136,7 @@ class Cloud:
         return "lock" not in self.fails
 
 
-def carry_out(cloud, *plans, between=lambda: None):
+def carry_out(cloud, *plans, between=lambda: None, between_decision_and_act=lambda: None):
     """Carry out plans one after the other, skipping what is busy, as the policy does. Returns the events."""
     events = []
     runtime = cloud.runtime
@@ -160,7 +160,8 @@ def carry_out(cloud, *plans, between=lambda: None):
                     routes=tuple(each for each in plan.routes if each.key not in busy),
                     fence=tuple(each for each in plan.fence if each.key not in busy),
                 )
-                executor.carry_out(left)
+                between_decision_and_act()
+                executor.carry_out(left, busy)
                 while executor._tasks:
                     await asyncio.sleep(0)
                 between()
@@ -207,6 +208,19 @@ def test_writes_back_off_while_ec2_still_shows_the_old_target(cloud):
     assert events[0][1] == (
         "adopt rtb-1: nat-b is failed; route rtb-1 0.0.0.0/0 still targets eni-b (active) 62 ms after the write; retrying"
     )
+
+
+def test_a_failure_goes_on_when_its_pause_ends_between_a_decision_and_its_actions(cloud):
+    """The plan could not contain the key: that it does not is no sign that nothing wants it any more."""
+    cloud.fails["write_route"] = "UnauthorizedOperation"
+
+    def slow_decision():
+        cloud.runtime.seconds += 60
+
+    events = carry_out(cloud, *[Plan(routes=(ADOPT,))] * 4, between_decision_and_act=slow_decision)
+    assert [kind for kind, _text, _more in events] == ["failed"]
+    [(refusal, _next_at)] = cloud.executor.refused()
+    assert refusal.attempts == len(cloud.written) == 2
 
 
 def test_a_route_that_fails_again_and_again_backs_off_and_then_is_tried_at_once(cloud):

@@ -103,10 +103,13 @@ class Executor:
             task.cancel()
         self._calls.close()
 
-    def carry_out(self, plan: Plan) -> None:
-        """Start all actions of a plan at once. Returns immediately."""
+    def carry_out(self, plan: Plan, busy: t.Container[Key]) -> None:
+        """Start all actions of a plan at once. Returns immediately.
+
+        ``busy``: the keys that the plan was not free to contain, by the evidence it was made from.
+        """
         if self._refusals.standing:
-            self._drop_unwanted(plan)
+            self._drop_unwanted(plan, busy)
         for action in actions(plan, self._mark):
             self._in_flight.add(action.key)
             task = asyncio.ensure_future(self._guard(action))
@@ -119,11 +122,12 @@ class Executor:
         """
         return [(each, self._not_before.get(each.key, each.last_at)) for each in self._refusals.standing.values()]
 
-    def _drop_unwanted(self, plan: Plan) -> None:
+    def _drop_unwanted(self, plan: Plan, busy: t.Container[Key]) -> None:
         """Report the end of failures that nothing wants repeated."""
         now = self._runtime.now()
         wanted = {each.key for each in (*plan.routes, *plan.fence, *plan.withheld)}
-        busy = self.busy(now) | ({FLARE_KEY} if self._flare.is_set() else frozenset())
+        if self._flare.is_set():
+            wanted.add(FLARE_KEY)
         for each in self._refusals.unwanted(wanted, busy):
             text = f"{' '.join(each.key)}: not wanted any more, after {each.attempts} failed attempts"
             self._emit("failed_ended", text, attempts=each.attempts, lasted_s=round(now - each.first_at, 1))

@@ -242,7 +242,7 @@ class Service:
         collector.demand(parts.plan.refresh, parts.plan.watch)
         parts.witness.demand(parts.plan.watch, parts.plan.flare)
         parts.executor.flare(parts.plan.flare)
-        parts.executor.carry_out(parts.plan)
+        parts.executor.carry_out(parts.plan, evidence.busy)
 
     def _probe(self, now: float) -> None:
         """Send the probes of the plan that are due."""
