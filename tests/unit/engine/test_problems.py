@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from nat_failover.console import show
 from nat_failover.errors import Ec2Error
+from nat_failover.model import screen
 from nat_failover.model.cluster import RouteView
 from nat_failover.model.evidence import Heard, Report
 from nat_failover.model.memory import ServiceMemory
@@ -174,6 +176,13 @@ def test_a_peer_that_does_not_hear_this_node_is_named_although_it_is_healthy(par
     assert (row["hears_me"], row["view"]) == (False, "unmanaged")
 
 
+def test_an_owner_is_only_the_last_one_seen_while_ec2_does_not_answer(parts):
+    parts.collector.me = replace(parts.collector.me, ec2=False)
+    rows = status.status(parts)["claims"]
+    assert [row["old"] for row in rows] == [True, True]
+    assert {row[2] for row in screen.routes({"claims": rows})[1:]} == {"last seen nat-a", "last seen nat-b"}
+
+
 def test_a_peer_with_another_key_is_told_from_one_that_is_silent(parts):
     peer(parts, verdict="unmanaged")
     parts.transport.counters["bad_mac"] = 927
@@ -250,7 +259,11 @@ def test_an_incident_ends_some_time_after_its_last_problem(parts):
     peer(parts, verdict="failed")
     incidents.follow(NOW, find(parts))
     kinds = [event["kind"] for event in events.events]
-    assert kinds == ["dark"] and status.status(parts)["incident"]["id"] != ""
+    now = status.status(parts)
+    assert kinds == ["dark"] and now["incident"]["id"] != ""
+    last_line = show.full(now, False)[-1]
+    assert last_line.startswith(f"  incident {now['incident']['id']} goes on for ")
+    assert last_line.endswith(f"it began with: {CLAIM_B} (home nat-b) -> nat-b, which is failed (running in EC2)")
     peer(parts, verdict="healthy")
     for moment in (1, 3, 6):
         incidents.follow(NOW + moment, [])

@@ -108,7 +108,9 @@ def _last(status: Answer) -> list[str]:
     """The incident that goes on, or the last one since the start of the service."""
     now, last = status["incident"], status["last_incident"]
     if now:
-        return [f"  incident {now['id']} goes on for {age(now['since_s'])}"]
+        text = now.get("text", "").partition("; ")[0]  # none of a service that is older than this command
+        began = f", it began with: {text}" if text else ""
+        return [f"  incident {now['id']} goes on for {age(now['since_s'])}{began}"]
     if last:
         text = last["text"].partition("; ")[0]  # without the remedy of then
         return [f"  last  {text} ({age(last['lasted_s'])}; nat-failover history --incident {last['id']})"]

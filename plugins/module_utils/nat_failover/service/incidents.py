@@ -48,6 +48,11 @@ class Incidents:
         self._told = False  # there was one
         self._dark: dict[str, float] = {}  # claim -> since when it leads nowhere
 
+    @property
+    def text(self) -> str:
+        """The first event of this incident that is more than a late heartbeat, if there was one."""
+        return self._text
+
     def notice(self, kind: str, text: str, level: int) -> None:
         """Begin an incident with an event that is a sign of trouble."""
         if not (kind in BEGIN or (level >= logging.WARNING and kind not in ASIDE)):

@@ -70,7 +70,7 @@ def claims(parts: Parts, evidence: Evidence) -> list[Row]:
     """Each claim with its target and its owner.
 
     The owner is None if no node has the target's interface. ``served``: see there. ``old``: the
-    reading is not of the present.
+    reading is not of the present, or EC2 does not answer this node, which may miss a takeover.
     """
     owners, refused = owners_of(evidence.instances), {each.key for each, _at in parts.executor.refused()}
     rows = []
@@ -85,7 +85,7 @@ def claims(parts: Parts, evidence: Evidence) -> list[Row]:
                 "target": view.target,
                 "state": view.state,
                 "read_s_ago": ago(evidence.now, view.read_at),
-                "old": is_old(parts, view.read_at, evidence.now),
+                "old": not evidence.me.ec2 or is_old(parts, view.read_at, evidence.now),
                 "served": served(parts, evidence, view),
                 "at_home": owner == claim.home,
                 "drift": str(claim) in parts.plan.drift,

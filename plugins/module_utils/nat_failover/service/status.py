@@ -136,13 +136,20 @@ def status(parts: Parts) -> dict[str, t.Any]:
         "drift": list(parts.events.drift.values()),
         "withheld": list(parts.events.withheld.values()),
         "witness": _witness(parts),
-        "incident": {"id": incidents.id, "since_s": rows.ago(now, incidents.began)} if incidents.id else None,
+        "incident": _incident(parts, now),
         "last_incident": incidents.last,
         "lost_lines": parts.events.lost(),
         "counters": dict(parts.transport.counters),
         "event_counts": dict(parts.events.counts),
         "events": list(parts.events.events),
     }
+
+
+def _incident(parts: Parts, now: float) -> dict[str, t.Any] | None:
+    """The incident that goes on."""
+    incidents = parts.events.incidents
+    since = rows.ago(now, incidents.began)
+    return {"id": incidents.id, "since_s": since, "text": incidents.text} if incidents.id else None
 
 
 def _witness(parts: Parts) -> str:
