@@ -45,19 +45,26 @@ class Nodes:
 
     def boot(self, host: Host) -> None:
         """Guard, engine, health check, in the order of the role's units."""
-        home, user = self.home(host.name), pwd.getpwnam(self.plan["user"])
+        home = self.home(host.name)
         for place in (home, home / "run", home / "state/health", home / "request"):
             place.mkdir(parents=True, exist_ok=True)
+        self.verdict(host.name).unlink(missing_ok=True)  # /run is empty after a boot
+        (home / "proxy.json").write_text(json.dumps(self.plan["node"]), encoding="ascii")
+        host.exec(self._program(host.name, "proxy_guard", "apply"))
+        with (home / "log").open("ab") as log:
+            host.popen(self._program(host.name, "proxy_health", "run"), stdout=log, stderr=log)
+        self.start_engine(host)
+
+    def start_engine(self, host: Host) -> None:
+        """The proxy alone. It listens afterwards."""
+        home, user = self.home(host.name), pwd.getpwnam(self.plan["user"])
         os.chown(home / "run", user.pw_uid, user.pw_gid)
         (home / "run/aws-ha-egress.pid").unlink(missing_ok=True)
-        (home / "proxy.json").write_text(json.dumps(self.plan["node"]), encoding="ascii")
         config = render(self.plan, home)
-        host.exec(self._program(host.name, "proxy_guard", "apply"))
         with (home / "log").open("ab") as log:
             as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
             argv = [*as_user, *PROGRAMS[self.plan["engine"]], str(config)]
             engine = self._engines[host.name] = host.popen(argv, stdout=log, stderr=log)
-            host.popen(self._program(host.name, "proxy_health", "run"), stdout=log, stderr=log)
         tables = [Path(f"/proc/{engine.pid}/net/{name}") for name in ("tcp", "tcp6")]
         mark = f":{self.plan['port']:04X} "
         wait(lambda: engine.poll() is None and any(mark in each.read_text() for each in tables), self.plan["engine"])
@@ -66,10 +73,21 @@ class Nodes:
         """The command ``proxy-health`` on a node."""
         self.lab.exec(node, self._program(node, "proxy_health", verb))
 
+    def verdict(self, node: str) -> Path:
+        """The file in which the health check of a node writes its verdict."""
+        return self.home(node) / "verdict.json"
+
     def kill_engine(self, node: str) -> None:
         """The proxy's processes die; nothing starts them again."""
         netns.send([pid for pid in self.lab.host(node).processes() if self.is_engine(pid)], signal.SIGKILL)
         self._engines[node].wait()
+
+    def pids(self, node: str, program: str) -> list[int]:
+        """The processes of a node whose command line names a program of the role, or the engine."""
+        found = self.lab.host(node).processes()
+        if program == self.plan["engine"]:
+            return [pid for pid in found if self.is_engine(pid)]
+        return [pid for pid in found if program.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def is_engine(self, pid: int) -> bool:
         """Whether a process of a node belongs to the engine."""
@@ -85,6 +103,7 @@ class Nodes:
         if program == "proxy_health":
             places |= {"STATE": f"{home}/state", "DRAINED": f"{home}/state/drained"}
             places |= {"RESTARTS": f"{home}/state/health/restarts.json", "REQUEST": f"{home}/request/restart"}
+            places |= {"VERDICT": str(self.verdict(node))}
         return [sys.executable, "-c", PLACED.format(program=program, places=places), str(FILES), verb]
 
 
