@@ -32,6 +32,8 @@ PROXY = packages("proxy")
 BENCH = packages("bench")
 # The checks of metrics and rules. The package also has a server, whose unit is masked before it is installed.
 MONITORING = packages("monitoring")
+# The reader of the live page.
+PAGE = packages("page")
 SIMULATE = packages("simulate")
 BARE = (*packages("bare"), KEYRING)
 

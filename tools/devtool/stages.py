@@ -68,6 +68,12 @@ def _monitoring(job: Job) -> Count:
     return pytests.run(job.log, ["tests/integration/monitoring"], limit=job.limit, expression=job.expression)
 
 
+def _page(job: Job) -> Count:
+    """The browser comes from the distribution."""
+    apt.ensure(apt.PAGE)
+    return pytests.run(job.log, ["tests/integration/page"], limit=job.limit, expression=job.expression)
+
+
 # In this order. `side`: may run beside the stages that are neither `side` nor `alone`.
 # `lab`: needs root and the lab's packages.
 STAGES = (
@@ -113,6 +119,14 @@ STAGES = (
         _timed("tests/integration/fleet"),
         least=7,
         limit=1800,
+        lab=True,
+    ),
+    Stage(
+        "page",
+        "pytest tests/integration/page: the live page in headless Chromium, while things happen in the lab",
+        _page,
+        least=5,
+        limit=600,
         lab=True,
     ),
     Stage(

@@ -4,7 +4,8 @@
 """The live page: one status as one HTML document, without any external asset. Pure.
 
 The document is whole without JavaScript. The script asks for the same document every two seconds,
-and puts its ``main`` in place of the old one. So each word is made here, once, and escaped.
+and puts its ``main`` in place of the old one. So each word is made here, once, and escaped. The
+script leaves out the style, which has another nonce.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ async function ask(){
   try{
     var answer=await fetch("/",{cache:"no-store",signal:AbortSignal.timeout(4000)});
     if(!answer.ok)throw new Error(answer.status);
-    var made=new DOMParser().parseFromString(await answer.text(),"text/html"),part=made.querySelector("main");
+    var text=(await answer.text()).replace(/<style[^]*?<.style>/,"");
+    var made=new DOMParser().parseFromString(text,"text/html"),part=made.querySelector("main");
     if(!part)throw new Error("no page");
     document.querySelector("main").replaceWith(document.importNode(part,true));
     document.title=made.title;document.body.classList.remove("lost");contact.textContent="";seen=Date.now();
