@@ -88,12 +88,12 @@ class Page:
 
     def look(self, name: str, word: str) -> None:
         """Read the page on each screen in each scheme: what it shows is ``word``, by words, readable, within the width."""
-        shape = SHAPES[word]
+        shape, words = SHAPES[word], [*word.split(), "nat-a"]
         for screen, (width, height) in SCREENS.items():
             for scheme in SCHEMES:
                 self.browser.show(width, height, scheme)
+                self.until(f"the tab says {word}", lambda: self.browser.title().split() == [*shape, *words])
                 self.browser.picture(self.folder / f"{name}-{screen}-{scheme}.png")
-                assert self.browser.title().split() == f"{shape} {word} nat-a".split()
                 assert self.browser.run("return document.documentElement.scrollWidth") <= width, (name, screen)
                 assert self.browser.faint() == [], (name, screen, scheme)
                 dark = (

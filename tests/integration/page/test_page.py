@@ -15,7 +15,7 @@ def at_rest(page: Page) -> None:
 def test_a_quiet_cluster_is_well_in_words(page: Page) -> None:
     at_rest(page)
     text = page.browser.text()
-    assert text.count("● leads out") == 2 and "LEADS NOWHERE" not in text and "do:" not in text
+    assert text.count("● leads out") == 2 and "LEADS NOWHERE" not in text
     assert "healthy since" in text and "this node; mode full" in text
     assert page.unmarked() == []
     page.look("well", "well")
@@ -26,8 +26,7 @@ def test_a_partition_is_no_death(page: Page) -> None:
     page.cluster.lab.fault("cut", "nat-b", peer="nat-a")
     try:
         text = page.says("partitioned since", "▲ DEGRADED", "do: check the security groups")
-        assert "LEADS NOWHERE" not in text and "failed since" not in text
-        assert "● leads out" in text and "? not known" in text, "the peer's forwarding is not seen from here"
+        assert "LEADS NOWHERE" not in text and "failed since" not in text and "● leads out" in text
         assert page.unmarked() == []
         page.look("partition", "DEGRADED")
     finally:
