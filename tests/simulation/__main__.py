@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 from .broken import BROKEN
 from .campaign import campaign, hunts
@@ -16,6 +17,8 @@ from .laws import Violation
 from .shells import FAST, REAL, shell_of
 
 TELL_EVERY = 5.0  # seconds
+# By shell and policy: the number of an incident that has caught it. The search for it takes minutes, its replay a moment.
+CAUGHT = Path(__file__).with_name("caught.json")
 
 
 def main() -> int:
@@ -29,6 +32,12 @@ def main() -> int:
         "--broken", action="store_true", help="show how many incidents it takes to catch each broken policy"
     )
     parser.add_argument(
+        "--known", action="store_true", help="with --broken: begin with the incident that is recorded for each"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="with --broken: record the incident that catches each, in caught.json"
+    )
+    parser.add_argument(
         "--shell",
         choices=(REAL, FAST),
         default=REAL,
@@ -40,7 +49,7 @@ def main() -> int:
     if arguments.incidents < 1:
         parser.error("--incidents: at least 1")
     become(arguments.incidents, WARM[arguments.shell])
-    return _broken(arguments.incidents, arguments.shell) if arguments.broken else _many(arguments)
+    return _broken(arguments) if arguments.broken else _many(arguments)
 
 
 def _replay(seed: int, shell: str) -> int:
@@ -73,13 +82,20 @@ def _many(arguments: argparse.Namespace) -> int:
     return 1 if violations else 0
 
 
-def _broken(most: int, shell: str) -> int:
-    caught = hunts(sorted(BROKEN), most, shell)
+def _broken(arguments: argparse.Namespace) -> int:
+    recorded = json.loads(CAUGHT.read_text(encoding="utf-8"))
+    known = recorded.get(arguments.shell, {}) if arguments.known else {}
+    caught = hunts(sorted(BROKEN), arguments.incidents, arguments.shell, known)
     for name, (number, violation) in caught.items():
-        result = f"caught after {number}: {violation}" if number else f"NOT CAUGHT in {most}"
+        result = f"caught by incident {number}: {violation}" if number else f"NOT CAUGHT in {arguments.incidents}"
         sys.stderr.write(f"{name:20} {BROKEN[name][0]}\n{'':20} {result}\n")
-    missed = [name for name, (number, _violation) in caught.items() if number is None]
-    print(json.dumps({"broken": {name: number for name, (number, _violation) in caught.items()}, "missed": missed}))
+        if known and number != known.get(name):
+            sys.stderr.write(f"{'':20} not by the recorded one, {known.get(name)}: ./dev simulate --broken --record\n")
+    numbers = {name: number for name, (number, _violation) in caught.items()}
+    if arguments.record:
+        CAUGHT.write_text(json.dumps({**recorded, arguments.shell: numbers}, indent=2) + "\n", encoding="utf-8")
+    missed = [name for name, number in numbers.items() if number is None]
+    print(json.dumps({"broken": numbers, "missed": missed}))
     return 1 if missed else 0
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import typing as t
 from dataclasses import replace
 from unittest import mock
@@ -375,12 +376,16 @@ def _seeds_of(name: str) -> int:
     return WITNESSED if name in OF_WITNESSES else EARLY if name in OF_EARLY else 0
 
 
-def hunt(name: str, most: int, first: int = 0, shell: str = FAST) -> tuple[int | None, str]:
-    """Play incidents with a broken policy until one breaks a law: (incidents played or None, the violation's first line)."""
+def hunt(name: str, most: int, first: int = 0, shell: str = FAST, known: int | None = None) -> tuple[int | None, str]:
+    """Play incidents with a broken policy until one breaks a law: (its number, from 1, or None; the violation's first line).
+
+    ``known``: the number of one that broke a law once. It is played before all others.
+    """
+    numbers = itertools.chain([known - 1] if known else [], range(most))
     with contextlib.ExitStack() as stack:
         for patch in BROKEN[name][1]():
             stack.enter_context(patch)
-        for number in range(most):
+        for number in numbers:
             try:
                 play(first + number + _seeds_of(name), shell_of(shell))
             except Violation as violation:

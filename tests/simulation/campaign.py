@@ -6,6 +6,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import typing as t
+from types import MappingProxyType
 
 from .broken import hunt
 from .incidents import play
@@ -40,7 +41,10 @@ def campaign(first: int, incidents: int, jobs: int = 0, shell: str = FAST) -> t.
         yield from pool.imap(_chunk, chunks)
 
 
-def hunts(names: t.Sequence[str], most: int, shell: str = FAST) -> dict[str, tuple[int | None, str]]:
-    """``broken.hunt`` for several policies at once."""
+def hunts(
+    names: t.Sequence[str], most: int, shell: str = FAST, known: t.Mapping[str, int] = MappingProxyType({})
+) -> dict[str, tuple[int | None, str]]:
+    """``broken.hunt`` for several policies at once. ``known``: the incident to begin with, by the policy's name."""
     with multiprocessing.Pool(os.cpu_count()) as pool:
-        return dict(zip(names, pool.starmap(hunt, [(name, most, 0, shell) for name in names], chunksize=1)))
+        work = [(name, most, 0, shell, known.get(name)) for name in names]
+        return dict(zip(names, pool.starmap(hunt, work, chunksize=1)))

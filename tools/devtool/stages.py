@@ -71,7 +71,7 @@ def _monitoring(job: Job) -> Count:
 def _page(job: Job) -> Count:
     """The browser comes from the distribution."""
     apt.ensure(apt.PAGE)
-    return pytests.run(job.log, ["tests/integration/page"], limit=job.limit, expression=job.expression)
+    return pytests.run_timed(job.log, ["tests/integration/page"], limit=job.limit, expression=job.expression)
 
 
 # In this order. `side`: may run beside the stages that are neither `side` nor `alone`.
