@@ -14,7 +14,7 @@ import typing as t
 
 from ..errors import NatFailoverError
 from ..model.text import plain
-from . import botocore_subset, codes
+from . import authorities, botocore_subset, codes
 from .calls import Call
 
 try:
@@ -150,6 +150,7 @@ def _connect(service: str, region: str, endpoint_url: str | None, config: t.Any)
         botocore_subset.apply(core)
         session = boto3.session.Session(region_name=region, botocore_session=core)
         client = session.client(service, endpoint_url=endpoint_url, config=config)
+        authorities.load_once(client)
         return client, session.get_credentials() is not None
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         raise NatFailoverError(
