@@ -19,45 +19,28 @@ import typing as t
 from . import __version__
 from .config import load as configuration
 from .console import beside, completion, explain, history, orders, show
+from .console.entry import Parser, guarded
 from .console.words import unknown
-from .errors import ConfigError, NatFailoverError, NoAnswer, NotPermitted, UsageError
+from .errors import NatFailoverError, UsageError
 from .host import flowtable, kernel, netfilter, queues, systemd
-from .model.text import plain
 from .service.history import last_seq
 from .service.journal import start_logging
 
 Runner = t.Callable[..., tuple[int, str, str]]  # (argv, *, timeout, stdin) -> (exit code, stdout, stderr)
 DEFAULT_CONFIG = "/etc/nat-failover/config.json"
-# sysexits.h: EX_USAGE, EX_NOPERM
-REFUSED, USAGE, NOT_PERMITTED, NO_ANSWER = 1, 64, 77, 3
-# The first that fits decides.
-EXITS: tuple[tuple[type[NatFailoverError], int], ...] = (
-    (NotPermitted, NOT_PERMITTED),
-    (UsageError, USAGE),
-    (ConfigError, USAGE),
-    (NoAnswer, NO_ANSWER),
-)
 
 
 def main(argv: t.Sequence[str], runner: Runner) -> int:
     """Run one command and return its exit code. ``NatFailoverError`` becomes one line on stderr."""
-    try:
+
+    def call() -> int:
         arguments = parse(argv)
         return t.cast(int, arguments.function(arguments, runner))
-    except NatFailoverError as error:
-        sys.stderr.write(f"nat-failover: {plain(str(error))}\n")
-        return next((code for kind, code in EXITS if isinstance(error, kind)), REFUSED)
+
+    return guarded(call)
 
 
 # --- the words of the command line ----------------------------------------------------------------
-
-
-class Parser(argparse.ArgumentParser):
-    """Raises ``UsageError`` instead of ending the process."""
-
-    def error(self, message: str) -> t.NoReturn:
-        """One line with a remedy."""
-        raise UsageError(f"{message}; try `{self.prog} --help`")
 
 
 def parse(argv: t.Sequence[str]) -> argparse.Namespace:
@@ -188,14 +171,7 @@ def _add_parts(add: Add) -> None:
     canary = add("canary", _canary, "run the client whose packets prove that this node NATs (systemd does this)")
     canary.add_argument("--user", default="", help="the user to run as, once the network namespace exists")
     add("repair", _repair, "repair rules or sysctls, as standard input names them (systemd does this)")
-    web = add("web", lambda arguments, _runner: beside.web(arguments), "serve metrics and health (systemd does this)")
-    beside.add_web(web)
-    told = add(
-        "cloudwatch", lambda arguments, _runner: beside.cloudwatch(arguments), "write metrics (systemd does this)"
-    )
-    beside.add_cloudwatch(told)
-    hooks = add("hooks", beside.hooks, "run an operator's programs on events of the service (systemd does this)")
-    beside.add_hooks(hooks)
+    beside.add_all(add)
 
 
 def _seconds(text: str) -> float:

@@ -16,6 +16,8 @@ LIBRARY = "/usr/local/lib/nat-failover"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 TIMED_OUT = 124  # as timeout(1) says it
 NOT_STARTED = 127
+# The processes beside the service. They load a part of the engine.
+BESIDE = ("web", "cloudwatch", "hooks")
 
 
 def run(argv, *, timeout, stdin=""):
@@ -48,7 +50,11 @@ def main():
     os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH") or os.defpath, "/usr/sbin", "/sbin"))
     sys.path.append(LIBRARY)
     try:
-        from nat_failover.cli import main as command
+        if sys.argv[1:2] and sys.argv[1] in BESIDE:
+            sys.modules["ssl"] = None  # they speak no TLS, and asyncio goes without it: 4 MiB less
+            from nat_failover.console.beside import main as command
+        else:
+            from nat_failover.cli import main as command
     except ImportError as error:
         sys.stderr.write(f"nat-failover: the engine in {LIBRARY} is incomplete ({error}); run the role again\n")
         return 1

@@ -8,12 +8,16 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from nat_failover.cli import main
+from nat_failover.console import beside
 from nat_failover.errors import ConfigError
 from nat_failover.model.evidence import FAILED
 from nat_failover.service.status import status
@@ -25,6 +29,8 @@ from .standing import CLAIM_B, standing
 from .test_web_metrics import route, verdict
 
 AT = 1_700_000_000.25
+COMMAND = "cloudwatch --cluster prod --node nat-a".split()
+ROOT = Path(__file__).resolve().parents[3]
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 MOST_METRICS, MOST_DIMENSIONS, LONGEST_NAME, MOST_NUMBERS = 100, 30, 255, 100
 UNITS = {"None", "Count", "Milliseconds", "Seconds", "Bytes", "Percent"}
@@ -47,7 +53,7 @@ def assert_in_the_format(text):
     assert "\n" not in text and len(text) < 10_000
     root = json.loads(text)
     about = root["_aws"]
-    assert set(about) == {"Timestamp", "CloudWatchMetrics"} and type(about["Timestamp"]) is int
+    assert set(about) == {"Timestamp", "CloudWatchMetrics"} and isinstance(about["Timestamp"], int)
     for directive in about["CloudWatchMetrics"]:
         assert set(directive) == {"Namespace", "Dimensions", "Metrics"}
         assert 0 < len(directive["Namespace"]) <= LONGEST_NAME
@@ -170,7 +176,7 @@ def test_each_metric_has_a_unit():
 
 
 def test_the_docs_list_each_metric_with_its_unit_and_no_other():
-    page = Path(__file__).resolve().parents[3] / "docs" / "monitoring.md"
+    page = ROOT / "docs" / "monitoring.md"
     section = page.read_text(encoding="utf-8").partition("\n## CloudWatch\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (Minimum|Maximum|Sum) \|", section, re.M)
     assert {name: unit for name, unit, _statistic in rows} == emf.UNITS
@@ -278,7 +284,7 @@ def test_the_process_reads_the_socket_writes_at_once_and_ends_at_sigterm(tmp_pat
         threads[0].start()
         assert ready.wait(10)
         threads[1].start()
-        words = ["cloudwatch", "--cluster", "prod", "--node", "nat-a", "--interval", "3600", "--file", str(path)]
+        words = [*COMMAND, "--interval", "3600", "--file", str(path)]
         assert main([*words, "--socket", str(folder / "status.sock")], None) == 0
     finally:
         over.set()
@@ -289,5 +295,37 @@ def test_the_process_reads_the_socket_writes_at_once_and_ends_at_sigterm(tmp_pat
 
 
 def test_the_command_refuses_an_interval_that_does_not_fit(capsys):
-    assert main(["cloudwatch", "--cluster", "prod", "--node", "nat-a", "--interval", "1"], None) == 64
+    assert main([*COMMAND, "--interval", "1"], None) == 64
     assert "--interval_s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["hooks"], [*COMMAND, "--interval", "1"]])
+def test_a_process_beside_the_service_refuses_bad_flags_as_the_whole_command_does(words, capsys):
+    codes = [run(words, None) for run in (beside.main, main)]
+    told = capsys.readouterr().err.splitlines()
+    assert codes == [64, 64] and len(told) == 2 and told[0] == told[1], told
+
+
+def test_the_launcher_starts_it_without_the_libraries_of_tls(tmp_path):
+    path = tmp_path / "metrics.log"
+    words = [
+        *COMMAND,
+        "--file",
+        str(path),
+        "--socket",
+        str(tmp_path / "no"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins" / "module_utils")}
+    launcher = ROOT / "roles" / "nat_instance" / "files" / "main.py"
+    with subprocess.Popen([sys.executable, str(launcher), *words], env=environment) as process:
+        try:
+            end = time.monotonic() + 60
+            while not (path.exists() and path.read_text().endswith("\n")):
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.05)
+            loaded = Path(f"/proc/{process.pid}/maps").read_text()
+            assert "libssl" not in loaded and "_ssl." not in loaded
+        finally:
+            process.terminate()
+        assert process.wait(10) == 0
+    assert assert_in_the_format(path.read_text().splitlines()[0])["ServiceUp"] == 0

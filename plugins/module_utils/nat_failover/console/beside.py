@@ -16,9 +16,36 @@ from ..errors import ConfigError
 from ..hooks import settings as hook_settings
 from ..host import systemd
 from ..web import emf, settings
+from .entry import Parser, guarded
 
 Runner = t.Callable[..., tuple[int, str, str]]  # (argv, *, timeout, stdin) -> (exit code, stdout, stderr)
 READERS = "/run/nat-failover/status.sock"
+
+
+def add_all(add: t.Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands of these processes. ``add``: (name, function, help) to the command's parser."""
+    add_web(add("web", lambda arguments, _runner: web(arguments), "serve metrics and health (systemd does this)"))
+    told = add("cloudwatch", lambda arguments, _runner: cloudwatch(arguments), "write metrics (systemd does this)")
+    add_cloudwatch(told)
+    add_hooks(add("hooks", hooks, "run an operator's programs on events of the service (systemd does this)"))
+
+
+def main(argv: t.Sequence[str], runner: Runner) -> int:
+    """Run one of these processes without loading the other commands. Returns the exit code."""
+    parser = Parser(prog="nat-failover", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+
+    def add(name: str, function: t.Callable[[argparse.Namespace, Runner], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command.set_defaults(function=function)
+        return command
+
+    def call() -> int:
+        add_all(add)
+        arguments = parser.parse_args(argv)
+        return t.cast(int, arguments.function(arguments, runner))
+
+    return guarded(call)
 
 
 def add_web(command: argparse.ArgumentParser) -> None:

@@ -37,7 +37,8 @@ h1{font-size:1.25rem;margin:0 0 .25rem}h2{font-size:1rem;margin:1.5rem 0 .5rem}p
 .way{display:flex;gap:.5rem;align-items:baseline;flex-wrap:wrap;margin:.25rem 0}
 dl{display:grid;grid-template-columns:auto 1fr;gap:0 .75rem;margin:.25rem 0}dd{margin:0;overflow-wrap:anywhere}
 ol{list-style:none;margin:0;padding:0}li{border-top:1px solid var(--line);padding:.25rem 0;overflow-wrap:anywhere}
-#contact{font-weight:bold}body.lost main{filter:grayscale(1);outline:2px dashed;outline-offset:.3rem}
+#contact{font-weight:bold}#contact:not(:empty){margin-bottom:.75rem}
+body.lost main{filter:grayscale(1);outline:2px dashed;outline-offset:.3rem}
 @media(max-width:600px){.zones,.nodes{grid-template-columns:1fr}body{padding:.75rem}}
 """
 SCRIPT = """
