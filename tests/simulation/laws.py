@@ -27,6 +27,7 @@ WRITES = 12  # per claim and incident, and in any hour of a longer one
 HOUR = 3600.0
 OUTSIDERS = ("operator", "stranger")  # callers that are no node
 ILL = 2.75  # seconds for which a service fails at the least before that counts: readings in a row
+BETWEEN = 1.25  # seconds between two readings of its file, at the most
 ILL_KNOWN = 6.0  # seconds after which its node knows, and all that hear it
 BACKOFF = 10.0  # seconds that a failed write may be put off
 
@@ -63,6 +64,7 @@ class Laws:
         self.spared_since: dict[str, float] = {}  # since when it carries a tag that forbids a fence
         self.cut_off_since: dict[str, float] = {}  # since when a node could hear none of the others
         self.alone_since: dict[str, float] = {}  # the same, of those that lived
+        self.well_for = dict.fromkeys(hosts, 3600.0)  # seconds for which its service has worked
         self.ill_for = dict.fromkeys(hosts, 0.0)  # seconds for which its service has failed
         self.ill_at = dict.fromkeys(hosts, past)  # last look at which that had lasted for so long that it may count
         self.ill_seen_for = dict.fromkeys(hosts, 0.0)  # the same, while the node could see it
@@ -149,7 +151,9 @@ class Laws:
     def _look_at_service(self, name: str, host: Host) -> None:
         """The service that some claims depend on, as it is and as its node must have seen it."""
         now = self.timeline.now
-        self.ill_for[name] = 0.0 if host.serves else self.ill_for[name] + LOOK
+        self.well_for[name] = self.well_for[name] + LOOK if host.serves else 0.0
+        # A shorter moment in which it worked may lie between two readings.
+        self.ill_for[name] = 0.0 if self.well_for[name] > BETWEEN else self.ill_for[name] + LOOK
         self.ill_seen_for[name] = self.ill_seen_for[name] + LOOK if host.running and not host.serves else 0.0
         if self.ill_for[name] > ILL:
             self.ill_at[name] = now

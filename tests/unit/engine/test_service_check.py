@@ -53,6 +53,7 @@ def test_a_verdict_is_read(file):
         json.dumps({**GOOD, "well": None}),
         json.dumps({**GOOD, "at": "990"}),
         json.dumps({**GOOD, "at": True}),
+        json.dumps({**GOOD, "at": 10**400}),
         json.dumps({key: GOOD[key] for key in ("at", "well", "reason")}),
         json.dumps({**GOOD, "reason": "x" * 5000}),
         "\udcff",
@@ -79,6 +80,13 @@ def test_a_file_that_is_no_file_of_this_boot_is_refused(file):
     other.write_text(json.dumps(GOOD))
     file.symlink_to(other)
     with pytest.raises(NatFailoverError, match="cannot be read"):
+        read(file)
+
+
+def test_a_host_without_a_boot_id_proves_no_verdict(file):
+    file.write_text(json.dumps(GOOD))
+    (file.parent / "boot_id").unlink()
+    with pytest.raises(NatFailoverError, match="cannot be read: No such file"):
         read(file)
 
 

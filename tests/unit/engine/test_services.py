@@ -144,7 +144,7 @@ def test_a_broken_route_is_mended_by_a_node_where_the_service_works():
     point(case, ME, "nobody", state="blackhole")
     assert moves(case) == []
     reports(case, ILL)
-    assert moves(case) == [("mend", ME, VIP)]
+    assert moves(case) == [("mend", ME, VIP)], "it works nowhere, and there is nothing to lose"
 
 
 # --- drains ---------------------------------------------------------------------------------------------------------
@@ -270,6 +270,8 @@ def test_a_service_that_a_reload_adds_is_taken_for_well_until_it_is_read():
 def test_a_cluster_without_services_remembers_none():
     case = Case()
     assert services.note(PolicyCase.of(case.config, case.memory, case.evidence())) is case.memory
+    case.memory = replace(case.memory, services={"proxy": ServiceMemory(NOW)})  # a reload has removed it
+    assert services.note(PolicyCase.of(case.config, case.memory, case.evidence())).services == {}
 
 
 def test_no_service_leads_to_a_fence():

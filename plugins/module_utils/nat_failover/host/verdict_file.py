@@ -37,14 +37,20 @@ def read(path: str, boot_id_file: str = BOOT_ID) -> ServiceVerdict:
         at, well, reason, boot = (found[key] for key in ("at", "well", "reason", "boot_id"))
         if not isinstance(well, bool) or isinstance(at, bool) or not isinstance(at, (int, float)):
             raise ValueError("a value of another type")
+        verdict = ServiceVerdict(float(at), well, str(reason)[:LONGEST_REASON])
+        present = _boot_id(boot_id_file)
     except OSError as error:
         raise NatFailoverError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise NatFailoverError(f"{path} holds no verdict") from None
-    with open(boot_id_file, encoding="ascii") as stream:
-        if boot != stream.read().strip():
-            raise NatFailoverError(f"{path} is from before the last boot")
-    return ServiceVerdict(float(at), well, str(reason)[:LONGEST_REASON])
+    if boot != present:
+        raise NatFailoverError(f"{path} is from before the last boot")
+    return verdict
+
+
+def _boot_id(path: str) -> str:
+    with open(path, encoding="ascii") as stream:
+        return stream.read().strip()
 
 
 def _content(path: str) -> bytes:

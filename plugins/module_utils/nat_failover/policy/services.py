@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model.cluster import ROUTE_ACTIVE, Claim
+from ..model.cluster import Claim
 from ..model.evidence import HEALTHY, NOTHING_HEARD
 from ..model.memory import Memory, ServiceMemory
 from ..model.settings import Config
@@ -139,19 +139,16 @@ def heirs_among(case: Case, nodes: t.Sequence[str], claim: Claim, owner: str | N
     if claim.destination not in case.config.service_of:
         return nodes
     well = [name for name in nodes if works_at(case, name, claim)]
-    view = case.evidence.routes.get(claim)
-    if well or view is None or view.state != ROUTE_ACTIVE or owner is None:
-        return well or nodes
-    return [] if _keeps(case, owner, claim) else nodes
+    return well or ([] if _keeps(case, owner, claim) else nodes)
 
 
-def _keeps(case: Case, owner: str, claim: Claim) -> bool:
+def _keeps(case: Case, owner: str | None, claim: Claim) -> bool:
     """Whether an owner keeps a claim that no other node serves better.
 
     One that drains gives up a claim that it does not serve: nothing is lost by that.
     """
-    peer = case.memory.peers.get(owner)
-    if peer is None or peer.verdict != HEALTHY:
+    peer = case.memory.peers.get(owner or "")
+    if owner is None or peer is None or peer.verdict != HEALTHY:
         return False
     report = case.evidence.heard.get(owner, NOTHING_HEARD).report
     drains = report is not None and report.leaves
