@@ -13,10 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nat_failover.act.ec2_calls import WRITERS
 from nat_failover.aws import calls, client
 from nat_failover.aws.ec2 import Ec2
+from nat_failover.aws.ec2_client import CONNECTIONS
 from nat_failover.errors import Ec2Error
 from nat_failover.model.cluster import ROUTE_ACTIVE, ROUTE_MISSING, Claim, Node
+from nat_failover.observe.collector import THREADS
 
 CLAIM = Claim("rtb-1", "0.0.0.0/0", "nat-a")
 BOUNDED = settings(max_examples=200, derandomize=True, deadline=None, database=None)
@@ -281,3 +284,8 @@ def test_an_endpoint_that_is_not_reached_is_named_as_boto3_tried_it(monkeypatch,
     with pytest.raises(Ec2Error) as caught:
         ec2.find_instances(["i-0123456789abcdef0"], "lab")
     assert f"check that this host reaches {endpoint} (" in str(caught.value)
+
+
+def test_each_thread_that_calls_keeps_a_connection():
+    """urllib3 closes what its pool has no room for, and the next call would pay for another handshake."""
+    assert CONNECTIONS >= WRITERS + THREADS

@@ -15,7 +15,9 @@ from ..model.cluster import Claim, RouteView
 from ..runtime.base import Runtime
 from .throttle import AdaptiveThrottle, ReadBatcher
 
-WRITERS = 48  # route tables written at the same time; threads that are not needed are not made
+# Route tables written at the same time: as many as EC2 lets a VPC have without a request for more
+# (Amazon VPC quotas). Threads that are not needed are not made.
+WRITERS = 200
 T = t.TypeVar("T")
 
 

@@ -10,7 +10,7 @@ import typing as t
 from ..errors import Ec2Error
 from . import calls, client, codes
 
-CONNECTIONS = 80  # At least the number of threads that call: 48 writers, and 24 readers
+CONNECTIONS = 232  # At least the number of threads that call: 200 writers, and 24 readers
 # A route is missing, and the configuration forbids this node to create it
 NOT_MADE = "InvalidRoute.NotFound"
 T = t.TypeVar("T")
