@@ -133,6 +133,7 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
         **{f"load {name}": _load(each) for name, each in rows.items()},
         "note": found["outage"].note(),
         "note attacks": found["attacks"].note(),
+        "note surface": found["surface"].note(),
         "splits": splits(rows["outage"]),
         "steps": steps(rows["outage"]),
         "ratios": ratios(rows["outage"]),
