@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import alarms, attacks, footprint, forwarding, outage, rollout, scale, surface
+from . import alarms, attacks, footprint, forwarding, outage, proxy, rollout, scale, surface
 
-_ALL = (footprint, forwarding, scale, alarms, rollout, attacks, surface, outage)
+_ALL = (footprint, forwarding, scale, alarms, rollout, attacks, surface, proxy, outage)
 PARTS = {module.PART.name: module.PART for module in _ALL}

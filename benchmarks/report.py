@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import compare, outage, sections, surface
+from . import compare, outage, proxy, sections, surface
 from .campaign import Part
 from .parts import PARTS
 from .store import Store
@@ -151,6 +151,7 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
         "forgeries": sections.forgeries(rows["attacks"]),
         "floods": sections.floods(rows["attacks"]),
         "nights": surface.nights(rows["surface"]),
+        "proxies": proxy.ways(rows["proxy"]),
         "compared": _compared(PARTS.values(), found),
         **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters", "rollout")},
     }

@@ -94,6 +94,8 @@ def _command(name: str, rest: list[str]) -> int:
         _module("lab.demo", "lab/demo.py lab/demo/__main__.py", rest)
     if name == "bench":
         apt.ensure(apt.BENCH)
+        if {"proxy", "all"} & set(rest):
+            apt.ensure_held_back(apt.PROXY)
         _module("benchmarks", "benchmarks/__main__.py", rest)
     if name == "simulate":
         apt.prefer(apt.SIMULATE)

@@ -192,6 +192,13 @@ def test_a_service_that_was_dead_at_the_start_is_known_at_once():
     assert played.changes == [UNWELL] and played.check.problems == {"proxy": "no tunnel"}
 
 
+def test_a_node_without_services_has_nothing_to_read():
+    played = Played()
+    assert not played.check.complete
+    played.check.config = make_config()
+    assert played.check.complete and played.check.facts() == {}
+
+
 def test_a_service_that_a_reload_removes_is_no_news_that_it_works():
     played = Played(False).run()
     played.check.config = make_config()

@@ -323,6 +323,16 @@ def test_services_share_neither_names_nor_destinations():
     rows = [{"name": f"s{number}", "file": "/f", "destinations": [each]} for number, each in enumerate(many)]
     with pytest.raises(ConfigError, match="more than 8"):
         make_config(destinations=many, services=rows)
+    assert len(make_config(destinations=many, services=rows[:8]).services) == 8
+
+
+@pytest.mark.parametrize("destination", ["pl-0123456789abcdef0", "192.0.0.0/2", "2001:db8:9::1/128"])
+def test_a_destination_of_a_service_may_be_anything_but_a_default_route(destination):
+    mine = {**SERVICE, "destinations": [destination]}
+    config = make_config(
+        destinations=["0.0.0.0/0", destination], services=[mine], sources=["10.0.0.0/16", "2001:db8::/56"]
+    )
+    assert config.service_of == {destination: "proxy"}
 
 
 def test_a_witness_has_no_services():
