@@ -13,7 +13,7 @@ from nat_failover.model.settings import Config
 
 from .cloud import Cloud
 from .host import Host
-from .laws import Laws
+from .laws import Laws, Violation
 from .network import Network
 from .service import Service
 from .table import Table
@@ -136,7 +136,7 @@ class World:
         for host in self.hosts.values():
             host.service.born -= 3600.0
         if not self.until_calm(WARM_UP):
-            raise AssertionError("the cluster does not settle")
+            raise Violation("settle: the cluster does not come to rest")
 
     def end(self) -> None:
         """All processes end. The story can still be told."""
