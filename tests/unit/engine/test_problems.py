@@ -15,13 +15,13 @@ import pytest
 from nat_failover.console import show
 from nat_failover.errors import Ec2Error
 from nat_failover.model import screen
-from nat_failover.model.cluster import RouteView
+from nat_failover.model.cluster import Claim, RouteView
 from nat_failover.model.evidence import Heard, Report
 from nat_failover.model.memory import ServiceMemory
 from nat_failover.model.plan import Plan
 from nat_failover.model.problem import CODES, CRITICAL, DEGRADED, WELL, Problem, ordered, worst
 from nat_failover.observe.forwarding_facts import Finding
-from nat_failover.service import problems, status
+from nat_failover.service import problems, rows, status
 from nat_failover.service.evidence import gather
 
 from .standing import CLAIM_B, NOW, standing
@@ -98,10 +98,21 @@ def test_an_unmanaged_owner_whose_machine_is_gone_serves_nothing(parts):
 def test_a_blackhole_is_dark_and_a_foreign_target_is_drift(parts):
     route(parts, CLAIM_B, "blackhole", "eni-of-another")
     assert codes(parts) == ["dark"]
-    route(parts, CLAIM_B, "active", "igw-1")
-    parts.plan = Plan(drift={str(CLAIM_B): f"{CLAIM_B} targets igw-1"})
+    route(parts, CLAIM_B, "active", "tgw-1")
+    parts.plan = Plan(drift={str(CLAIM_B): f"{CLAIM_B} targets tgw-1"})
     [drift] = find(parts)
     assert drift.code == "drift" and "--network-interface-id eni-nat-b" in drift.do
+
+
+def test_an_internet_gateway_drops_what_has_no_public_address(parts):
+    """Somebody pointed a private table past the NAT nodes: its zone is dark, and nobody takes the route back (L8)."""
+    route(parts, CLAIM_B, "active", "igw-1")
+    parts.plan = Plan(drift={str(CLAIM_B): f"{CLAIM_B} targets igw-1"})
+    dark, drift = find(parts)
+    assert (dark.code, drift.code) == ("dark", "drift") and "nat-failover adopt" in drift.do
+    assert dark.text.endswith("-> igw-1, an internet gateway: hosts without a public address reach nothing")
+    six = Claim(CLAIM_B.route_table, "::/0", CLAIM_B.home)
+    assert not rows.leads_past_nat(six, RouteView("active", "igw-1", NOW)), "IPv6 addresses are public"
 
 
 def test_an_old_reading_is_not_the_present(parts):

@@ -70,13 +70,14 @@ def _routes(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
     for claim, view in evidence.routes.items():
         owner, details = owners.get(view.target or ""), {"route_table": claim.route_table}
         drift = parts.plan.drift.get(str(claim))
-        if rows.served(parts, evidence, view) is False:
-            text = f"{claim} (home {claim.home}) -> {_dark(parts, evidence, owner, view)}"
+        dark = rows.served(parts, evidence, claim, view) is False
+        if dark:
+            text = f"{claim} (home {claim.home}) -> {_dark(parts, evidence, owner, claim, view)}"
             yield Problem("dark", str(claim), text, details={"by_hand": _by_hand(parts, evidence, claim)})
-        elif drift is not None:
+        if drift is not None and (not dark or rows.leads_past_nat(claim, view)):
             remedy = {"home": claim.home, **details, "by_hand": _home_by_hand(evidence, claim)}
             yield Problem("drift", str(claim), drift, details=remedy)
-        elif owner is not None and owner != claim.home:
+        elif not dark and owner is not None and owner != claim.home:
             text = f"{claim} is with {owner}, away from its home {claim.home}: {_why_away(parts, evidence, claim)}"
             yield Problem("away", str(claim), text, details=details)
     others = {str(claim) for claim in evidence.routes}
@@ -85,8 +86,10 @@ def _routes(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
             yield Problem("drift", key, line, remedy="correct the tag or the instance that the line names")
 
 
-def _dark(parts: Parts, evidence: Evidence, owner: str | None, view: RouteView) -> str:
+def _dark(parts: Parts, evidence: Evidence, owner: str | None, claim: Claim, view: RouteView) -> str:
     """The reason why a route leads nowhere."""
+    if rows.leads_past_nat(claim, view):
+        return f"{view.target}, an internet gateway: hosts without a public address reach nothing"
     if owner is None:
         return f"{view.target or 'no target'}, which EC2 shows as {view.state}"
     if owner == parts.config.self_name:

@@ -44,14 +44,22 @@ def is_old(parts: Parts, read_at: float, now: float) -> bool:
     return now - read_at > max(OLD_AFTER, OLD_POLLS * parts.config.ec2.poll)
 
 
-def served(parts: Parts, evidence: Evidence, view: RouteView) -> bool | None:
+def leads_past_nat(claim: Claim, view: RouteView) -> bool:
+    """Whether a route leads to an internet gateway, which drops what has no public IPv4 address.
+
+    AWS: VPC User Guide, "Enable internet access for a VPC using an internet gateway".
+    """
+    return (view.target or "").startswith("igw-") and ":" not in claim.destination
+
+
+def served(parts: Parts, evidence: Evidence, claim: Claim, view: RouteView) -> bool | None:
     """Whether a route leads to a node that forwards, as far as this node knows.
 
     None: not known, since the reading is old, or the target is no node of the cluster, or this node
     owns it, does not forward, and EC2 does not answer.
     """
     owner = owners_of(evidence.instances, parts.config.witnesses).get(view.target or "")
-    if view.state != ROUTE_ACTIVE and owner is None:
+    if owner is None and (view.state != ROUTE_ACTIVE or leads_past_nat(claim, view)):
         return False
     if owner is None or is_old(parts, view.read_at, evidence.now):
         return None
@@ -86,7 +94,7 @@ def claims(parts: Parts, evidence: Evidence) -> list[Row]:
                 "state": view.state,
                 "read_s_ago": ago(evidence.now, view.read_at),
                 "old": not evidence.me.ec2 or is_old(parts, view.read_at, evidence.now),
-                "served": served(parts, evidence, view),
+                "served": served(parts, evidence, claim, view),
                 "at_home": owner == claim.home,
                 "drift": str(claim) in parts.plan.drift,
                 "service": parts.config.service_of.get(claim.destination, ""),
