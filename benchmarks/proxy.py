@@ -97,7 +97,7 @@ def measure(key: Key) -> Row:
 
 
 def _proxies(served: Served, way: str) -> str:
-    """What the client is told."""
+    """The name or the addresses that the client gets."""
     if way == "nlb":
         balanced = Balanced(
             served.lab,
