@@ -27,9 +27,16 @@ def options():
     return load("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
 
 
+# A template is no list of dicts, so Ansible's documentation takes none as the default of one: the description says it.
+COMPUTED = ("nat_instance_services",)
+
+
 def test_documented_defaults_are_the_defaults():
     documented = {name: option["default"] for name, option in options().items() if "default" in option}
-    assert documented == load("defaults/main.yml")
+    defaults = load("defaults/main.yml")
+    computed = {name: value for name, value in defaults.items() if name in COMPUTED}
+    assert all(value.startswith("{{ ") for value in computed.values())
+    assert documented | computed == defaults
 
 
 def test_what_has_no_default_is_required():
