@@ -13,11 +13,16 @@ from nat_failover.web.snapshot import Snapshot
 from tests.unit.engine.standing import standing
 
 AT = 1_700_000_000.0
+VIP = "100.64.99.1/32"
+SERVED = {
+    "destinations": ["0.0.0.0/0", VIP],
+    "services": [{"name": "proxy", "file": "/run/verdict.json", "destinations": [VIP]}],
+}
 
 
 def families() -> list[Family]:
     """Every family that the exporter knows, each with samples. A metric that this misses fails the tests."""
-    parts = standing()
+    parts = standing(**SERVED)
     parts.transport.counters.update({"sent": 7, "received": 5, "bad_mac": 3, "send_error_101": 2})
     parts.events.emit("adopt", "rtb-0000000b", ms=640.0)
     seen = json.loads(json.dumps(status(parts)))
