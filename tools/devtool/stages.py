@@ -134,7 +134,7 @@ STAGES = (
         "pytest tests/integration/proxy: Squid and Tinyproxy in network namespaces",
         _proxy,
         least=20,
-        limit=600,
+        limit=1200,
         alone=True,
         lab=True,
     ),
