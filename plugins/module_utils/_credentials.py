@@ -15,6 +15,20 @@ CREDENTIALS = {
     "aws_ca_bundle": "AWS_CA_BUNDLE",
 }
 
+# The options of a module that calls AWS, and the rules among them. Both go to AnsibleModule.
+ARGUMENTS = {
+    "endpoint_url": {"type": "str"},
+    "profile": {"type": "str"},
+    "access_key": {"type": "str", "no_log": False},
+    "secret_key": {"type": "str", "no_log": True},
+    "session_token": {"type": "str", "no_log": True},
+    "aws_ca_bundle": {"type": "path"},
+}
+RULES = {
+    "required_together": [("access_key", "secret_key")],
+    "mutually_exclusive": [("profile", "access_key")],
+}
+
 
 def use_credentials(given: t.Mapping[str, t.Any], environment: t.MutableMapping[str, str]) -> None:
     """Hand them to boto3 the way a shell does; what is given wins over what the environment has."""

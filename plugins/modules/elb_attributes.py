@@ -86,7 +86,7 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.aws_ha.egress.plugins.module_utils._credentials import use_credentials
+from ansible_collections.aws_ha.egress.plugins.module_utils import _credentials
 from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.errors import NatFailoverError
 
@@ -169,21 +169,15 @@ def main() -> None:
             "arn": {"type": "str", "required": True},
             "attributes": {"type": "dict", "required": True},
             "region": {"type": "str", "required": True},
-            "endpoint_url": {"type": "str"},
-            "profile": {"type": "str"},
-            "access_key": {"type": "str", "no_log": False},
-            "secret_key": {"type": "str", "no_log": True},
-            "session_token": {"type": "str", "no_log": True},
-            "aws_ca_bundle": {"type": "path"},
+            **_credentials.ARGUMENTS,
         },
-        required_together=[("access_key", "secret_key")],
-        mutually_exclusive=[("profile", "access_key")],
         supports_check_mode=True,
+        **_credentials.RULES,
     )
     given = module.params
 
     def work() -> dict:
-        use_credentials(given, os.environ)
+        _credentials.use_credentials(given, os.environ)
         elb = Elb(given["region"], given["endpoint_url"] or None)
         return ensure(elb, given["arn"], given["attributes"], module.check_mode)
 
