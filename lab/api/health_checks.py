@@ -63,15 +63,21 @@ class HealthChecks:
 
         The API calls it at each change, so that a caller who has read a state meets packets that obey it.
         """
-        now, backend = time.monotonic(), self._backend()
-        states = {
+        return self._publish(self._states())
+
+    def _states(self) -> States:
+        backend = self._backend()
+        return {
             (group.arn, target.id, target.port): balancers.health(backend, group, target, balancers.delays(backend))
             for group in balancers.groups(backend)
             for target in balancers.targets(group).values()
         }
+
+    def _publish(self, states: States) -> bool:
+        now, delay = time.monotonic(), balancers.delays(self._backend()).propagation_s
         latest = self._waiting[-1][1] if self._waiting else self.published
         if states != latest:
-            self._waiting.append((now + balancers.delays(backend).propagation_s, states))
+            self._waiting.append((now + delay, states))
         before = self.published
         while self._waiting and self._waiting[0][0] <= now:
             self.published = self._waiting.popleft()[1]
@@ -79,11 +85,11 @@ class HealthChecks:
 
     def _turn(self, now: float) -> None:
         """Start the checks that are due, and publish what time has changed."""
-        backend = self._backend()
-        for group in balancers.groups(backend):
+        states = self._states()
+        for group in balancers.groups(self._backend()):
             check = balancers.check_of(group)
             for target in list(balancers.targets(group).values()):
-                health = balancers.health(backend, group, target, balancers.delays(backend))
+                health = states[group.arn, target.id, target.port]
                 if health.state == UNUSED:
                     target.forget_checks()
                 elif (
@@ -94,7 +100,7 @@ class HealthChecks:
                     on_time = now - target.next_check < check.interval_s
                     target.next_check = (target.next_check if on_time else now) + check.interval_s
                     self._pool.submit(self._one, target, check)
-        if self.publish():
+        if self._publish(states):
             self._changed()
 
     def _one(self, target: Target, check: Check) -> None:
@@ -103,7 +109,7 @@ class HealthChecks:
         except OSError:
             passed = False
         with self._lock:
-            if not self._closed.is_set() and target.checked(passed, check, time.monotonic()) and self.publish():
+            if not self._closed.is_set() and target.checked(passed, check, time.monotonic()):
                 self._changed()
 
 
