@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from nat_failover import readers
 from nat_failover.web import server, settings, snapshot
 from nat_failover.web.process import Web
 from nat_failover.web.request import Refused, parse
@@ -138,7 +139,7 @@ def test_an_answer_that_is_no_status_is_a_service_that_is_down(stand, answer):
 
 
 def test_a_service_that_hangs_is_down(stand):
-    stand.monkeypatch.setattr(snapshot, "WITHIN", 0.3)
+    stand.monkeypatch.setattr(readers, "WITHIN", 0.3)
     stand.serves = False
 
     def work():

@@ -40,7 +40,7 @@ CHECKED = (
             "wire",
         )
     ),
-    *(f"{ENGINE}/{file}.py" for file in ("__init__", "cli", "errors", "timing")),
+    *(f"{ENGINE}/{file}.py" for file in ("__init__", "cli", "errors", "readers", "timing")),
     *(f"plugins/{folder}" for folder in ("doc_fragments", "filter", "modules", "plugin_utils")),
     *(f"plugins/module_utils/{file}.py" for file in ("_as_service", "_credentials", "_files", "_module")),
     *("roles/nat_instance/files", "roles/proxy/files"),

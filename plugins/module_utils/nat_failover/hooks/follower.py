@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import typing as t
 
-LONGEST = 4 << 20  # bytes of an answer
-WITHIN = 2.0  # seconds in which the service must answer
+from .. import readers
 
 
 class Follower:
@@ -33,9 +31,9 @@ class Follower:
         Empty while the service does not answer. Raises nothing.
         """
         try:
-            answer = await asyncio.wait_for(self._request(self._last), WITHIN)
+            answer = await asyncio.wait_for(self._request(self._last), readers.WITHIN)
             if self._boot_id not in (None, answer["boot_id"]) and self._last:
-                answer = await asyncio.wait_for(self._request(0), WITHIN)
+                answer = await asyncio.wait_for(self._request(0), readers.WITHIN)
             return self._news(answer)
         except (OSError, asyncio.TimeoutError, ValueError, RecursionError, KeyError, TypeError):
             return []
@@ -52,12 +50,4 @@ class Follower:
         return news
 
     async def _request(self, after: int) -> dict[str, t.Any]:
-        reader, writer = await asyncio.open_unix_connection(self._path, limit=LONGEST)
-        try:
-            writer.write(json.dumps({"do": "events", "after": after}).encode() + b"\n")
-            answer = json.loads(await reader.readline())
-        finally:
-            writer.close()
-        if not isinstance(answer, dict) or "error" in answer:
-            raise ValueError("no events")
-        return answer
+        return await readers.ask(self._path, {"do": "events", "after": after})

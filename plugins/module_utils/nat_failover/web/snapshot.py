@@ -9,13 +9,12 @@ So no number of HTTP clients makes more work for the service.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import typing as t
 from dataclasses import dataclass
 
-LONGEST = 4 << 20  # bytes of a status
-WITHIN = 2.0  # seconds in which the service must answer
+from .. import readers
+
 FRESH = 1.0  # seconds in which all requests get the same reading
 
 
@@ -58,22 +57,11 @@ class StatusReader:
     async def _outcome(self) -> Snapshot:
         status: t.Mapping[str, t.Any] | None
         try:
-            status, problem = await asyncio.wait_for(self._request(), WITHIN), ""
+            status, problem = await asyncio.wait_for(readers.ask(self._path, {"do": "status"}), readers.WITHIN), ""
         except asyncio.TimeoutError:  # before OSError, of which it is one since Python 3.11
-            status, problem = None, f"no answer within {WITHIN:.0f} s"
+            status, problem = None, f"no answer within {readers.WITHIN:.0f} s"
         except OSError as error:
             status, problem = None, f"{self._path}: {error.strerror or error}"
         except (ValueError, RecursionError) as error:
             status, problem = None, f"its answer is no status ({error})"
         return Snapshot(status, problem, time.time())
-
-    async def _request(self) -> t.Mapping[str, t.Any]:
-        reader, writer = await asyncio.open_unix_connection(self._path, limit=LONGEST)
-        try:
-            writer.write(b'{"do": "status"}\n')
-            answer = json.loads(await reader.readline())
-        finally:
-            writer.close()
-        if not isinstance(answer, dict) or "error" in answer:
-            raise ValueError(answer["error"] if isinstance(answer, dict) else "no object")
-        return answer
