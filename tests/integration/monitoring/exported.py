@@ -10,14 +10,9 @@ from nat_failover.web import metrics
 from nat_failover.web.exposition import Family
 from nat_failover.web.process import own_family
 from nat_failover.web.snapshot import Snapshot
-from tests.unit.engine.standing import standing
+from tests.unit.engine.standing import SERVED, standing
 
 AT = 1_700_000_000.0
-VIP = "100.64.99.1/32"
-SERVED = {
-    "destinations": ["0.0.0.0/0", VIP],
-    "services": [{"name": "proxy", "file": "/run/verdict.json", "destinations": [VIP]}],
-}
 
 
 def families() -> list[Family]:

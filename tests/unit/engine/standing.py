@@ -28,6 +28,12 @@ RAW = {
         {"name": "nat-b", "instance_id": "i-0000000b", "address": "10.0.1.10", "route_tables": [TABLE_B]},
     ],
 }
+# Changes of RAW: the route to VIP depends on a service of the node.
+VIP = "100.64.99.1/32"
+SERVED = {
+    "destinations": ["0.0.0.0/0", VIP],
+    "services": [{"name": "proxy", "file": "/run/verdict.json", "destinations": [VIP]}],
+}
 NOW = 1000.0
 CLAIM_A, CLAIM_B = Claim(TABLE_A, "0.0.0.0/0", "nat-a"), Claim(TABLE_B, "0.0.0.0/0", "nat-b")
 

@@ -24,7 +24,7 @@ from nat_failover.observe.forwarding_facts import Finding
 from nat_failover.service import problems, rows, status
 from nat_failover.service.evidence import gather
 
-from .standing import CLAIM_B, NOW, standing
+from .standing import CLAIM_B, NOW, SERVED, VIP, standing
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "problems.md").read_text(encoding="utf-8")
 
@@ -336,12 +336,6 @@ def test_an_event_of_an_outside_kind_begins_no_incident(parts):
 
 
 # --- services that claims depend on ------------------------------------------------------------------------------------
-
-VIP = "100.64.99.1/32"
-SERVED = {
-    "destinations": ["0.0.0.0/0", VIP],
-    "services": [{"name": "proxy", "file": "/run/verdict.json", "destinations": [VIP]}],
-}
 
 
 def served(since=None, failures=1, problem="no tunnel", owner="nat-b", home="nat-a"):
