@@ -59,19 +59,19 @@ def _timed(*folders: str) -> Callable[[Job], Count]:
 def _proxy(job: Job) -> Count:
     """The engines come from the distribution; nothing starts them but the tests."""
     apt.ensure_held_back(apt.PROXY)
-    return pytests.run_timed(job.log, ["tests/integration/proxy"], limit=job.limit, expression=job.expression)
+    return _timed("tests/integration/proxy")(job)
 
 
 def _monitoring(job: Job) -> Count:
     """promtool comes from the distribution; the server of its package never starts."""
     apt.ensure_masked(apt.MONITORING, "prometheus.service")
-    return pytests.run(job.log, ["tests/integration/monitoring"], limit=job.limit, expression=job.expression)
+    return _pytest("tests/integration/monitoring")(job)
 
 
 def _page(job: Job) -> Count:
     """The browser comes from the distribution."""
     apt.ensure(apt.PAGE)
-    return pytests.run_timed(job.log, ["tests/integration/page"], limit=job.limit, expression=job.expression)
+    return _timed("tests/integration/page")(job)
 
 
 # In this order. `side`: may run beside the stages that are neither `side` nor `alone`.
