@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from . import proxy_destinations, proxy_networks
+from . import proxy_destinations, proxy_lines, proxy_networks
 from .proxy_destinations import Destination
 from .proxy_networks import Network
 
@@ -37,18 +37,6 @@ NOT_WEB = {
     6379: "Redis",
     11211: "memcached",
     27017: "MongoDB",
-}
-# Directives that decide who gets where; the role's variables set them, so that a line cannot undo a
-# rule. In lower case.
-OWNED = {
-    SQUID: (
-        "http_port https_port cache_effective_user cache_effective_group pid_filename include access_log max_filedescriptors "
-        "negative_dns_ttl dns_timeout shutdown_lifetime forward_max_tries cache_peer never_direct icp_port htcp_port snmp_port ssl_bump"
-    ).split(),
-    TINYPROXY: (
-        "user group port listen allow deny filter filtertype filterdefaultdeny filterurls filterextended filtercasesensitive connectport "
-        "maxclients timeout logfile syslog pidfile upstream reversepath reverseonly reversebaseurl reversemagic basicauth"
-    ).split(),
 }
 # Tinyproxy ends an idle tunnel itself, and a Network Load Balancer after 350 s (AWS: NLB idle
 # timeout).
@@ -137,7 +125,7 @@ def read(given: t.Mapping[str, t.Any]) -> Settings:
         health_destinations=_health_destinations(given, ports, denied),
         health_sources=proxy_networks.sources("proxy_health_sources", given["health_sources"] or given["sources"]),
         guard=_guard(given),
-        lines=_lines(engine, given),
+        lines=proxy_lines.read(f"proxy_{engine}_lines", engine, given[f"{engine}_lines"], given["own_addresses"]),
         memory_max=_memory(given["memory_max"]),
         rank=list(given["nodes"]).index(given["node"]) if given["node"] in given["nodes"] else 0,
         nodes=max(1, len(given["nodes"])),
@@ -293,17 +281,3 @@ def _guard(given: t.Mapping[str, t.Any]) -> bool:
             "name that resolves there; leave it on, or set proxy_guard_off_understood: true"
         )
     return bool(given["guard"])
-
-
-def _lines(engine: str, given: t.Mapping[str, t.Any]) -> tuple[str, ...]:
-    key = f"proxy_{engine}_lines"
-    found = tuple(str(line) for line in given[f"{engine}_lines"])
-    for line in found:
-        words = line.split()
-        if not words or "\n" in line or "\r" in line:
-            raise ValueError(f"{key}: {line!r} is not one line")
-        directive = words[0].lower()
-        allows = directive.startswith(("http_access", "adapted_http_access")) and words[1:2] != ["deny"]
-        if directive in OWNED[engine] or allows:
-            raise ValueError(f"{key}: {line!r}: variables of the role decide this; leave the line out")
-    return found

@@ -10,6 +10,9 @@ it is installed or reloaded.
     proxy_check.py squid FILE         squid -k parse, and no warning but the harmless ones
     proxy_check.py tinyproxy FILE     started with it, as its user, in its own network namespace
     proxy_check.py filter FILE        the same with a list of Tinyproxy
+
+An address that the engine is to bind to must be one of this host, which no engine checks before it
+serves.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,9 +32,26 @@ PROGRAMS = {"squid": "/usr/sbin/squid", "tinyproxy": "/usr/bin/tinyproxy"}
 USERS = {"squid": "proxy", "tinyproxy": "tinyproxy"}
 LIMIT_S = 15.0
 STEP_S, QUIET_STEPS = 0.1, 3  # Tinyproxy has done its start when it has slept so often in a row
-# Deliberate: the header Via would tell servers of the proxy.
-HARMLESS = ("WARNING: HTTP requires the use of Via",)
+# The header Via is left out, since it would tell servers of the proxy. The other one is about a host
+# without IPv6.
+HARMLESS = ("WARNING: HTTP requires the use of Via", "WARNING: BCP 177 violation")
 BAD = re.compile(r"\b(WARNING|ERROR|FATAL|BUG|SECURITY)\b|[Ee]mpty ACL|Bungled|unrecognized")
+# Directives that name an address of this host, in lower case.
+BINDING = {
+    "squid": ("http_port", "https_port", "tcp_outgoing_address", "udp_incoming_address", "udp_outgoing_address"),
+    "tinyproxy": ("listen", "bind"),
+}
+NOWHERE = "255.255.255.255"  # Squid's word for: as in udp_incoming_address
+# In a network namespace of its own, where no address is: there an engine may listen on each.
+ALONE = (
+    "unshare",
+    "--net",
+    "--",
+    "sh",
+    "-c",
+    'for each in 4 6; do echo 1 > /proc/sys/net/ipv$each/ip_nonlocal_bind; done 2> /dev/null; exec "$@"',
+    "sh",
+)
 FILTER_CONFIG = 'Port 8888\nFilter "%s"\nFilterType ere\nFilterDefaultDeny Yes\n'
 
 
@@ -63,7 +84,7 @@ def tinyproxy(path: str) -> str:
     """
     user = pwd.getpwnam(USERS["tinyproxy"])
     with tempfile.TemporaryFile() as output:
-        argv = ["unshare", "--net", "--", *_as(user, [PROGRAMS["tinyproxy"], "-d", "-c", path])]
+        argv = [*ALONE, *_as(user, [PROGRAMS["tinyproxy"], "-d", "-c", path])]
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         try:
             alive = _settles(process)
@@ -73,6 +94,56 @@ def tinyproxy(path: str) -> str:
         output.seek(0)
         said = " ".join(output.read().decode(errors="replace").split())
     return "" if alive else said[-300:] or "it did not start"
+
+
+def bound(engine: str, text: str) -> list[tuple[str, str]]:
+    """The lines that name an address to bind to, each with the address."""
+    found = []
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        if len(words) > 1 and words[0].lower() in BINDING[engine]:
+            place = words[1].strip('"')
+            address = re.sub(r"^\[(.*)\](:\d+)?$", r"\1", place)
+            address = address.rpartition(":")[0] if address.count(":") == 1 else address
+            if _family(address) is not None and address != NOWHERE:
+                found.append((" ".join(words), address))
+    return found
+
+
+def _family(address: str) -> int | None:
+    """The family of an address; None for what is none, such as a port or a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, address)
+        except OSError:
+            continue
+        return family
+    return None
+
+
+def held(address: str) -> bool:
+    """Whether a socket can be bound to an address here."""
+    with socket.socket(_family(address) or socket.AF_INET) as one:
+        try:
+            one.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def own_addresses() -> list[str]:
+    """The addresses of this host, as far as they can be read."""
+    argv = ["ip", "-oneline", "address", "show"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return re.findall(r" inet6? ([0-9a-f.:]+)", done.stdout)
+
+
+def foreign(engine: str, text: str) -> str:
+    """The first line that binds to an address that this host lacks, in words; empty without one."""
+    for line, address in bound(engine, text):
+        if not held(address):
+            return "{}: this host has no address {}; it has {}".format(line, address, ", ".join(own_addresses()))
+    return ""
 
 
 def _as(user: t.Any, argv: t.Sequence[str]) -> list[str]:
@@ -129,6 +200,9 @@ def check(what: str, path: str) -> str:
         copy = os.path.join(folder, "file")
         shutil.copyfile(path, copy)
         os.chmod(copy, 0o644)
+        problem = "" if what == "filter" else foreign(what, _read(copy))
+        if problem:
+            return problem
         if what == "filter":
             config = os.path.join(folder, "config")
             with open(config, "w", encoding="utf-8") as stream:

@@ -62,6 +62,7 @@ def planning(folder: Path) -> Iterator[Any]:
                 "sources": ["10.77.0.0/16", "2001:db8:0:100::/56"],
                 "access_log": False,
                 "own_networks": [],
+                "own_addresses": [],
             }
             return filters.proxy_plan({**given, "health_destinations": ["health.ok.test:443"], **changes})
 

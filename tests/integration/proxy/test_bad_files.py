@@ -28,6 +28,8 @@ BAD_LINES = {
         "an empty list": ('acl x src "/dev/null"', "mpty ACL"),
         "a name below another": ("acl x dstdomain .a.test .b.a.test", "a.test"),
         "a kind of list that changes": ("acl x src 10.0.0.0/8\nacl x port 80", "acl x port"),
+        "a port on an address of another host": ("http_port 10.9.9.9:3130", "no address 10.9.9.9; it has 127.0.0.1"),
+        "a way out by another host": ("tcp_outgoing_address 10.9.9.9", "no address 10.9.9.9; it has 127.0.0.1"),
         "an expression that does not compile": ("acl x url_regex ([a-z", "[a-z"),
     },
     "tinyproxy": {
@@ -36,6 +38,8 @@ BAD_LINES = {
         "a word that is none": ("DisableViaHeader Perhaps", "line"),
         "a level that is none": ("LogLevel Loud", "line"),
         "an upstream that is none": ("Upstream nonsense 192.0.2.9:99999", "line"),
+        "a port on an address of another host": ("Listen 10.9.9.9", "no address 10.9.9.9; it has 127.0.0.1"),
+        "a way out by another host": ("Bind 10.9.9.9", "no address 10.9.9.9; it has 127.0.0.1"),
         "a list that is not there": ('Filter "/nowhere/list"', "filter file: No such file"),
     },
 }
@@ -73,6 +77,15 @@ def test_the_file_of_the_role_is_good(check, good, engine):
 def test_the_lists_of_the_role_are_good(check, good):
     assert check.check("squid", str(good("squid", **LIST))) == ""
     assert check.check("filter", str(good("tinyproxy", **LIST).with_name("filter"))) == ""
+
+
+def test_an_address_of_this_host_is_good(check, good):
+    """Tinyproxy starts for the check where no address is."""
+    own = next(each for each in check.own_addresses() if "." in each and each != "127.0.0.1")
+    for engine, line in (("squid", f"http_port {own}:3130"), ("tinyproxy", f"Listen {own}\nListen 127.0.0.1")):
+        file = good(engine)
+        file.write_text(f"{file.read_text(encoding='ascii')}{line}\n", encoding="ascii")
+        assert check.check(engine, str(file)) == ""
 
 
 @pytest.mark.parametrize(("engine", "name"), BAD)

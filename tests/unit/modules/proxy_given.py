@@ -31,6 +31,7 @@ GIVEN = {
     "tinyproxy_lines": [],
     "nat_destinations": None,
     "own_networks": ["10.0.0.0/24"],
+    "own_addresses": ["10.0.0.10", "2001:db8:0:100::10"],
     "nodes": ["nat-a", "nat-b"],
     "node": "nat-b",
 }

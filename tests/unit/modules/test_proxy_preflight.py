@@ -111,6 +111,15 @@ REFUSALS = {
     "a line that allows": ({"squid_lines": ["http_access allow all"]}, "'http_access allow all'", "leave the line out"),
     "a line of the role's": ({"squid_lines": ["http_port 80"]}, "'http_port 80'"),
     "two lines in one": ({"squid_lines": ["client_lifetime 1 day\nhttp_access allow all"]}, "is not one line"),
+    "an address of another host": (
+        {"squid_lines": ["tcp_outgoing_address 10.9.9.9"]},
+        "proxy_squid_lines: 'tcp_outgoing_address 10.9.9.9': this host has no address 10.9.9.9; it has 10.0.0.10, ",
+    ),
+    "an address of another host, tinyproxy": (
+        {"engine": "tinyproxy", "tinyproxy_lines": ["Bind 10.9.9.9"]},
+        "proxy_tinyproxy_lines: 'Bind 10.9.9.9': this host has no address 10.9.9.9",
+    ),
+    "tinyproxy elsewhere": ({"engine": "tinyproxy", "tinyproxy_lines": ["Listen 10.9.9.9"]}, "'Listen 10.9.9.9'"),
     "tinyproxy for all": ({"engine": "tinyproxy", "tinyproxy_lines": ["Allow 0.0.0.0/0"]}, "'Allow 0.0.0.0/0'"),
 }
 
@@ -143,6 +152,10 @@ def test_one_sentence(filters, case):
         {"port": "3128", "max_clients": "50"},
         {"private_destinations": [{"network": "10.0.5.7/32", "port": "8080"}]},
         {"squid_lines": ["client_lifetime 1 day", "http_access deny all"]},
+        {"squid_lines": ["tcp_outgoing_address 10.0.0.10 all", "tcp_outgoing_address 2001:db8:0:100:0::10"]},
+        {"squid_lines": ["udp_outgoing_address 255.255.255.255"]},
+        {"engine": "tinyproxy", "tinyproxy_lines": ["Bind 10.0.0.10"]},
+        {"engine": "tinyproxy", "tinyproxy_lines": ["Bind 10.9.9.9"], "own_addresses": []},
     ],
 )
 def test_what_is_fine(filters, change):
@@ -216,27 +229,37 @@ def test_only_units_that_differ_are_touched(filters):
     assert by_name["proxy_units_to_stop"](SHOWN) == [{"name": "squid.service"}, {"name": "proxy-health.service"}]
 
 
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"proxy_sources": ["0.0.0.0/0"]}, "would be open to strangers"),
-        ({"proxy_policy": "allow_list"}, "allow_list without proxy_destinations"),
-        ({"proxy_engine": "nginx"}, "proxy_engine (got 'nginx') must be one of squid, tinyproxy"),
-    ],
+# A case of each kind of bad input, for the role itself.
+FOR_THE_ROLE = (
+    *("everybody", "host bits", "a star inside", "a URL", "a list of nothing", "a list that is not asked for"),
+    *("contained", "tunnels for SSH", "one port for two", "an address inside the VPC", "an address without a route"),
+    *("a line that allows", "an address of another host"),
 )
-def test_the_role_says_so_before_it_changes_anything(collection, tmp_path, variables, words):
-    given = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "proxy_sources": ["10.0.0.0/16"],
-        "proxy_health_destinations": ["a.test:443"],
-        **variables,
+
+
+def test_the_role_says_so_before_it_changes_anything(collection, tmp_path):
+    """A host for each case, in one run: one error each, and nothing is changed."""
+    names = {"nat_destinations": "nat_instance_destinations"}
+    hosts = {
+        f"case{number}": {
+            "proxy_sources": ["10.0.0.0/16"],
+            "proxy_health_destinations": ["a.test:443"],
+            **{names.get(key, "proxy_" + key): value for key, value in REFUSALS[case][0].items()},
+        }
+        for number, case in enumerate(FOR_THE_ROLE)
     }
-    facts = {"os_family": "Debian", "distribution": "Debian", "distribution_major_version": "12", "default_ipv4": {}}
+    given = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": given}}))
+    facts = {
+        "os_family": "Debian",
+        "distribution": "Debian",
+        "distribution_major_version": "12",
+        "default_ipv4": {"network": "10.0.0.0", "prefix": "24"},
+        "all_ipv4_addresses": ["10.0.0.10", "10.0.1.10"],
+    }
     play = {
-        "hosts": "localhost",
+        "hosts": "all",
         "gather_facts": False,
-        "vars": given,
         "pre_tasks": [{"ansible.builtin.set_fact": {"cacheable": True, **facts}}],
         "roles": ["aws_ha.egress.proxy"],
     }
@@ -246,11 +269,16 @@ def test_the_role_says_so_before_it_changes_anything(collection, tmp_path, varia
         "ANSIBLE_COLLECTIONS_PATH": str(collection),
         "ANSIBLE_HOME": str(tmp_path / "home"),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORKS": "2",
     }
-    argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "localhost,", "play.yml"]
+    argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "hosts.json", "play.yml"]
     done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode != 0 and words in " ".join(done.stdout.split()), done.stdout + done.stderr
-    assert "changed=0" in done.stdout and done.stdout.count("fatal:") == 1
+    for number, case in enumerate(FOR_THE_ROLE):
+        found = re.findall(rf"fatal: \[case{number}\]: FAILED! => (\{{.*\}})$", done.stdout, re.MULTILINE)
+        assert len(found) == 1, f"{case}: {done.stdout}{done.stderr}"
+        sentence = json.loads(found[0])["msg"]
+        assert [word for word in REFUSALS[case][1:] if word not in sentence] == [], f"{case}: {sentence}"
+        assert re.search(rf"^case{number} .* changed=0 .* failed=1 ", done.stdout, re.MULTILINE), case
 
 
 def test_the_documented_defaults_are_the_defaults():

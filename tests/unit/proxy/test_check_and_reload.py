@@ -28,11 +28,46 @@ def test_a_warning_is_a_refusal_and_is_shown_without_its_time(check, line):
     [
         "2026/11/29 03:59:59| Startup: Initialized Authentication.",
         "2026/11/29 03:59:59| WARNING: HTTP requires the use of Via",
+        "2026/11/29 03:59:59| WARNING: BCP 177 violation. Detected non-functional IPv6 loopback.",
         "2026/11/29 03:59:59| Processing: acl WARNING src 10.0.0.0/8",
     ],
 )
 def test_progress_and_what_is_meant_so_are_none(check, line):
     assert check.complaints(line) == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "line", "address"),
+    [
+        ("squid", "http_port 10.9.9.9:3128 tcpkeepalive=60,20,3", "10.9.9.9"),
+        ("squid", "http_port [2001:db8::9]:3128", "2001:db8::9"),
+        ("squid", "tcp_outgoing_address 2001:db8::9 all", "2001:db8::9"),
+        ("tinyproxy", "listen 10.9.9.9", "10.9.9.9"),
+        ("tinyproxy", 'Bind "10.9.9.9"  # out', "10.9.9.9"),
+    ],
+)
+def test_an_address_that_this_host_lacks_is_named_with_those_that_it_has(check, engine, line, address):
+    said = check.foreign(engine, f"# a comment\n{line}\n")
+    assert said.startswith(line.split("#")[0].strip().replace("  ", " ")) or '"' in line
+    assert f"this host has no address {address}; it has " in said and "127.0.0.1" in said
+
+
+@pytest.mark.parametrize(
+    ("engine", "line"),
+    [
+        ("squid", "http_port 3128 tcpkeepalive=60,20,3"),
+        ("squid", "http_port 127.0.0.1:3128"),
+        ("squid", "http_port proxy.test:3128"),
+        ("squid", "udp_outgoing_address 255.255.255.255"),
+        ("squid", "# http_port 10.9.9.9:3128"),
+        ("squid", "acl x dst 10.9.9.9"),
+        ("tinyproxy", "Port 3128"),
+        ("tinyproxy", "Listen 0.0.0.0"),
+        ("tinyproxy", "Allow 10.9.9.9"),
+    ],
+)
+def test_other_lines_name_none(check, engine, line):
+    assert check.foreign(engine, line) == ""
 
 
 TABLE = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
