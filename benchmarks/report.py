@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import compare, outage, proxy, sections, surface
+from . import compare, outage, proxy_section, sections, surface
 from .campaign import Part
 from .parts import PARTS
 from .store import Store
@@ -128,7 +128,7 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
     rows = {name: store.rows() for name, store in found.items()}
     if not rows["outage"]:
         raise FileNotFoundError("nothing is measured yet: run ./dev bench outage --quick first")
-    plots = sections.plots(rows)
+    plots = sections.plots(rows) | proxy_section.plots(rows["proxy"])
     fields = {
         **{f"load {name}": _load(each) for name, each in rows.items()},
         "note": found["outage"].note(),
@@ -151,9 +151,12 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
         "forgeries": sections.forgeries(rows["attacks"]),
         "floods": sections.floods(rows["attacks"]),
         "nights": surface.nights(rows["surface"]),
-        "proxies": proxy.ways(rows["proxy"]),
+        "proxies": proxy_section.ways(rows["proxy"]),
+        "proxy goals": proxy_section.goals(rows["proxy"]),
+        "proxy attacks": proxy_section.attacks(rows["proxy"]),
+        "note proxy": found["proxy"].note(),
         "compared": _compared(PARTS.values(), found),
-        **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters", "rollout")},
+        **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters", "rollout", "proxy")},
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in fields.items():

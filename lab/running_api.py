@@ -115,8 +115,12 @@ class ServedApi:
 
     def target(self, route_table: str, destination: str = vpc.DEFAULT_ROUTE) -> str | None:
         """The present target of a route. None if there is no such route."""
+        return self.targets(route_table).get(destination)
+
+    def targets(self, route_table: str) -> dict[str, str]:
+        """The present targets of a table's routes, by destination."""
         table = next(each for each in self.api.snapshot().route_tables if each.id == route_table)
-        return next((route.target_id for route in table.routes if route.destination == destination), None)
+        return {route.destination: route.target_id for route in table.routes}
 
 
 class RunningApi(ServedApi):

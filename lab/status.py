@@ -43,7 +43,8 @@ def describe(world: World) -> dict[str, Any]:
         "call_log": str(world.call_log),
         "hosts": hosts,
         "routes": {
-            zone: {"table": each.route_table, "owner": world.owner(zone)} for zone, each in world.ids.zones.items()
+            zone: {"table": each.route_table, "owner": world.owner(zone), "owners": world.owners(zone)}
+            for zone, each in world.ids.zones.items()
         },
         "link_faults": [asdict(fault) for fault in world.network.faults] if world.network else [],
         "api_faults": world.api.faults.describe(),

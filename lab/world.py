@@ -100,8 +100,13 @@ class World(ServedApi):
 
     def owner(self, zone: str, destination: str = DEFAULT_ROUTE) -> str | None:
         """The node that the default (or another) route of a zone's private table points at, as the API has it now."""
-        target = self.target(self.ids.zones[zone].route_table, destination)
-        return next((each.node for each in self.ids.zones.values() if each.interface_id == target), None)
+        return self.owners(zone).get(destination)
+
+    def owners(self, zone: str) -> dict[str, str]:
+        """The nodes that the routes of a zone's private table point at, by destination, as the API has them now."""
+        nodes = {each.interface_id: each.node for each in self.ids.zones.values()}
+        targets = self.targets(self.ids.zones[zone].route_table)
+        return {destination: nodes[target] for destination, target in targets.items() if target in nodes}
 
     def fault(self, kind: str = "api", host: str = "", **options: Any) -> float:
         """Break something (``FAULTS``). Returns by when it was in effect, on the monotonic clock. For ``api`` see ``faults.Rule``."""

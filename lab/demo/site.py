@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs ``playbooks/site.yml`` against the lab's machines, over SSH, as an operator would."""
+"""Runs playbooks against the lab's machines, over SSH, as an operator would."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ PACE = {"nat_instance_fence": {"after_s": 10, "stagger_s": 10}, "nat_instance_re
 HERE = {"nat_instance_sources": ["10.0.0.0/16"], "nat_instance_manage_packages": False}
 
 
-def write_inventory(status: dict[str, Any], folder: Path) -> Path:
-    """The inventory, readable by root only: it holds the heartbeat key, which an operator would keep in a vault."""
+def write_inventory(status: dict[str, Any], folder: Path, **more: dict[str, Any]) -> Path:
+    """The inventory, with more groups of all nodes and their variables. It is readable by root only: it holds the heartbeat key, which an operator would keep in a vault."""
     inventory = render.inventory(status)
     variables = inventory["all"]["children"][render.GROUP]["vars"]
     variables.update(PACE, **HERE, nat_instance_heartbeat_key=secrets.token_hex(32))
+    nodes = inventory["all"]["children"][render.GROUP]["hosts"]
+    for group, values in more.items():
+        inventory["all"]["children"][group] = {"hosts": {name: {} for name in nodes}, "vars": values}
     file = folder / "inventory.yml"
     file.touch(mode=0o600)
     file.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
     return file
 
 
-def play(show: Show, inventory: Path, log: Path) -> int:
-    """One run; returns how many tasks changed something. A failure is a ``LabError`` with the end of the output."""
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), "playbooks/site.yml"]
+def play(show: Show, inventory: Path, log: Path, playbook: str, **variables: object) -> int:
+    """One run of a playbook; returns how many tasks changed something. A failure is a ``LabError`` with the end of the output."""
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), f"playbooks/{playbook}.yml"]
+    command += [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
     environment = {**os.environ, "ANSIBLE_HOST_KEY_CHECKING": "True", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOWS": "1"}
     output = []
     with log.open("a", encoding="utf-8") as sink:

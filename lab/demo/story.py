@@ -16,9 +16,11 @@ from .. import launch
 from ..api.calls import read_calls
 from ..errors import LabError
 from ..fabric.names import Names
+from ..vpc import DEFAULT_ROUTE
 from .show import Show
 
 HISTORY = "/var/lib/nat-failover/history.jsonl"
+DIES, SURVIVES, CLIENT, OTHER_CLIENT = "nat-a", "nat-b", "client-a", "client-b"
 SHOWN = ("StopInstances", "StartInstances", "RebootInstances", "ReplaceRoute", "CreateRoute")
 Call = Callable[..., dict[str, Any]]
 
@@ -33,9 +35,9 @@ class Story:
         """The lab's description."""
         return launch.call(self.names, "status")
 
-    def owner(self, zone: str) -> str | None:
-        """The owner of the default route of a zone's private table, by EC2."""
-        found: str | None = self.status()["routes"][zone]["owner"]
+    def owner(self, zone: str, destination: str = DEFAULT_ROUTE) -> str | None:
+        """The owner of a route of a zone's private table, by EC2."""
+        found: str | None = self.status()["routes"][zone]["owners"].get(destination)
         return found
 
     def on(self, host: str, *words: str) -> list[str]:
@@ -60,6 +62,13 @@ class Story:
         """A node's verdict on a peer."""
         rows = self.node(host).get("verdicts", [])
         return next((row["verdict"] for row in rows if row["peer"] == peer), "")
+
+    def wait_until_well(self) -> None:
+        """Until the nodes see each other."""
+        sight = {(DIES, SURVIVES), (SURVIVES, DIES)}
+        self.wait(
+            "the nodes see each other", lambda: {self.sees(host, peer) for host, peer in sight} == {"healthy"}, 30
+        )
 
     def wait(self, what: str, true: Callable[[], bool], seconds: float) -> None:
         """Wait for something, and say so when it takes long."""

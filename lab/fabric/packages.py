@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Debian's archive in the lab's internet: a server that fetches from this machine's own archive, so that a role installs packages as on EC2.
 
-apt checks signatures in the lab too. Package files never change under their names, so they are kept in the lab's cache.
+apt checks signatures in the lab too. Packages never change under their names, nor do lists under their checksums: they are kept in the
+lab's cache.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .names import CACHE
 
 log = logging.getLogger(__name__)
 
-PREFIX, POOL = "/debian/", "pool/"
+PREFIX, POOL, BY_HASH = "/debian/", "pool/", "/by-hash/"
 LIMIT_S = 60
 MAIN = "deb [signed-by={keyring}] http://deb.debian.org/debian {suite} main\n"
 KEYRING = "etc/apt/keyrings/lab"
@@ -70,7 +71,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         try:
-            data = self._kept(path) if path.startswith(POOL) else self._fetch(path)
+            data = self._kept(path) if path.startswith(POOL) or BY_HASH in path else self._fetch(path)
         except urllib.error.HTTPError as error:
             self.send_error(error.code)
             return

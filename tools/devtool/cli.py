@@ -27,6 +27,7 @@ from devtool import (
 HELP = """usage: ./dev COMMAND [...]
 
   demo       show a NAT node dying and its peer taking over, in a VPC in a box on this machine (root)
+             demo proxy: the same with an HTTP proxy on both nodes
   test       run every gate: ./dev test [--only unit,lint,...] [-k EXPRESSION]; the last line is the total
   lab        the VPC in a box: ./dev lab up|down|status|... (root)
   lint       the linters alone

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from lab import downloads
 from lab.fabric.names import WEB_NAME
 from tests.integration.balanced import Balanced, until
 from tests.integration.fleet.conftest import Fleet
-from tests.integration.proxy import client
 
 NODES = ("nat-a", "nat-b")
 GROUP = {"nat_proxy_hosts": "nat_nodes", "proxy_group": "nat_nodes"}
@@ -44,7 +43,7 @@ def balanced(fleet: Fleet) -> Iterator[Balanced]:
 @contextmanager
 def requests(fleet: Fleet, place: str) -> Iterator[list[Any]]:
     """Requests through the proxy at a place, five in a second; their results are there at the end."""
-    argv = [sys.executable, client.__file__, place, "3128", str(fleet.lab.ca), "0.2", WEB_NAME]
+    argv = downloads.command(place, str(fleet.lab.ca), WEB_NAME, interval_s=0.2)
     process = fleet.lab.host("client-a").popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     found: list[Any] = []
     try:

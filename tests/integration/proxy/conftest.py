@@ -7,12 +7,13 @@ import importlib
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,12 @@ def net() -> Iterator[Net]:
         pytest.fail("network namespaces need root")
     missing = [argv[0] for argv in PROGRAMS.values() if not os.path.exists(argv[0])]
     assert not missing, f"apt-get install squid tinyproxy: {missing} are not here"
+    with running_net() as made:
+        yield made
+
+
+@contextmanager
+def running_net() -> Iterator[Net]:
     folder = Path(tempfile.mkdtemp(prefix="proxy-test-"))
     folder.chmod(0o755)
     made = Net(folder)
@@ -173,27 +180,35 @@ def net() -> Iterator[Net]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def render(plan: dict[str, Any], folder: Path) -> Path:
-    """The engine's file as the role writes it, but for the places of its process id and list."""
+def bare(text: str) -> str:
+    """A configuration without the walls that the engine has itself: neither ports nor places, the clients' networks alone."""
+    walls = re.compile(r"http_access deny (private|manager|trace|!web_ports|CONNECT)|acl private |ConnectPort ")
+    kept = [line for line in text.splitlines(keepends=True) if not walls.match(line)]
+    assert len(kept) < len(text.splitlines()), "no wall is there"
+    return "".join(kept)
+
+
+def render(plan: dict[str, Any], folder: Path, change: Callable[[str], str] = str) -> Path:
+    """The engine's file as the role writes it, but for the places of its process id and list, and for a change."""
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string((TEMPLATES / f"{plan['engine']}.conf.j2").read_text(encoding="utf-8"))
     listed = folder / "filter"
     listed.write_text("\n".join(plan["tinyproxy"]["filter"]) + "\n", encoding="ascii")
     text = template.render(__proxy=plan, __proxy_filter=str(listed), ansible_managed="test", inventory_hostname="nat-a")
     config = folder / f"{plan['engine']}.conf"
-    config.write_text(text.replace("/run/squid/", f"{folder}/run/"), encoding="ascii")
+    config.write_text(change(text.replace("/run/squid/", f"{folder}/run/")), encoding="ascii")
     return config
 
 
 @contextmanager
-def running(net: Net, plan: dict[str, Any]) -> Iterator[None]:
-    """The engine, as its own user; with the guard where the plan has one."""
+def running(net: Net, plan: dict[str, Any], change: Callable[[str], str] = str) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of the engine, as its own user; with the guard where the plan has one, and a change of its file."""
     user = pwd.getpwnam(plan["user"])
     run = net.folder / "run"
     run.mkdir(exist_ok=True)
     os.chown(run, user.pw_uid, user.pw_gid)
     (run / "aws-ha-egress.pid").unlink(missing_ok=True)
-    config = render(plan, net.folder)
+    config = render(plan, net.folder, change)
     net.guard(plan, "apply" if plan["guard"] else "remove")
     argv = [
         "ip",
@@ -212,18 +227,19 @@ def running(net: Net, plan: dict[str, Any]) -> Iterator[None]:
         )
     try:
         wait(lambda: process.poll() is None and listens(process, plan["port"]), plan["engine"])
-        yield
+        yield process
     finally:
         os.killpg(process.pid, 9)
         process.wait()
         net.guard(plan, "remove")
 
 
-# Runs in the world's namespace: requests in, (status, body) out, all in one process.
+# Runs in the world's namespace: requests in, (status, body) out, all in one process, eight at a time: the guard costs a refusal a second.
 ASK = """
 import json, socket, sys
-found = []
-for source, request in json.load(open(sys.argv[1])):
+from concurrent.futures import ThreadPoolExecutor
+def one(asked):
+    source, request = asked
     try:
         with socket.create_connection((sys.argv[2], 3128), timeout=30, source_address=(source, 0)) as s:
             s.sendall(request.encode("latin-1"))
@@ -239,10 +255,11 @@ for source, request in json.load(open(sys.argv[1])):
                     else:
                         break
             words = answer.split(None, 2)
-            found.append([int(words[1]) if len(words) > 1 and words[1].isdigit() else 0, answer.decode("latin-1")[-200:]])
+            return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0, answer.decode("latin-1")[-200:]
     except OSError as error:
-        found.append([0, str(error)])
-print(json.dumps(found))
+        return 0, str(error)
+with ThreadPoolExecutor(8) as pool:
+    print(json.dumps(list(pool.map(one, json.load(open(sys.argv[1]))))))
 """
 
 

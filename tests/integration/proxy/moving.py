@@ -4,24 +4,20 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lab.fabric.names import WEB_NAME
 from lab.hosts.host import Host
 from lab.vpc import DEFAULT_ROUTE
 from tests.integration.e2e.cluster import Cluster, running_cluster
-from tests.integration.proxy import client
 from tests.integration.proxy.nodes import Nodes
 from tests.integration.proxy.seen import PUBLIC
 
 ADDRESS = "100.64.99.1"
 VIP = ADDRESS + "/32"
-INTERVAL_S = 0.1
 WITHIN_S = 40.0  # generous: a round of the health check, the readings, a write, on a machine that is busy
 Planner = Callable[..., dict[str, Any]]
 
@@ -45,13 +41,9 @@ class Served(Cluster):
         owner: str | None = self.lab.owner(zone, VIP)
         return owner
 
-    def requests(self, host: str, proxies: str = ADDRESS, interval_s: float = INTERVAL_S) -> subprocess.Popen[str]:
+    def requests(self, host: str, proxies: str = ADDRESS, **times: float) -> subprocess.Popen[str]:
         """Start a client of the proxy, or of the first one that answers of several (comma between)."""
-        place = [proxies, "3128", str(self.lab.ca), str(interval_s), WEB_NAME]
-        process: subprocess.Popen[str] = self.lab.host(host).popen(
-            [sys.executable, client.__file__, *place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        return process
+        return self.nodes.requests(host, proxies, **times)
 
     def services(self, node: str) -> dict[str, Any]:
         """The row of the proxy in a node's status."""

@@ -11,15 +11,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lab import downloads
 from lab.fabric import netns
+from lab.fabric.names import WEB_NAME
 from lab.hosts.host import Host
 from lab.testing import RunningLab, running_lab
 from tests.integration.proxy.conftest import FILES, PROGRAMS, render, wait
+from tests.integration.proxy.seen import Request, ended
 
 # A program of the role with its places below a folder of its own.
 PLACED = """
@@ -49,7 +53,8 @@ class Nodes:
         for place in (home, home / "run", home / "state/health", home / "request"):
             place.mkdir(parents=True, exist_ok=True)
         self.verdict(host.name).unlink(missing_ok=True)  # /run is empty after a boot
-        (home / "proxy.json").write_text(json.dumps(self.plan["node"]), encoding="ascii")
+        settings = {**self.plan["node"], "config": str(home / f"{self.plan['engine']}.conf")}
+        (home / "proxy.json").write_text(json.dumps(settings), encoding="ascii")
         host.exec(self._program(host.name, "proxy_guard", "apply"))
         with (home / "log").open("ab") as log:
             host.popen(self._program(host.name, "proxy_health", "run"), stdout=log, stderr=log)
@@ -68,6 +73,35 @@ class Nodes:
         tables = [Path(f"/proc/{engine.pid}/net/{name}") for name in ("tcp", "tcp6")]
         mark = f":{self.plan['port']:04X} "
         wait(lambda: engine.poll() is None and any(mark in each.read_text() for each in tables), self.plan["engine"])
+
+    def requests(self, host: str, proxies: str, *urls: str, **times: float) -> subprocess.Popen[str]:
+        """Start a client of proxies (comma between)."""
+        argv = downloads.command(proxies, str(self.lab.ca), *(urls or [WEB_NAME]), **times)
+        process: subprocess.Popen[str] = self.lab.host(host).popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return process
+
+    def reload(self, node: str) -> Any:
+        """The ``ExecReload`` of the engine's unit: its result."""
+        pid = f"MAINPID={self._engines[node].pid}"
+        return self.lab.exec(node, ["env", pid, *self._program(node, "proxy_reload", "reload")], check=False)
+
+    def reload_often(self, node: str, times: int) -> list[Request]:
+        """The requests of a client of a node's proxy while it reloads so many times. Each reload must succeed.
+
+        The client waits for longer than others: a connection that is held is begun anew after a second (RFC 6298).
+        """
+        client = self.requests("client-a", self.lab.host(node).address, interval_s=0.05, limit_s=5.0)
+        time.sleep(1)
+        try:
+            for _number in range(times):
+                done = self.reload(node)
+                assert done.returncode == 0, done.stderr
+                time.sleep(1.5)  # a connection that was held has been begun anew before the next reload
+        finally:
+            seen = ended(client)
+        return seen
 
     def health(self, node: str, verb: str) -> None:
         """The command ``proxy-health`` on a node."""
@@ -100,6 +134,8 @@ class Nodes:
     def _program(self, node: str, program: str, verb: str) -> list[str]:
         home = self.home(node)
         places = {"SETTINGS": f"{home}/proxy.json"}
+        if program == "proxy_reload":
+            places |= {"CHECK": str(FILES / "proxy_check.py"), "FILTER": f"{home}/filter"}
         if program == "proxy_health":
             places |= {"STATE": f"{home}/state", "DRAINED": f"{home}/state/drained"}
             places |= {"RESTARTS": f"{home}/state/health/restarts.json", "REQUEST": f"{home}/request/restart"}

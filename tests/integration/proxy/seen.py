@@ -5,19 +5,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import NamedTuple
+
+from lab.downloads import Download
 
 PUBLIC = {"nat-a": "203.0.113.10", "nat-b": "203.0.113.11"}
 
 
-class Request(NamedTuple):
-    """A line of the client's output."""
-
-    begun: float
-    ended: float
-    scheme: str
-    status: int
-    text: str
+class Request(Download):
+    """A download that came from the lab's web server, by one of the nodes."""
 
     @property
     def ok(self) -> bool:

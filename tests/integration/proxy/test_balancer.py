@@ -7,21 +7,19 @@ The figures are printed. A client makes a request every 100 ms and waits a secon
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab.fabric.names import WEB, WEB_NAME
+from lab import downloads
+from lab.fabric.names import WEB
 from tests.integration.balanced import Balanced, until
-from tests.integration.proxy import client
 from tests.integration.proxy.nodes import Nodes, running_nodes
 from tests.integration.proxy.seen import PUBLIC, ended
 
-INTERVAL_S = 0.1
 # Between the verdict and the packets: a request that began before it ends a time-out later.
-GRACE_S = 2 * client.LIMIT_S
+GRACE_S = 2 * downloads.LIMIT_S
 
 
 class Site:
@@ -42,11 +40,7 @@ class Site:
 
     def requests(self, host: str = "client-a", *urls: str) -> subprocess.Popen[str]:
         """Start a client."""
-        place = [self.balanced.dns_name, "3128", str(self.lab.ca), str(INTERVAL_S), *(urls or [WEB_NAME])]
-        process: subprocess.Popen[str] = self.lab.host(host).popen(
-            [sys.executable, client.__file__, *place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        return process
+        return self.nodes.requests(host, self.balanced.dns_name, *urls)
 
     def all_healthy(self) -> None:
         until(lambda: set(self.balanced.states().values()) == {"healthy"}, 40)
@@ -116,7 +110,7 @@ def one_fails(site: Site, fault: str, capsys: pytest.CaptureFixture[str]) -> Non
             f"\n  {site.nodes.plan['engine']}, {fault}: {len(failed)} of {len(seen)} requests failed, the last after {last:.1f} s; "
             f"unhealthy after {verdict - begin:.1f} s, healthy {back - repaired:.1f} s after the repair"
         )
-    assert [each for each in seen if each.begun < begin - client.LIMIT_S and not each.ok] == []
+    assert [each for each in seen if each.begun < begin - downloads.LIMIT_S and not each.ok] == []
     assert [each for each in failed if each.begun > verdict + GRACE_S] == []
     between = {each.text for each in seen if verdict + GRACE_S < each.begun < repaired}
     assert between == {PUBLIC["nat-b"]}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.proxy import client
+from lab import downloads
 from tests.integration.proxy.moving import WITHIN_S, Planner, Served, running_served
 from tests.integration.proxy.seen import PUBLIC, Request, ended
 
@@ -53,13 +53,13 @@ def test_a_dead_proxy_moves_its_address_and_nothing_else(served: Served, capsys:
         served.wait("both say so", lambda: all(served.problems(node) == ["proxy on nat-a"] for node in PUBLIC))
         assert served.verdict("nat-b", "nat-a") == "healthy"
         assert served.status("nat-a")["can_act"]
-        time.sleep(2 * client.LIMIT_S)
+        time.sleep(2 * downloads.LIMIT_S)
         served.nodes.start_engine(served.lab.host("nat-a"))
         repaired = time.monotonic()
         at(served, "a", "nat-a")
         home = time.monotonic()
         served.wait("nobody names a problem", lambda: not any(served.problems(node) for node in PUBLIC), WITHIN_S)
-        time.sleep(2 * client.LIMIT_S)
+        time.sleep(2 * downloads.LIMIT_S)
         seen = {host: ended(process) for host, process in users.items()}
         stream.wait_for_answer()
     failed = [each for each in seen["client-a"] if not each.ok]
@@ -69,7 +69,7 @@ def test_a_dead_proxy_moves_its_address_and_nothing_else(served: Served, capsys:
             f"requests failed; it was home {home - repaired:.1f} s after the repair"
         )
     # A machine that is busy may let a request wait for longer than the client does: that is no matter of this test.
-    between = [each for each in seen["client-a"] if moved + client.LIMIT_S < each.begun < repaired]
+    between = [each for each in seen["client-a"] if moved + downloads.LIMIT_S < each.begun < repaired]
     assert {each.text for each in between if each.ok} == {PUBLIC["nat-b"]}
     assert sum(each.ok for each in between) > len(between) / 2
     assert PUBLIC["nat-a"] in answered_by(seen["client-a"], home)
