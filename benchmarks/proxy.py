@@ -20,12 +20,12 @@ ENGINES = ("squid", "tinyproxy")
 RELOAD, ATTACK = "reload", "attack"
 # Way, fault, milliseconds of each call to the API, and how often in a full run.
 TRIALS: tuple[tuple[str, str, int, int], ...] = (
-    ("vip", "node killed", 0, 6),
+    ("vip", "node killed", 0, 5),
     ("vip", "node killed", 300, 3),
     ("vip", "proxy killed", 0, 3),
     ("vip", "drained", 0, 3),
     ("nlb", "node killed", 0, 3),
-    ("nlb", "drained", 0, 2),
+    ("nlb", "drained", 0, 1),
     ("pair", "node killed", 0, 2),
     ("single", "node killed", 0, 1),
     ("single", "uplink back", 0, 2),

@@ -41,7 +41,7 @@ def ways(rows: Sequence[Row]) -> str:
 
 
 def goals(rows: Sequence[Row]) -> str:
-    """What was wanted, and what was measured: both engines in one."""
+    """The goals beside the figures, both engines in one."""
     found, facts = proxy.figures(list(rows)), proxy.facts(list(rows))
     wanted: list[tuple[str, float, float | None, str]] = [
         *((f"{name}: median", goal, found.get(f"{name}: outage_ms"), "ms") for name, goal in proxy.GOALS.items()),

@@ -32,8 +32,8 @@ PROGRAMS = {"squid": "/usr/sbin/squid", "tinyproxy": "/usr/bin/tinyproxy"}
 USERS = {"squid": "proxy", "tinyproxy": "tinyproxy"}
 LIMIT_S = 15.0
 STEP_S, QUIET_STEPS = 0.1, 3  # Tinyproxy has done its start when it has slept so often in a row
-# The header Via is left out, since it would tell servers of the proxy. The other one is about a host
-# without IPv6.
+# Deliberate: the header Via would tell servers of the proxy. A host without IPv6 is no fault of a
+# file.
 HARMLESS = ("WARNING: HTTP requires the use of Via", "WARNING: BCP 177 violation")
 BAD = re.compile(r"\b(WARNING|ERROR|FATAL|BUG|SECURITY)\b|[Ee]mpty ACL|Bungled|unrecognized")
 # Directives that name an address of this host, in lower case.

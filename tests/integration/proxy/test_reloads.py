@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.fabric import netns
 from lab.fabric.names import INTERNET
 from tests.integration.proxy.conftest import wait
 from tests.integration.proxy.nodes import Nodes, running_nodes
@@ -92,8 +94,7 @@ def test_the_check_of_the_health_ends_and_the_proxy_does_not(nodes: Nodes) -> No
     processes = nodes.pids("nat-a", nodes.plan["engine"])
     client = nodes.requests("client-a", ADDRESS)
     time.sleep(0.5)
-    for pid in nodes.pids("nat-a", "proxy_health"):
-        nodes.lab.exec("nat-a", ["kill", "-KILL", str(pid)])
+    netns.send(nodes.pids("nat-a", "proxy_health"), signal.SIGKILL)
     time.sleep(2)
     seen = ended(client)
     assert len(seen) > 10 and [each for each in seen if not each.ok] == []
