@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from . import pieces
 from .broken import BROKEN
 from .campaign import campaign, hunts
 from .fastest import WARM, become
@@ -38,6 +39,12 @@ def main() -> int:
         "--record", action="store_true", help="with --broken: record the incident that catches each, in caught.json"
     )
     parser.add_argument(
+        "--campaign", action="store_true", help="play the next N incidents of the campaign, and record each piece of it"
+    )
+    parser.add_argument(
+        "--total", action="store_true", help="write the totals of the campaign into docs/safety.md, and play nothing"
+    )
+    parser.add_argument(
         "--shell",
         choices=(REAL, FAST),
         default=REAL,
@@ -46,9 +53,13 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.replay is not None:
         return _replay(arguments.replay, arguments.shell)
+    if arguments.total:
+        return _total()
     if arguments.incidents < 1:
         parser.error("--incidents: at least 1")
     become(arguments.incidents, WARM[arguments.shell])
+    if arguments.campaign:
+        return _campaign(arguments)
     return _broken(arguments) if arguments.broken else _many(arguments)
 
 
@@ -65,7 +76,7 @@ def _replay(seed: int, shell: str) -> int:
 def _many(arguments: argparse.Namespace) -> int:
     began = told = time.monotonic()
     done, violations, first = 0, 0, None
-    for played, found in campaign(arguments.first, arguments.incidents, arguments.jobs, arguments.shell):
+    for played, found, _cpu in campaign(arguments.first, arguments.incidents, arguments.jobs, arguments.shell):
         done += played
         violations += len(found)
         for seed, text in found:
@@ -80,6 +91,23 @@ def _many(arguments: argparse.Namespace) -> int:
     result = {"shell": arguments.shell, "incidents": done, "violations": violations, "seconds": seconds}
     print(json.dumps({**result, "first_failing_seed": first}))
     return 1 if violations else 0
+
+
+def _campaign(arguments: argparse.Namespace) -> int:
+    violations = 0
+    for piece in pieces.play_on(arguments.incidents, arguments.shell, arguments.jobs):
+        violations += piece["violations"]
+        for text in piece.pop("stories"):
+            sys.stderr.write(text + "\n")
+        print(json.dumps(piece), flush=True)
+    return 1 if violations else 0
+
+
+def _total() -> int:
+    rows = pieces.STORE.rows()
+    pieces.PAGE.write_text(pieces.renewed(pieces.PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    print(json.dumps({"pieces": len(rows), "engine": pieces.engine(), "page": str(pieces.PAGE)}))
+    return 0
 
 
 def _broken(arguments: argparse.Namespace) -> int:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import typing as t
 from dataclasses import replace
 from unittest import mock
@@ -33,10 +31,7 @@ from nat_failover.policy import (
 )
 from nat_failover.policy.case import Case, Fence, PeerCase
 
-from .incidents import EARLY, SERVED, WITNESSED, play
-from .laws import Violation
 from .service import Service
-from .shells import FAST, shell_of
 
 Patches = t.Sequence[t.Any]
 
@@ -205,15 +200,23 @@ def _any_mode() -> t.Any:
     return _patched(fencing, "plan", planning)
 
 
-def _wall_clock() -> t.Any:
-    """Takes the time of day for the time that has passed."""
-    real = Service.evidence
+def _wall_clock() -> Patches:
+    """Takes the time of day for the time that has passed, in either shell."""
+    from .shipping.process import Process  # not above: the fast shell needs no greenlets
 
-    def set_by_somebody(service: Service) -> t.Any:
-        evidence = real(service)
-        return replace(evidence, now=evidence.now + service.host.clock_error)
+    fast, shipping = Service.evidence, Process._decide
 
-    return _patched(Service, "evidence", set_by_somebody)
+    def evidence(service: Service) -> t.Any:
+        return _set_by_somebody(service, fast(service))
+
+    def decide(process: Process, config: Config, memory: Memory, seen: t.Any) -> t.Any:
+        return shipping(process, config, memory, _set_by_somebody(process, seen))
+
+    return [_patched(Service, "evidence", evidence), _patched(Process, "_decide", decide)]
+
+
+def _set_by_somebody(service: t.Any, evidence: t.Any) -> t.Any:
+    return replace(evidence, now=evidence.now + service.host.clock_error)
 
 
 # name -> (what is wrong with it, the patches)
@@ -316,7 +319,7 @@ BROKEN: t.Mapping[str, tuple[str, t.Callable[[], Patches]]] = {
         "takes a route early, however old the reading is that it rests on (L8, L10)",
         lambda: [_patched(early, "oldest", lambda case: float("-inf"))],
     ),
-    "trusts the wall clock": ("measures silence with a clock that somebody sets (L10)", lambda: [_wall_clock()]),
+    "trusts the wall clock": ("measures silence with a clock that somebody sets (L10)", _wall_clock),
     "ignores a pause": (
         "writes while an operator has paused the cluster",
         lambda: [_patched(pause, "paused", lambda instances, now: "")],
@@ -347,47 +350,3 @@ BROKEN: t.Mapping[str, tuple[str, t.Callable[[], Patches]]] = {
         lambda: [_patched(policy, "notice_freeze", _no_wake), _patched(verdict, "LEAST_UNANSWERED", 0), _trusting()],
     ),
 }
-
-
-# Those that only incidents with a witness table or a witness show.
-OF_WITNESSES = (
-    "no lock",
-    "breaks the lock",
-    "lets the lock lapse",
-    "keeps the lock",
-    "blind to items",
-    "fences a witness",
-)
-
-
-OF_SERVICES = (  # that only incidents with claims that depend on a service show
-    "deaf to services",
-    "hasty about services",
-    "all routes for a service",
-    "any heir of a service",
-    "trusts a service at once",
-)
-OF_EARLY = ("trusts old readings",)  # that only incidents with early takeovers show
-
-
-def _seeds_of(name: str) -> int:
-    if name in OF_SERVICES:
-        return SERVED
-    return WITNESSED if name in OF_WITNESSES else EARLY if name in OF_EARLY else 0
-
-
-def hunt(name: str, most: int, first: int = 0, shell: str = FAST, known: int | None = None) -> tuple[int | None, str]:
-    """Play incidents with a broken policy until one breaks a law: (its number, from 1, or None; the violation's first line).
-
-    ``known``: the number of one that broke a law once. It is played before all others.
-    """
-    numbers = itertools.chain([known - 1] if known else [], range(most))
-    with contextlib.ExitStack() as stack:
-        for patch in BROKEN[name][1]():
-            stack.enter_context(patch)
-        for number in numbers:
-            try:
-                play(first + number + _seeds_of(name), shell_of(shell))
-            except Violation as violation:
-                return number + 1, str(violation).splitlines()[0]
-    return None, ""

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 import typing as t
 from types import MappingProxyType
 
-from .broken import hunt
+from .hunt import hunt
 from .incidents import play
 from .laws import Violation
-from .shells import FAST, shell_of
+from .shells import FAST, prepare, shell_of
 
 CHUNK = 50  # incidents handed to a process at a time
 
@@ -23,28 +24,49 @@ class Found(t.NamedTuple):
     story: str
 
 
-def _chunk(work: tuple[int, int, str]) -> tuple[int, list[Found]]:
+class Played(t.NamedTuple):
+    """Incidents that were played, what was found in them, and the seconds of CPU that they took."""
+
+    incidents: int
+    found: list[Found]
+    cpu: float
+
+    def plus(self, more: Played) -> Played:
+        """Both together."""
+        return Played(self.incidents + more.incidents, self.found + more.found, self.cpu + more.cpu)
+
+
+def _chunk(work: tuple[int, int, str]) -> Played:
     first, end, shell = work
-    found = []
+    found, began = [], time.process_time()
     for seed in range(first, end):
         try:
             play(seed, shell_of(shell))
         except Violation as violation:
             found.append(Found(seed, str(violation)))
-    return end - first, found
+    return Played(end - first, found, time.process_time() - began)
 
 
-def campaign(first: int, incidents: int, jobs: int = 0, shell: str = FAST) -> t.Iterator[tuple[int, list[Found]]]:
-    """Play incidents; yields (how many more were played, what was found in them) as they come, in the order of their seeds."""
-    chunks = [(seed, min(seed + CHUNK, first + incidents), shell) for seed in range(first, first + incidents, CHUNK)]
-    with multiprocessing.Pool(jobs or os.cpu_count()) as pool:
+def campaign(first: int, incidents: int, jobs: int = 0, shell: str = FAST) -> t.Iterator[Played]:
+    """Play incidents; yields them as they come, in the order of their seeds."""
+    return played([(first, incidents)], jobs, shell)
+
+
+def played(ranges: t.Iterable[tuple[int, int]], jobs: int = 0, shell: str = FAST) -> t.Iterator[Played]:
+    """The same of several ranges (first seed, number of incidents), one after the other. No yield is of two of them."""
+    chunks = [
+        (seed, min(seed + CHUNK, first + incidents), shell)
+        for first, incidents in ranges
+        for seed in range(first, first + incidents, CHUNK)
+    ]
+    with multiprocessing.Pool(jobs or os.cpu_count(), prepare, (shell,)) as pool:
         yield from pool.imap(_chunk, chunks)
 
 
 def hunts(
     names: t.Sequence[str], most: int, shell: str = FAST, known: t.Mapping[str, int] = MappingProxyType({})
 ) -> dict[str, tuple[int | None, str]]:
-    """``broken.hunt`` for several policies at once. ``known``: the incident to begin with, by the policy's name."""
-    with multiprocessing.Pool(os.cpu_count()) as pool:
+    """``hunt.hunt`` for several policies at once. ``known``: the incident to begin with, by the policy's name."""
+    with multiprocessing.Pool(os.cpu_count(), prepare, (shell,)) as pool:
         work = [(name, most, 0, shell, known.get(name)) for name in names]
         return dict(zip(names, pool.starmap(hunt, work, chunksize=1)))
