@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Headless Chromium on a host of the lab, driven by its chromedriver over HTTP (https://www.w3.org/TR/webdriver2/)."""
+"""Headless Chromium on a host of the lab, driven by Selenium and Debian's chromedriver."""
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
+import os
 import shutil
-import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from lab.fabric import netns
 from lab.hosts.host import Host
 
-PORT = 9515
-STARTS_WITHIN = 60.0  # seconds; a browser that is started for the first time reads 200 MB
+T = TypeVar("T")
 FLAGS = (
     "--headless",
     "--no-sandbox",  # it runs as root, and shows pages of this checkout only
@@ -63,31 +62,20 @@ return [...document.querySelectorAll("body *")].filter(each =>
 
 
 class Browser:
-    """One window. A failure of the protocol is an ``AssertionError`` with the browser's words."""
+    """One window. A failure is a ``selenium.common.exceptions.WebDriverException``."""
 
     def __init__(self, host: Host, folder: Path) -> None:
-        """``folder``: where its profile is."""
+        """``folder``: where its profile and the log of its driver are."""
         self._namespace = host.namespace
-        self._session = ""
-        options = {"binary": shutil.which("chromium"), "args": [*FLAGS, f"--user-data-dir={folder}"]}
-        wanted = {
-            "browserName": "chrome",
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"},
-        }
-        end = time.monotonic() + STARTS_WITHIN
-        while not self._is_ready():
-            assert time.monotonic() < end, "chromedriver does not start"
-            time.sleep(0.1)
-        self._session = self._ask("POST", "", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        self._driver = self._there(lambda: _start(folder))
 
     def open(self, url: str) -> None:
         """Load a page."""
-        self._ask("POST", "/url", {"url": url})
+        self._there(lambda: self._driver.get(url))
 
     def run(self, script: str) -> Any:
         """Run the body of a function in the page. Returns its value."""
-        return self._ask("POST", "/execute/sync", {"script": script, "args": []})
+        return self._there(lambda: self._driver.execute_script(script))  # type: ignore[no-untyped-call]
 
     def text(self) -> str:
         """All words that a reader sees, in one line."""
@@ -95,7 +83,7 @@ class Browser:
 
     def title(self) -> str:
         """The words in the tab."""
-        return str(self.run("return document.title"))
+        return self._there(lambda: self._driver.title)
 
     def show(self, width: int, height: int, scheme: str) -> None:
         """The size of the screen, and the colours that the reader prefers: ``light`` or ``dark``."""
@@ -105,7 +93,7 @@ class Browser:
 
     def picture(self, path: Path) -> None:
         """The screen as PNG."""
-        path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
+        path.write_bytes(self._there(self._driver.get_screenshot_as_png))
 
     def faint(self) -> list[tuple[float, str]]:
         """Contrast and text of each element that is too hard to read."""
@@ -113,57 +101,47 @@ class Browser:
 
     def requests(self) -> list[str]:
         """The addresses that pages have asked for since the last call."""
-        entries = self._ask("POST", "/se/log", {"type": "performance"})
-        messages = [json.loads(entry["message"])["message"] for entry in entries]
+        messages = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         sent = [each["params"] for each in messages if each["method"] == "Network.requestWillBeSent"]
         # Pages of the browser itself: the first one of a window, and that of a server which does not answer.
         return [each["request"]["url"] for each in sent if not each["documentURL"].startswith(("chrome", "data:"))]
 
     def complaints(self) -> list[str]:
         """The words of the browser's console since the last call."""
-        return [str(entry["message"]) for entry in self._ask("POST", "/se/log", {"type": "browser"})]
+        return [str(entry["message"]) for entry in self._log("browser")]
 
     def close(self) -> None:
-        """End the browser."""
-        self._ask("DELETE", "")
+        """End the browser and its driver."""
+        self._there(self._driver.quit)
 
     def _debug(self, command: str, **parameters: Any) -> None:
-        self._ask("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+        self._there(lambda: self._driver.execute_cdp_cmd(command, parameters))
 
-    def _is_ready(self) -> bool:
-        try:
-            return bool(self._request("GET", "/status", None)[1]["ready"])
-        except OSError:
-            return False
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        return self._there(lambda: list(self._driver.get_log(kind)))
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The value of an answer."""
-        code, value = self._request(method, f"/session/{self._session}{path}" if self._session else "/session", body)
-        assert code == 200, value
-        return value
-
-    def _request(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        def call() -> tuple[int, Any]:
-            connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=STARTS_WITHIN)
-            try:
-                connection.request(method, path, None if body is None else json.dumps(body))
-                answer = connection.getresponse()
-                return answer.status, json.loads(answer.read())["value"]
-            finally:
-                connection.close()
-
+    def _there(self, call: Callable[[], T]) -> T:
+        """The driver starts, and is asked, on the browser's host."""
         return netns.inside(self._namespace, call)
+
+
+def _start(folder: Path) -> Chrome:
+    """Nothing is looked for or downloaded: both programs are named."""
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    service = ChromeService(shutil.which("chromedriver"), log_output=str(folder / "chromedriver.log"))
+    with patch.dict(os.environ, no_proxy="*"):  # neither the driver nor the page is asked through a proxy
+        return Chrome(options, service)
 
 
 @contextmanager
 def browser(host: Host, folder: Path) -> Iterator[Browser]:
     """A browser on a host, for the time of a ``with``."""
-    with (folder / "chromedriver.log").open("wb") as log:
-        driver = host.popen(["chromedriver", f"--port={PORT}"], stdout=log, stderr=subprocess.STDOUT)
-        try:
-            made = Browser(host, folder / "profile")
-            yield made
-            made.close()
-        finally:
-            driver.terminate()
-            driver.wait()
+    made = Browser(host, folder)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 
 from lab.fabric.names import OPS, OPS_ADDRESS
 from tests.integration.e2e.cluster import Cluster, running_cluster
@@ -63,7 +64,7 @@ class Page:
     def _is_refused(self) -> bool:
         try:
             self.browser.open(f"http://{ADDRESS}:{PORT}/")
-        except AssertionError:
+        except WebDriverException:
             return True
         return False
 
