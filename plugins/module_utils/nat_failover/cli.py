@@ -202,7 +202,8 @@ def _run(arguments: argparse.Namespace, runner: Runner) -> int:
         # service is made here.
         service = Service(config, keys, connect(config, runner), arguments.config)
         service.parts.settings.digest = digest
-        service.parts.events.seq, service.parts.events.lost = last_seq(config.state_directory), log.lost
+        events = service.parts.events
+        events.seq, events.lost, events.unwritten = last_seq(config.state_directory), log.lost, log.unwritten
         gc.freeze()  # the objects of now live as long as the process: the garbage collector skips them
         await service.run()
 

@@ -76,7 +76,8 @@ def test_the_kinds_are_those_that_the_service_emits():
         ("events.py", "f'{kind}_ended'"),
         ("events.py", "kind"),
         ("executor.py", "action.kind"),
-        ("journal.py", "record"),  # a log handler's
+        ("history_file.py", "record"),  # a log handler's
+        ("journal_socket.py", "record"),
     ], "a further kind that is computed: count it here, too"
     emitted = written | {*kinds_of_changed_routes(), *kinds_of_lines_that_stand()}
     assert sorted(settings.KINDS) == sorted(emitted)

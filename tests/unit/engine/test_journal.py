@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import logging.handlers
 import socket
+import sys
 import threading
 import time
 
@@ -14,6 +16,7 @@ import pytest
 
 from nat_failover.service import history as history_files
 from nat_failover.service import journal, journal_socket
+from nat_failover.service.history_file import HistoryFile
 
 LOG = logging.getLogger("nat-failover")
 
@@ -62,11 +65,12 @@ def test_the_journal_gets_priorities(tmp_path, capsys, monkeypatch, level, prefi
 
 def test_no_history_is_said_and_the_service_goes_on(tmp_path, capsys):
     (tmp_path / "file").write_text("", encoding="ascii")
-    stop = journal.start_logging(str(tmp_path / "file")).stop
+    log = journal.start_logging(str(tmp_path / "file"))
+    assert "File exists" in log.unwritten(), "before the first event"
     LOG.warning("verdict: silent", extra=event("t"))
-    stop()
-    assert "no history is kept: " in (text := capsys.readouterr().err)
-    assert "verdict: silent" in text
+    log.stop()
+    assert log.unwritten().endswith("; 1 event is missing from it") and log.lost() == 1
+    assert capsys.readouterr().err.endswith("verdict: silent\n")
 
 
 def test_a_slow_disk_delays_nobody(tmp_path, monkeypatch):
@@ -78,7 +82,7 @@ def test_a_slow_disk_delays_nobody(tmp_path, monkeypatch):
 
     monkeypatch.setattr(logging.StreamHandler, "emit", emit)
     monkeypatch.setattr(journal, "QUEUED", 10)
-    stop, lost = journal.start_logging(str(tmp_path))
+    stop, lost, _unwritten = journal.start_logging(str(tmp_path))
     began = time.monotonic()
     for number in range(200):
         LOG.info("%d", number)
@@ -90,14 +94,54 @@ def test_a_slow_disk_delays_nobody(tmp_path, monkeypatch):
     assert lost() == 200 - len(written)
 
 
-def test_a_full_disk_costs_the_history_not_the_service(tmp_path, monkeypatch, capsys):
-    def full(*_arguments):
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_costs_events_until_one_fits_again(tmp_path):
+    file = HistoryFile(str(tmp_path))
+    wanted = iter(range(1, 10))
 
-    stop = journal.start_logging(str(tmp_path)).stop
-    monkeypatch.setattr(logging.handlers.RotatingFileHandler, "shouldRollover", full)
+    def write():
+        file.handle(logging.makeLogRecord({"msg": "verdict", **event("t", number=next(wanted))}))
+
+    write()
+    file.close()
+    (tmp_path / "history.jsonl").rename(tmp_path / "before")
+    (tmp_path / "history.jsonl").symlink_to("/dev/full")  # full(4): it takes no byte
+    for _number in range(3):
+        write()
+    assert file.unwritten == "[Errno 28] No space left on device; 3 events are missing from it"
+    (tmp_path / "history.jsonl").unlink()
+    (tmp_path / "before").rename(tmp_path / "history.jsonl")
+    write()
+    assert (file.unwritten, file.lost) == ("", 3)
+    (tmp_path / "history.jsonl").rename(tmp_path / "before")
+    (tmp_path / "history.jsonl").symlink_to("/dev/full")
+    file.close()
+    write()
+    assert file.unwritten.endswith("; 1 event is missing from it")
+    assert [json.loads(line)["number"] for line in (tmp_path / "before").read_text().splitlines()] == [1, 5]
+
+
+def test_a_line_that_a_full_disk_cut_off_has_an_end_before_the_next_one(tmp_path):
+    def write(file, number):
+        file.handle(logging.makeLogRecord({"msg": "verdict", **event("t", at=number)}))
+
+    file = HistoryFile(str(tmp_path))
+    write(file, 1)
+    with (tmp_path / "history.jsonl").open("a", encoding="ascii") as stream:
+        stream.write('{"kind": "verd')  # so much had room
+    file.stream.close()
+    write(file, 2)  # finds a file that it cannot write to
+    write(file, 3)
+    file.close()
+    past = history_files.read(str(tmp_path))
+    assert ([each["at"] for each in past.events], past.skipped) == ([1, 3], 1)
+
+
+def test_the_service_learns_of_a_full_disk(tmp_path, capsys):
+    (tmp_path / "history.jsonl").symlink_to("/dev/full")
+    log = journal.start_logging(str(tmp_path))
     LOG.error("verdict: failed", extra=event("t"))
-    stop()
+    log.stop()
+    assert "No space left on device" in log.unwritten() and log.lost() == 1
     assert capsys.readouterr().err.endswith("verdict: failed\n")
 
 
@@ -214,14 +258,44 @@ def test_an_entry_that_the_journal_does_not_take_goes_to_stderr(tmp_path, journa
     assert [line[:24] for line in lines] == ["<6>" + "x" * 21, "<6>verdict: nat-b is fai"]
 
 
-def test_a_journal_that_takes_nothing_holds_up_nobody(tmp_path, journald, monkeypatch):
+def test_a_journal_that_hangs_costs_lines_and_gets_their_number_and_the_history_has_the_events(
+    tmp_path, journald, monkeypatch, capsys
+):
     monkeypatch.setattr(journal_socket, "WITHIN", 0.01)
     log = journal.start_logging(str(tmp_path / "state"))
-    began = time.monotonic()
-    for number in range(300):
-        LOG.info("line %d", number)
-    assert time.monotonic() - began < 5
+    for number in range(500):  # more than the kernel queues (net.unix.max_dgram_qlen)
+        LOG.info("line %d", number, extra=event("t", number=number))
+    wait(lambda: len(history(tmp_path / "state")) == 500)
+    lost = log.lost()
+    assert lost > 0
+    for _number in range(500 - lost):
+        assert journald()["MESSAGE"].startswith("line ")
+    LOG.info("the next one")
     log.stop()
+    assert journald()["MESSAGE"] == "the next one"
+    assert journald()["MESSAGE"] == (
+        f"log: the journal took nothing for a while: {lost} lines are missing before this one"
+    )
+    assert log.lost() == lost
+    assert capsys.readouterr().err == "", "stderr leads to the same journal"
+
+
+def wait(true):
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_line_that_neither_journal_nor_stderr_takes_is_counted(tmp_path, journald, monkeypatch):
+    (tmp_path / "socket").unlink()
+    (tmp_path / "socket").write_text("", encoding="ascii")
+    with open("/dev/full", "wb", buffering=0) as full:  # full(4)
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(full, write_through=True))
+        log = journal.start_logging(str(tmp_path / "state"))
+        LOG.info("line")
+        log.stop()
+        assert log.lost() == 1
 
 
 def test_the_ids_of_kinds_never_change():

@@ -246,6 +246,13 @@ def test_lost_lines_and_warnings_are_notes(parts):
     assert (sorted(codes(parts)), worst(find(parts))) == (["lost_lines", "warning"], WELL)
 
 
+def test_a_history_that_is_not_written_is_named_with_its_reason(parts):
+    parts.events.unwritten = lambda: "[Errno 28] No space left on device; 3 events are missing from it"
+    [problem] = find(parts)
+    assert (problem.code, problem.level) == ("history_unwritten", DEGRADED)
+    assert problem.text == "the history in /var/lib/nat-failover is not written: " + parts.events.unwritten()
+
+
 def test_the_worst_comes_first_and_causes_before_symptoms():
     found = ordered(Problem(code, "", "") for code in ("warning", "canary", "peer_failed", "internet", "dark"))
     assert [each.code for each in found] == ["dark", "internet", "canary", "peer_failed", "warning"]

@@ -86,7 +86,10 @@ CODES: t.Mapping[str, Code] = {
     "canary_gone": Code(DEGRADED, "systemctl restart nat-failover-canary"),
     "witness_table": Code(DEGRADED, "run `nat-failover check-config --online`"),
     "reload_refused": Code(DEGRADED, "correct the configuration, then: systemctl reload nat-failover"),
-    "lost_lines": Code(WELL, "the disk or the journal is too slow: journalctl -u systemd-journald"),
+    "history_unwritten": Code(
+        DEGRADED, "free space there, or make it writable for the service; the journal has the events meanwhile"
+    ),
+    "lost_lines": Code(WELL, "the disk or the journal is too slow: systemctl status systemd-journald"),
     "foreign_rules": Code(WELL, "let them accept the packets of clients, or remove them"),
     "warning": Code(WELL, "the line names it"),
     "observe": Code(WELL, "set nat_instance_mode to route or full when this cluster may act"),

@@ -42,7 +42,8 @@ class EventLog:
         self._runtime = runtime
         self.incidents = Incidents(runtime, self.emit)
         self.seq = 0  # number of the last event. The service sets it to that of the history at its start
-        self.lost: t.Callable[[], int] = lambda: 0  # lines that the log had no room for
+        self.lost: t.Callable[[], int] = lambda: 0  # lines that journal or history lack
+        self.unwritten: t.Callable[[], str] = lambda: ""  # why the history takes no events. Empty: it does
         self._begun: deque[tuple[float, str]] = deque()  # when a line was emitted of late, kind and key
         self._late: dict[str, float] = {}  # peer -> start of the last silence that was reported
         self._quiet: dict[str, float] = {}  # peer -> start of a silence whose end is still to be reported

@@ -23,7 +23,7 @@ BEGIN = (LATE, "draining", "fence")
 # Kinds that begin one also right after the start of this service, when its first checks may fail.
 AT_START = (LATE, "verdict", "fence", "fenced_by", "draining")
 # Codes of problems that no other event reports: they begin and end with one of their own.
-REPORTED = ("paused", "peer_deaf", "old_reading", "reload_refused")
+REPORTED = ("paused", "peer_deaf", "old_reading", "reload_refused", "history_unwritten")
 # Warnings that begin none: they are about this service, not about the cluster.
 ASIDE = ("reload_refused", "abandoned", "replaced", "notice")
 

@@ -8,7 +8,6 @@ Events also go into a history file (law L11: every verdict carries its evidence)
 
 from __future__ import annotations
 
-import json
 import logging
 import logging.handlers
 import os
@@ -16,7 +15,7 @@ import queue
 import sys
 import typing as t
 
-from . import history
+from .history_file import HistoryFile
 from .journal_socket import JournalSocket
 
 QUEUED = 2000  # Lines. Further ones are dropped
@@ -34,53 +33,60 @@ class Logging(t.NamedTuple):
     """The logging of this process."""
 
     stop: t.Callable[[], None]  # write what is queued, then end
-    lost: t.Callable[[], int]  # lines that there was no room for
+    lost: t.Callable[[], int]  # lines that the queue, the journal or the history did not take
+    unwritten: t.Callable[[], str]  # why the history takes no events, in words. Empty: it does
 
 
 def start_logging(state_directory: str, fields: t.Mapping[str, str] | None = None) -> Logging:
     """Log to the journal, or to stderr without one, and to the history in ``state_directory``.
 
-    Without a writable directory there is no history. ``fields``: those of each entry of the
-    journal.
+    While the directory takes no events, they are missing from the history. ``fields``: those of
+    each entry of the journal.
     """
     lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED)
-    stderr = logging.StreamHandler(sys.stderr)
+    stderr = _Stderr(sys.stderr)
     stderr.setFormatter(
         _Journal()
         if "JOURNAL_STREAM" in os.environ
         else logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S")
     )
-    handlers: list[logging.Handler] = [_journal(stderr, fields or {})]
-    try:
-        os.makedirs(state_directory, exist_ok=True)
-        history.mend_end(state_directory)
-        handlers.append(_HistoryFile(state_directory))
-    except OSError as error:
-        sys.stderr.write(f"no history is kept: {error}; make {state_directory} writable for the service\n")
-    logging.raiseExceptions = False  # a full disk ends the history and not the service
+    native = _native(stderr, fields or {})
+    told = native or stderr
+    past = HistoryFile(state_directory)
+    past.prepare()
     logger = logging.getLogger("nat-failover")
     logger.setLevel(logging.INFO)
     logger.propagate = False
     queued = _Queue(lines)
     logger.addHandler(queued)
-    listener = _Listener(lines, *handlers)
+    listener = _Listener(lines, told, past)
     listener.start()
 
     def stop() -> None:
         logger.removeHandler(queued)
         listener.stop()
 
-    return Logging(stop, lambda: queued.lost)
+    def lost() -> int:
+        return queued.lost + stderr.lost + past.lost + (native.lost if native is not None else 0)
+
+    return Logging(stop, lost, lambda: past.unwritten)
 
 
-def _journal(stderr: logging.Handler, fields: t.Mapping[str, str]) -> logging.Handler:
-    """The journal with fields in a unit of systemd, else ``stderr``."""
+def _native(stderr: logging.Handler, fields: t.Mapping[str, str]) -> JournalSocket | None:
+    """The journal with fields. None: this process is no unit of systemd, or has no journal."""
     if "JOURNAL_STREAM" not in os.environ:
-        return stderr
+        return None
     try:
         return JournalSocket(stderr, PRIORITY, fields)
     except OSError:
-        return stderr
+        return None
+
+
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # no generic class before Python 3.11
+    lost = 0  # lines
+
+    def handleError(self, record: logging.LogRecord) -> None:  # pylint: disable=invalid-name
+        self.lost += 1
 
 
 class _Listener(logging.handlers.QueueListener):
@@ -105,34 +111,6 @@ class _Queue(logging.handlers.QueueHandler):
             self.lost += 1
 
 
-class _HistoryFile(logging.handlers.RotatingFileHandler):
-    """Writes events only. It works in the thread of the writer, so a slow disk delays no heartbeat."""
-
-    def __init__(self, directory: str) -> None:
-        super().__init__(
-            history.path(directory),
-            maxBytes=history.FILE_BYTES,
-            backupCount=history.OLDER_FILES,
-            encoding="utf-8",
-        )
-        self.setFormatter(_History())
-        self.addFilter(lambda record: hasattr(record, "event"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        super().emit(record)
-        if record.__dict__["event"].get("kind") in history.DURABLE:
-            try:
-                if self.stream is not None:
-                    os.fsync(self.stream.fileno())
-            except (OSError, ValueError):
-                self.handleError(record)
-
-
 class _Journal(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return f"<{PRIORITY.get(record.levelno, 6)}>{super().format(record)}"
-
-
-class _History(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(record.__dict__["event"])

@@ -51,7 +51,11 @@ def encode(fields: t.Mapping[str, str]) -> bytes:
 
 
 class JournalSocket(logging.Handler):
-    """Sends records to the journal. ``otherwise`` gets those that the journal does not take."""
+    """Sends records to the journal. ``otherwise`` gets those that it cannot take.
+
+    A journal that hangs costs the lines of that time. Standard error leads to the same journal, and
+    would block for as long as it hangs.
+    """
 
     def __init__(
         self, otherwise: logging.Handler, priorities: t.Mapping[int, int], fields: t.Mapping[str, str]
@@ -61,6 +65,8 @@ class JournalSocket(logging.Handler):
         self._otherwise = otherwise
         self._priorities = priorities
         self._fields = {"SYSLOG_IDENTIFIER": IDENTIFIER, **fields}
+        self.lost = 0  # lines
+        self._lost_before = 0  # lines, at the begin of this hang
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             os.stat(SOCKET)
@@ -77,8 +83,22 @@ class JournalSocket(logging.Handler):
         try:
             # Not connected: journald makes a new socket when it restarts.
             self._socket.sendto(encode(entry), SOCKET)
+        except (socket.timeout, BlockingIOError):
+            self.lost += 1
+            self._socket.setblocking(False)  # the next lines do not wait for a journal that hangs
         except OSError:  # no journal now, or an entry too long for a datagram
             self._otherwise.handle(record)
+        else:
+            self._told()
+
+    def _told(self) -> None:
+        """The journal takes entries: it gets the number of those that it did not take."""
+        missing, self._lost_before = self.lost - self._lost_before, self.lost
+        if missing:
+            self._socket.settimeout(WITHIN)
+            text = f"log: the journal took nothing for a while: {missing} lines are missing before this one"
+            record = logging.makeLogRecord({"name": "nat-failover", "levelno": logging.WARNING, "msg": text})
+            self.emit(record)
 
     def close(self) -> None:
         self._socket.close()

@@ -234,6 +234,9 @@ def _service(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
     if parts.settings.refused:
         text = f"the changed configuration was refused: {parts.settings.refused}"
         yield Problem("reload_refused", name, text)
+    if parts.events.unwritten():
+        text = f"the history in {parts.config.state_directory} is not written: {parts.events.unwritten()}"
+        yield Problem("history_unwritten", name, text)
     if parts.events.lost():
         yield Problem("lost_lines", name, f"{parts.events.lost()} lines of the journal and the history were lost")
 
