@@ -13,6 +13,7 @@ from tests.integration.e2e.cluster import Cluster
 Step = Callable[[Cluster, str], Any]
 OTHER_KEY = "another-key-of-the-lab-0123456789abcdef"
 METADATA = "169.254.169.254"
+EC2 = "198.51.100.53"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,47 @@ def edit_route(cluster: Cluster, node: str) -> None:
     ec2.replace_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
 
 
+def remove_route(cluster: Cluster, node: str) -> None:
+    table = cluster.lab.ids.zones[zone_of(node)].route_table
+    cluster.lab.client().delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
+
+
+def pause_and_remove_route(cluster: Cluster, node: str) -> None:
+    assert cluster.run(node, "pause", "--for", "8h").returncode == 0
+    cluster.wait("the peer knows", lambda: bool(cluster.status(peer_of(node))["paused"]))
+    remove_route(cluster, node)
+
+
+def take_address(cluster: Cluster, node: str) -> None:
+    ec2, interface = cluster.lab.client(), cluster.lab.ids.node(node).interface_id
+    found = ec2.describe_addresses(Filters=[{"Name": "network-interface-id", "Values": [interface]}])["Addresses"]
+    ec2.disassociate_address(AssociationId=found[0]["AssociationId"])
+
+
+def drain_and_lose_the_peer(cluster: Cluster, node: str) -> None:
+    assert cluster.run(node, "drain", "--reason", "kernel update").returncode == 0
+    cluster.wait("its route has moved", lambda: cluster.lab.owner(zone_of(node)) == peer_of(node))
+    cluster.lab.fault("kill", peer_of(node))
+
+
+def lose_ec2_and_the_peer(cluster: Cluster, node: str) -> None:
+    cluster.lab.exec(node, ["iptables", "-I", "OUTPUT", "-d", EC2, "-j", "DROP"])
+    cluster.wait("EC2 does not answer", lambda: not cluster.status(node)["self"]["ec2"])
+    cluster.lab.fault("kill", peer_of(node))
+
+
+def stop_instance(cluster: Cluster, node: str) -> None:
+    cluster.lab.client().stop_instances(InstanceIds=[cluster.lab.ids.node(node).instance_id])
+
+
+def hang_canary(cluster: Cluster, node: str) -> None:
+    cluster.helpers(node)[0].send_signal(signal.SIGSTOP)
+
+
+def was_put_back(cluster: Cluster, node: str) -> bool:
+    return cluster.lab.owner(zone_of(node)) == node and cluster.status(node)["last_incident"] is not None
+
+
 def has_mended(cluster: Cluster, node: str) -> bool:
     return bool(cluster.events(node, "mended")) and not cluster.status(node)["problems"]
 
@@ -176,4 +218,61 @@ NIGHTS = (
     ),
     Night("route edited by hand", ("drift: {table} .*igw-",), edit_route),
 )
-BY_NAME = {night.name: night for night in NIGHTS}
+# Others of their kinds, invented later and played without a look at the answer first.
+OTHERS = (
+    Night(
+        "heartbeats out of the node dropped",
+        ("peer_deaf: {peer} does not hear this node", "do: .*out of this node"),
+        shell("iptables -I OUTPUT -p udp --dport 4710 -j DROP"),
+    ),
+    Night(
+        "route removed by hand",
+        ("(last|incident) .*{table} .*EC2 shows the route as missing",),
+        remove_route,
+        over=was_put_back,
+    ),
+    Night(
+        "paused, then a route is removed",
+        ("dark: {table} .*no target", "paused: ", "do: .*aws ec2 create-route"),
+        pause_and_remove_route,
+    ),
+    Night(
+        "raw table drops clients' packets",
+        ("foreign_rules: .*raw PREROUTING.*drop",),
+        shell("iptables -t raw -I PREROUTING -s 10.0.0.0/16 -d 198.51.100.0/24 -j DROP"),
+    ),
+    Night(
+        "foreign rule translates clients' packets",
+        ("foreign_rules: .*POSTROUTING.*SNAT",),
+        shell("iptables -t nat -I POSTROUTING -o ens5 -j SNAT --to-source 10.0.77.77"),
+    ),
+    Night(
+        "public address taken away",
+        ("internet: the internet does not answer this node", "do: .*public address"),
+        take_address,
+    ),
+    Night(
+        "drained, then the peer dies",
+        ("dark: {table} ", "drained: {node} is drained", "do: nat-failover resume"),
+        drain_and_lose_the_peer,
+    ),
+    Night(
+        "EC2 out of reach, then the peer dies",
+        ("ec2_unreachable: ", "peer_silent: {peer} is silent"),
+        lose_ec2_and_the_peer,
+    ),
+    Night(
+        "instance stopped by hand",
+        ("peer_failed: {node} .*EC2 showed it as stopped", "do: .*aws ec2 start-instances"),
+        stop_instance,
+        dies=True,
+    ),
+    Night(
+        "EC2 reads denied",
+        ("ec2_denied: .*DescribeRouteTables", "do: allow ec2:DescribeRouteTables"),
+        api(True, action="DescribeRouteTables", error="UnauthorizedOperation", status=403),
+    ),
+    Night("canary hangs", ("canary_gone: .*it hangs",), hang_canary),
+)
+ALL = (*NIGHTS, *OTHERS)
+BY_NAME = {night.name: night for night in ALL}

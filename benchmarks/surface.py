@@ -23,7 +23,7 @@ from lab.hosts.host import ON
 from tests.integration.e2e.cluster import Cluster, running_cluster
 
 from .campaign import Key, Part, Row
-from .nights import BY_NAME, NIGHTS, Night, peer_of, zone_of
+from .nights import ALL, BY_NAME, Night, peer_of, zone_of
 from .table import table
 
 NODES = ("nat-a", "nat-b")
@@ -37,7 +37,7 @@ CRITICAL = 2
 
 def plan(quick: bool) -> Iterator[Key]:
     for run in range(1 if quick else 3):
-        for night in NIGHTS:
+        for night in ALL:
             yield {"fault": night.name, "run": run}
 
 

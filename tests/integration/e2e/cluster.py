@@ -19,6 +19,7 @@ from lab.fabric.names import INTERFACE, INTERNET6
 from lab.hosts.host import Host
 from lab.testing import RunningLab, running_lab
 from lab.vpc import DEFAULT_ROUTE, ZoneIds
+from nat_failover.service import history
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = ROOT / "roles" / "nat_instance" / "files" / "main.py"
@@ -167,6 +168,15 @@ class Cluster:
     def events(self, node: str, kind: str) -> list[str]:
         """The texts of a node's events of one kind since its service started."""
         return [event["text"] for event in self.status(node)["events"] if event["kind"] == kind]
+
+    def recorded(self, node: str) -> list[dict[str, Any]]:
+        """The events of all lives of a node, from its disk."""
+        return history.read(str(self.folder / node / "state")).events
+
+    def misjudged(self, node: str, peer: str) -> list[str]:
+        """The verdicts of a node on a peer that lives, other than healthy, in all lives of the node."""
+        verdicts = [each for each in self.recorded(node) if each["kind"] == "verdict" and each["peer"] == peer]
+        return [each["text"] for each in verdicts if each["verdict"] not in ("healthy", "unknown")]
 
     # --- waiting and looking -----------------------------------------------------------------------------------------------------
 

@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from lab.fabric.names import OPS
-from tests.integration.e2e.cluster import Cluster
+from tests.integration.e2e.cluster import QUICK, Cluster, running_cluster
 
 ADDRESS, PORT = "10.0.0.10", 9743
 SILENT = 100  # readers at each of the two sockets
+KILLS = 3  # while the page is flooded
 # 16 clients ask again and again, until they are ended.
 FLOOD = f"""
 import socket, threading
@@ -90,6 +93,14 @@ def hanging(folder: Path) -> Path:
     return program
 
 
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A fence for each kill."""
+    settings = {"fence": {**QUICK["fence"], "max_per_hour": KILLS + 1}}
+    with running_cluster(tmp_path, settings=settings) as running:
+        yield running
+
+
 def test_no_reader_and_no_process_beside_the_service_holds_up_a_heartbeat_or_a_takeover(cluster: Cluster) -> None:
     lab, run = cluster.lab, cluster.folder / "nat-a" / "run"
     hook = {"name": "slow", "run": [str(hanging(cluster.folder))], "events": ["drained", "adopt"], "timeout_s": 300}
@@ -106,6 +117,13 @@ def test_no_reader_and_no_process_beside_the_service_holds_up_a_heartbeat_or_a_t
         late = {node: len(cluster.events(node, "late")) for node in seen}
         print(f"late: {late}")
         assert {node: len(cluster.events(node, "verdict")) for node in seen} == seen, "all stay healthy to each other"
+        for taken in range(1, KILLS + 1):
+            lab.fault("kill", "nat-b")
+            cluster.wait("nat-a takes over", lambda: lab.owner("b") == "nat-a", 10)
+            cluster.settle()  # it was fenced, and has booted
+            assert len(cluster.events("nat-a", "adopt")) == taken, "each death is one takeover"
+        assert cluster.misjudged("nat-b", "nat-a") == [], "no heartbeat of nat-a is missed, in any life of nat-b"
+        print(f"takeovers: {cluster.events('nat-a', 'adopt')}")
         process.send_signal(signal.SIGSTOP)  # its clients wait, and nobody else
         lab.fault("kill", "nat-b")
         cluster.wait("nat-a takes over", lambda: lab.owner("b") == "nat-a", 10)

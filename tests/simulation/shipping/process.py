@@ -246,6 +246,9 @@ class SimulatedKernel:
     def read_other_tables(self, nat: Nat) -> tuple[str, ...]:
         return ()
 
+    def read_policy_rules(self, nat: Nat) -> tuple[str, ...]:
+        return ()
+
     def rules_in_nftables(self) -> bool:
         return True
 

@@ -15,6 +15,7 @@ from nat_failover.config import load as configuration
 from nat_failover.errors import NatFailoverError
 from nat_failover.host import canary_process
 from nat_failover.model.settings import ICMP, TCP, Target
+from nat_failover.observe import canary_client
 from nat_failover.observe.canary_client import CanaryClient, CanaryGone
 from nat_failover.runtime.real import AsyncioRuntime
 from nat_failover.wire.prober import ProbeImpossible, Prober
@@ -74,6 +75,15 @@ def test_a_name_that_does_not_resolve_is_a_target_that_does_not_answer(path):
 def test_no_canary_is_no_word_against_the_node(path):
     with pytest.raises(CanaryGone, match="nat-failover-canary"):
         asyncio.run(CanaryClient(path, AsyncioRuntime())(tcp(1), 0.1))
+
+
+def test_a_canary_that_hangs_is_told_as_such(path, monkeypatch):
+    monkeypatch.setattr(canary_client, "ANSWER_WITHIN", 0.05)
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(path)
+        hanging.listen()
+        with pytest.raises(CanaryGone, match="no answer: it hangs; see `systemctl status nat-failover-canary`"):
+            asyncio.run(CanaryClient(path, AsyncioRuntime())(tcp(1), 0.05))
 
 
 def test_a_canary_that_cannot_ask_is_no_word_against_the_node_either(path):

@@ -66,6 +66,18 @@ def test_a_claim_at_home_names_its_heir(parts):
     )
 
 
+@pytest.mark.parametrize("read_at, ec2", [(NOW - 16, True), (NOW - 2, False)])
+def test_an_old_reading_is_not_told_as_the_present(parts, read_at, ec2):
+    parts.collector.reader.routes[CLAIM_B] = RouteView("active", "eni-nat-b", read_at)
+    parts.collector.me = replace(parts.collector.me, ec2=ec2)
+    found = about(parts, CLAIM_B.route_table)
+    assert found.now.startswith(f"{CLAIM_B} was last seen with nat-b (EC2: active, read ")
+    assert (found.would, found.waits) == (
+        "",
+        ("this node cannot read where it leads now: ask a node that EC2 answers",),
+    )
+
+
 def test_a_claim_of_a_failed_peer_is_taken_now_as_the_decision_takes_it(parts, monkeypatch):
     failed(parts, monkeypatch)
     found = about(parts, CLAIM_B.route_table)

@@ -420,6 +420,9 @@ def test_neither_text_nor_nft_nor_an_answer_is_unreadable_and_nothing_is_changed
         ("nat", "-A POSTROUTING -s 10.0.1.0/24 -j ACCEPT", True),
         ("nat", "-A POSTROUTING -s 10.0.1.0/24 -j RETURN", True),
         ("nat", "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE", False),
+        ("nat", "-A POSTROUTING -o ens5 -j SNAT --to-source 10.0.77.77", True),
+        ("nat", "-A POSTROUTING -s 10.0.1.0/24 -j NETMAP --to 10.0.9.0/24", True),
+        ("nat", "-A POSTROUTING -o docker0 -j SNAT --to-source 172.17.0.1", False),
     ],
 )
 @pytest.mark.parametrize("before", [True, False])

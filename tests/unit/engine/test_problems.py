@@ -14,17 +14,19 @@ import pytest
 
 from nat_failover.console import show
 from nat_failover.errors import Ec2Error
+from nat_failover.host.netfilter import RulesReading
 from nat_failover.model import screen
 from nat_failover.model.cluster import Claim, RouteView
 from nat_failover.model.evidence import Heard, Report
 from nat_failover.model.memory import ServiceMemory
 from nat_failover.model.plan import Plan
 from nat_failover.model.problem import CODES, CRITICAL, DEGRADED, WELL, Problem, ordered, worst
-from nat_failover.observe.forwarding_facts import Finding
+from nat_failover.model.settings import Nat
+from nat_failover.observe.forwarding_facts import Finding, Subject, policy_rules
 from nat_failover.service import problems, rows, status
 from nat_failover.service.evidence import gather
 
-from .standing import CLAIM_B, NOW, SERVED, VIP, standing
+from .standing import CLAIM_A, CLAIM_B, NOW, SERVED, VIP, standing
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "problems.md").read_text(encoding="utf-8")
 
@@ -182,7 +184,9 @@ def test_all_reasons_are_named_and_the_uplink_comes_before_the_canary(parts):
 def test_a_peer_that_does_not_hear_this_node_is_named_although_it_is_healthy(parts, monkeypatch):
     hear(parts, monkeypatch, views={"nat-a": "unmanaged"})
     [deaf] = find(parts)
-    assert deaf.code == "peer_deaf" and deaf.do == "allow UDP 4710 from 10.0.0.10 in the security group of nat-b"
+    assert deaf.code == "peer_deaf" and deaf.do.startswith(
+        "allow UDP 4710 from 10.0.0.10 in the security group of nat-b, "
+    )
     [row] = status.status(parts)["verdicts"]
     assert (row["hears_me"], row["view"]) == (False, "unmanaged")
 
@@ -251,6 +255,49 @@ def test_a_history_that_is_not_written_is_named_with_its_reason(parts):
     [problem] = find(parts)
     assert (problem.code, problem.level) == ("history_unwritten", DEGRADED)
     assert problem.text == "the history in /var/lib/nat-failover is not written: " + parts.events.unwritten()
+
+
+def test_a_route_that_was_removed_is_made_anew_by_the_command(parts):
+    route(parts, CLAIM_B, state="missing", target=None)
+    dark = find(parts)[0]
+    assert dark.code == "dark" and " aws ec2 create-route --route-table-id " in dark.do
+
+
+@pytest.mark.parametrize(
+    ("state", "do"),
+    [
+        ("running", "`nat-failover explain nat-b` names what its fence waits for"),
+        ("stopped", "aws ec2 start-instances --instance-ids i-0000000b"),
+        ("terminated", "replace it"),
+    ],
+)
+def test_a_failed_peer_has_the_remedy_of_its_instances_state(parts, state, do):
+    peer(parts, verdict="failed")
+    instances = parts.collector.reader.instances
+    instances["nat-b"] = replace(instances["nat-b"], state=state)
+    failed = next(each for each in find(parts) if each.code == "peer_failed")
+    assert do in failed.do
+
+
+def test_a_warning_of_the_policy_has_its_remedy_once(parts):
+    parts.plan = replace(
+        parts.plan, warnings={"unseen nat-a": "its flare cannot be written: denied; allow ec2:CreateTags"}
+    )
+    found = next(each for each in find(parts) if each.code == "unseen")
+    assert (found.text, found.do) == ("its flare cannot be written: denied", "allow ec2:CreateTags")
+
+
+def test_a_policy_rule_against_clients_is_no_note(parts):
+    rule = "10: from 10.0.10.0/23 blackhole"
+    parts.collector.forwarding_check.findings = {
+        "policy_rules": policy_rules(Subject(Nat(("10.0.0.0/16",), "ens5"), RulesReading(), False, policy=(rule,)))
+    }
+    [found] = find(parts)
+    assert (found.code, found.level) == ("policy_rules", DEGRADED)
+    assert found.text == f"policy rules drop clients' packets: {rule}"
+    assert found.do == "if it is not meant: ip rule delete pref 10"
+    served = {row["route_table"]: row["served"] for row in status.status(parts)["claims"]}
+    assert served == {CLAIM_A.route_table: None, CLAIM_B.route_table: True}, "some of its clients may reach nothing"
 
 
 def test_the_worst_comes_first_and_causes_before_symptoms():
@@ -334,6 +381,16 @@ def test_the_first_checks_after_a_start_are_no_incident(parts, kind, begins):
     parts.runtime.at += 10
     parts.events.emit("ec2", "no answer", logging.WARNING)
     assert parts.events.incidents.id
+
+
+@pytest.mark.parametrize("kind", ["mend", "return"])
+def test_a_route_that_was_put_back_while_nothing_was_wrong_is_an_incident(parts, kind):
+    """Somebody has removed or moved it, and it was put back before a problem was seen to stand."""
+    parts.runtime.at += 10
+    parts.events.emit(kind, "rtb-b 0.0.0.0/0 from nobody: EC2 shows the route as missing; done in 20 ms")
+    assert parts.events.incidents.id
+    parts.events.incidents.follow(NOW + 16, [])
+    assert status.status(parts)["last_incident"]["text"].startswith("rtb-b 0.0.0.0/0 from nobody")
 
 
 def test_an_event_of_an_outside_kind_begins_no_incident(parts):

@@ -8,13 +8,13 @@ from __future__ import annotations
 import shlex
 import typing as t
 
-from .packet_rule import ACCEPT, DROP, RETURN, Chains, Rule, matches_name
+from .packet_rule import ACCEPT, DROP, RETURN, TRANSLATE, Chains, Rule, matches_name
 
-VERDICTS: t.Mapping[str, str] = {"ACCEPT": ACCEPT, "RETURN": RETURN}
+VERDICTS: t.Mapping[str, str] = {"ACCEPT": ACCEPT, "RETURN": RETURN, "SNAT": TRANSLATE, "NETMAP": TRANSLATE}
 # Targets that let a packet go on to the next rule (iptables-extensions(8)), and those of NAT.
 PASSING = frozenset(
-    "AUDIT CHECKSUM CLASSIFY CONNMARK CONNSECMARK CT DNAT DSCP ECN HL HMARK IDLETIMER LED LOG MARK MASQUERADE NETMAP "
-    "NFLOG RATEEST REDIRECT SECMARK SET SNAT TCPMSS TCPOPTSTRIP TEE TOS TRACE TTL ULOG".split()
+    "AUDIT CHECKSUM CLASSIFY CONNMARK CONNSECMARK CT DNAT DSCP ECN HL HMARK IDLETIMER LED LOG MARK MASQUERADE "
+    "NFLOG RATEEST REDIRECT SECMARK SET TCPMSS TCPOPTSTRIP TEE TOS TRACE TTL ULOG".split()
 )
 IGNORED = {"-m": 1, "--comment": 1}  # options that restrict nothing, and how many words follow
 INTERFACES = ("-i", "-o")

@@ -15,7 +15,7 @@ from ..errors import NatFailoverError
 from ..model.settings import Nat
 from . import nft_json, users
 from .iptables_text import copies
-from .packet_rule import ACCEPT, DROP, ends_in, hazards
+from .packet_rule import ACCEPT, DROP, TRANSLATE, ends_in, hazards
 from .rule_tables import FAMILIES, TIMEOUT, WAIT, Runner, Table, answer, read, run
 from .wanted_rules import COMMANDS, FORWARD, GUARDS, POSTROUTING, TABLES, Chain, Wanted, rules
 
@@ -23,8 +23,8 @@ __all__ = ["TIMEOUT", "Runner"]
 
 MOST_COPIES = 100  # jumps that are removed at most
 # Verdicts that keep a packet from a chain of this product. In the table nat: an end without a
-# translation.
-FATAL: t.Mapping[Chain, tuple[str, ...]] = {FORWARD: (DROP,), POSTROUTING: (DROP, ACCEPT)}
+# translation, and one to an address that a rule of others names.
+FATAL: t.Mapping[Chain, tuple[str, ...]] = {FORWARD: (DROP,), POSTROUTING: (DROP, ACCEPT, TRANSLATE)}
 NFT_LIST = ["nft", "--json", "--terse", "list", "ruleset"]  # terse: without the elements of sets
 
 

@@ -10,11 +10,16 @@ import typing as t
 
 from ..errors import NatFailoverError
 from .iptables_text import PASSING, VERDICTS
-from .packet_rule import ACCEPT, DROP, RETURN, Chains, Rule, matches_name
+from .packet_rule import ACCEPT, DROP, RETURN, TRANSLATE, Chains, Rule, matches_name
 
 LONGEST = 8 * 1024 * 1024  # characters; a larger answer is not read
 HOOKS = ("ingress", "prerouting", "forward", "postrouting")  # on the way of a forwarded packet
-FINAL: t.Mapping[str, str] = {"accept": ACCEPT, "return": RETURN, **dict.fromkeys(("drop", "reject", "queue"), DROP)}
+FINAL: t.Mapping[str, str] = {
+    "accept": ACCEPT,
+    "return": RETURN,
+    "snat": TRANSLATE,
+    **dict.fromkeys(("drop", "reject", "queue"), DROP),
+}
 # A packet that is not tracked is not translated.
 UNTRACKED = "notrack"
 INTERFACES = ("iif", "oif", "iifname", "oifname")

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import typing as t
 
-ACCEPT, DROP, RETURN = "accept", "drop", "return"  # Rule.verdict; DROP: the packet does not go on as it is
+# Values of Rule.verdict. DROP: the packet does not go on as it is. TRANSLATE: it gets an address
+# of the rule.
+ACCEPT, DROP, RETURN, TRANSLATE = "accept", "drop", "return", "translate"
 
 
 class Rule(t.NamedTuple):
     """One rule of a chain."""
 
     text: str  # as its tool prints it
-    verdict: str = ""  # ACCEPT | DROP | RETURN, or "" for none
+    verdict: str = ""  # ACCEPT | DROP | RETURN | TRANSLATE, or "" for none
     jumps: tuple[str, ...] = ()  # the chains that it leads to
     goto: bool = False  # it does not come back from there
     possible: bool = True  # a client's packet may match
@@ -74,7 +76,7 @@ class _Walk:
             ended = [self._chain(target) for target in rule.jumps if self._first(target)]
             if not rule.certain:
                 continue
-            if rule.verdict in (ACCEPT, DROP) or (ended and all(ended)):
+            if rule.verdict in (ACCEPT, DROP, TRANSLATE) or (ended and all(ended)):
                 return True
             if rule.verdict == RETURN or (rule.goto and rule.jumps):
                 return False

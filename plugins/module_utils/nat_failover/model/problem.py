@@ -57,7 +57,7 @@ CODES: t.Mapping[str, Code] = {
     "paused": Code(DEGRADED, "nat-failover unpause"),
     "withheld": Code(DEGRADED, "remove the obstacle that the line names"),
     # --- peers
-    "peer_failed": Code(DEGRADED, "wait for its fence, or look at its console in EC2"),
+    "peer_failed": Code(DEGRADED, "`nat-failover explain {peer}` names what its fence waits for; EC2 has its console"),
     "peer_sick": Code(DEGRADED, "run `nat-failover status` on {peer}"),
     "peer_unmanaged": Code(
         DEGRADED,
@@ -67,7 +67,9 @@ CODES: t.Mapping[str, Code] = {
     "peer_partitioned": Code(DEGRADED, "check the security groups and network ACLs between this node and {peer}"),
     "peer_silent": Code(DEGRADED, "compare `nat-failover status` on {peer}: this node may be the cause"),
     "peer_unknown": Code(DEGRADED, "on {peer}: systemctl status nat-failover"),
-    "peer_deaf": Code(DEGRADED, "allow UDP {port} from {address} in the security group of {peer}"),
+    "peer_deaf": Code(
+        DEGRADED, "allow UDP {port} from {address} in the security group of {peer}, and out of this node"
+    ),
     "peer_draining": Code(DEGRADED, "when the work on {peer} is done, run there: nat-failover resume"),
     # --- services that routes depend on
     "service_unwell": Code(
@@ -90,6 +92,7 @@ CODES: t.Mapping[str, Code] = {
         DEGRADED, "free space there, or make it writable for the service; the journal has the events meanwhile"
     ),
     "lost_lines": Code(WELL, "the disk or the journal is too slow: systemctl status systemd-journald"),
+    "policy_rules": Code(DEGRADED, "if it is not meant: ip rule delete pref N, with the number before the colon"),
     "foreign_rules": Code(WELL, "let them accept the packets of clients, or remove them"),
     "warning": Code(WELL, "the line names it"),
     "observe": Code(WELL, "set nat_instance_mode to route or full when this cluster may act"),

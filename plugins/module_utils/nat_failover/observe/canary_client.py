@@ -46,9 +46,9 @@ class CanaryClient:
         try:
             answer = await self._runtime.within(timeout + ANSWER_WITHIN, asked)
         except (OSError, ValueError, KeyError, asyncio.TimeoutError) as error:
-            raise CanaryGone(
-                "{}: {}; see `systemctl status nat-failover-canary`".format(self._path, error or "no answer")
-            ) from None
+            # A time limit has no words of its own.
+            why = str(error) or "no answer: it hangs"
+            raise CanaryGone(f"{self._path}: {why}; see `systemctl status nat-failover-canary`") from None
         self.aside = str(answer.get("aside", ""))
         return str(answer["problem"])
 

@@ -171,6 +171,7 @@ class ForwardingCheck:
                 {command: answer for command, answer in answers.items() if answer is not None},
                 self._rules.foreign,
                 self._rules.unknown,
+                policy=self._rules.policy,
             )
         )
 

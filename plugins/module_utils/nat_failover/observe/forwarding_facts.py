@@ -33,6 +33,7 @@ class Subject(t.NamedTuple):
     foreign_unknown: str = ""  # why some of them cannot be read, in words
     proc: str = kernel.PROC
     sys_class_net: str = kernel.SYS_CLASS_NET
+    policy: tuple[str, ...] = ()  # rules of the policy routing that drop packets of clients, in words
 
 
 class Finding(t.NamedTuple):
@@ -114,6 +115,16 @@ def foreign_rules(node: Subject) -> Finding:
     return Finding(f"{len(node.foreign)}", text, advice=advice)
 
 
+def policy_rules(node: Subject) -> Finding:
+    """No rule of the policy routing drops packets of clients.
+
+    It may be meant for some of them, so this node forwards all the same.
+    """
+    shown = "; ".join(node.policy[:MOST_SHOWN])
+    advice = f"if it is not meant: ip rule delete pref {node.policy[0].partition(':')[0]}" if node.policy else ""
+    return Finding(None, f"policy rules drop clients' packets: {shown}" if node.policy else "", advice=advice)
+
+
 def conntrack(node: Subject) -> Finding:
     """The connection tracking table has room for new flows."""
     fill = kernel.conntrack_fill(node.proc)
@@ -186,6 +197,7 @@ CHECKS: t.Mapping[str, t.Callable[[Subject], Finding]] = {
     "guard_rules": guard_rules,
     "imds_users": imds_users,
     "foreign_rules": foreign_rules,
+    "policy_rules": policy_rules,
     "conntrack": conntrack,
     "source_dest_check": source_dest_check,
     "ipv6_forwarding": ipv6_forwarding,

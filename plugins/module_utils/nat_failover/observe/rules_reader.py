@@ -24,12 +24,14 @@ class RulesReader:
     """``reading`` is the newest comparison of this node's rules.
 
     ``foreign`` are rules of others that may drop clients' packets. ``unknown`` is why those outside
-    of iptables' tables cannot be read, "" if they can.
+    of iptables' tables cannot be read, "" if they can. ``policy`` are rules of the policy routing
+    that drop packets of clients.
     """
 
     def __init__(self, host: Host, runtime: Runtime, pool: Pool) -> None:
         self.reading = RulesReading()
         self.unknown = ""
+        self.policy: tuple[str, ...] = ()
         self._others: tuple[str, ...] = ()
         self._others_due = float("-inf")
         self._host = host
@@ -72,6 +74,10 @@ class RulesReader:
             self.reading = await self._pool.run(self._host.read_rules, nat)
         if now >= self._others_due:
             self._others_due = now + OTHERS_EVERY
+            try:
+                self.policy = await self._pool.run(self._host.read_policy_rules, nat)
+            except NatFailoverError:
+                self.policy = ()  # an iproute2 without JSON, before 4.14
             try:
                 self._others, self.unknown = await self._pool.run(self._host.read_other_tables, nat), ""
             except NatFailoverError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..host import kernel, netfilter, nic_counters, verdict_file
+from ..host import kernel, netfilter, nic_counters, policy_rules, verdict_file
 from ..host.netfilter import RulesReading
 from ..host.verdict_file import ServiceVerdict
 from ..model.settings import Nat
@@ -33,6 +33,12 @@ class Host(t.Protocol):
         """Rules of others in nftables that may drop clients' packets, in words.
 
         Blocks for a short command. Raises ``NatFailoverError`` if they cannot be read.
+        """
+
+    def read_policy_rules(self, nat: Nat) -> tuple[str, ...]:
+        """Rules of the policy routing that drop packets of clients, in words.
+
+        Blocks for a short command a family. Raises ``NatFailoverError`` if they cannot be read.
         """
 
     def rules_in_nftables(self) -> bool:
@@ -72,6 +78,9 @@ class ThisHost:
 
     def read_other_tables(self, nat: Nat) -> tuple[str, ...]:
         return netfilter.read_other_tables(nat, self._runner)
+
+    def read_policy_rules(self, nat: Nat) -> tuple[str, ...]:
+        return policy_rules.dropping(nat, self._runner)
 
     def rules_in_nftables(self) -> bool:
         return netfilter.rules_in_nftables(self._runner)

@@ -56,8 +56,12 @@ def _route(case: Case, claim: Claim) -> Explanation:
     about = ownership.ClaimCase(case, heirs.heirs_of(case), claim, view, owner, vacancy)
     age = case.evidence.now - view.read_at
     place = owner or view.target or "nobody"
-    now = f"{claim} is with {place} (EC2: {view.state}, read {age:.1f} s ago), home {claim.home}"
+    past = not case.evidence.me.ec2 or fitness.is_old(case.config, view.read_at, case.evidence.now)
+    seen = "was last seen with" if past else "is with"
+    now = f"{claim} {seen} {place} (EC2: {view.state}, read {age:.1f} s ago), home {claim.home}"
     would, waits = _step(about)
+    if past and not would:
+        waits = ["this node cannot read where it leads now: ask a node that EC2 answers"]
     return Explanation("route", claim.route_table, now, would, tuple(waits))
 
 

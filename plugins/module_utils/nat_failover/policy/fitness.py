@@ -11,6 +11,9 @@ from ..model.memory import Memory
 from ..model.settings import Config
 from .case import Case
 
+OLD_AFTER = 15.0  # seconds, at least, after which a reading of EC2 is old
+OLD_POLLS = 3  # intervals of polling after which it is old
+
 
 def unfit_reason(config: Config, evidence: Evidence) -> str:
     """The first reason why this node must write nothing, or ""."""
@@ -51,6 +54,11 @@ def identity_mismatch(config: Config, evidence: Evidence) -> str:
     if view is not None and view.instance_id not in ("", own_instance):
         return f"EC2 shows {config.self_name} as {view.instance_id}, and this machine is {own_instance}"
     return ""
+
+
+def is_old(config: Config, read_at: float, now: float) -> bool:
+    """Whether a reading of EC2 must not be taken for the present."""
+    return now - read_at > max(OLD_AFTER, OLD_POLLS * config.ec2.poll)
 
 
 def update_fitness(case: Case) -> Memory:

@@ -19,7 +19,8 @@ EVERY = 1.0  # seconds between two comparisons during an incident
 EVERY_IN_CALM = 10.0  # and without one
 LATE = "late"
 # Kinds that begin an incident although they are no warnings.
-BEGIN = (LATE, "draining", "fence")
+# "mend" and "return": somebody has removed or moved a route, unless an incident stands.
+BEGIN = (LATE, "draining", "fence", "mend", "return")
 # Kinds that begin one also right after the start of this service, when its first checks may fail.
 AT_START = (LATE, "verdict", "fence", "fenced_by", "draining")
 # Codes of problems that no other event reports: they begin and end with one of their own.

@@ -13,7 +13,19 @@ import typing as t
 
 from ..aws.client import DENIED, WITHOUT_CREDENTIALS
 from ..aws.ec2 import THROTTLED, UNCERTAIN
-from ..model.cluster import ACTIVE, DRAINED, DRAINING, STOPPING, TAG_DRAINED, Claim, RouteView, owners_of
+from ..model.cluster import (
+    ACTIVE,
+    DRAINED,
+    DRAINING,
+    ENDED,
+    GONE,
+    STOPPING,
+    TAG_DRAINED,
+    Claim,
+    InstanceView,
+    RouteView,
+    owners_of,
+)
 from ..model.evidence import (
     FAILED,
     HEALTHY,
@@ -73,7 +85,7 @@ def _routes(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
         dark = rows.served(parts, evidence, claim, view) is False
         if dark:
             text = f"{claim} (home {claim.home}) -> {_dark(parts, evidence, owner, claim, view)}"
-            yield Problem("dark", str(claim), text, details={"by_hand": _by_hand(parts, evidence, claim)})
+            yield Problem("dark", str(claim), text, details={"by_hand": _by_hand(parts, evidence, claim, view)})
         if drift is not None and (not dark or rows.leads_past_nat(claim, view)):
             remedy = {"home": claim.home, **details, "by_hand": _home_by_hand(evidence, claim)}
             yield Problem("drift", str(claim), drift, details=remedy)
@@ -98,14 +110,14 @@ def _dark(parts: Parts, evidence: Evidence, owner: str | None, claim: Claim, vie
     return f"{owner}, which is {peer.verdict if peer else UNKNOWN} ({instance.state} in EC2)"
 
 
-def _by_hand(parts: Parts, evidence: Evidence, claim: Claim) -> str:
+def _by_hand(parts: Parts, evidence: Evidence, claim: Claim, view: RouteView) -> str:
     """The command that gives a dark claim to a node that forwards, if this node knows one."""
     fit = evidence.me.forwarding and evidence.me.internet
     names = [parts.config.self_name] if fit and not parts.config.me.witness else []
     names += [name for name, peer in parts.memory.peers.items() if rows.SERVES.get(peer.verdict)]
     ids = [evidence.instances[name].interface_id for name in names if name in evidence.instances]
     found = next((each for each in ids if each), None)
-    return rows.by_hand(claim, found) if found else "start a node that forwards"
+    return rows.by_hand(claim, found, view.state) if found else "start a node that forwards"
 
 
 def _home_by_hand(evidence: Evidence, claim: Claim) -> str:
@@ -168,8 +180,9 @@ def _actions(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
         yield Problem("observe", "", "mode is observe: this node writes nothing")
     for key, line in parts.plan.warnings.items():
         code, _space, subject = key.partition(" ")
-        _text, _semicolon, remedy = line.rpartition("; ")
-        yield Problem(code, subject, line, remedy=remedy if code != "impostor" else "")
+        text, _semicolon, remedy = line.rpartition("; ")
+        own = code == "impostor" or not text  # its code has the remedy
+        yield Problem(code, subject, line if own else text, remedy="" if own else remedy)
     for line in parts.events.withheld.values():
         yield Problem("withheld", "", line)
 
@@ -290,7 +303,9 @@ def _peers(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
                 text += "; its last heartbeat announced the end of its service"
             if parts.transport.counters.get("bad_mac") and peer.verdict in (UNMANAGED, UNKNOWN):
                 text += f"; {parts.transport.counters['bad_mac']} packets had a bad signature: another heartbeat key"
-            yield Problem(code or "peer_unknown", name, text, since, details)
+            instance = evidence.instances.get(name)
+            remedy = _restart(instance) if code == "peer_failed" and instance is not None else ""
+            yield Problem(code or "peer_unknown", name, text, since, details, remedy)
         if report is None or code is not None:
             continue
         if report.state in (DRAINING, DRAINED):
@@ -301,6 +316,18 @@ def _peers(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
         if rows.hears_me(report.views.get(config.self_name)) is False:
             text = f"{name} does not hear this node: its verdict is {report.views[config.self_name]}"
             yield Problem("peer_deaf", name, text, details=details)
+
+
+def _restart(instance: InstanceView) -> str:
+    """The remedy for an instance that EC2 shows as ended. Empty: it runs."""
+    if instance.state in ENDED or not instance.instance_id:
+        return f"EC2 shows it as {instance.state}, and it does not come back: replace it (docs/operations.md)"
+    if instance.state in GONE:
+        return (
+            f"EC2 shows it as {instance.state}: if no fence has done it, "
+            f"aws ec2 start-instances --instance-ids {instance.instance_id}"
+        )
+    return ""
 
 
 SOURCES: tuple[t.Callable[[Parts, Evidence], t.Iterator[Problem]], ...] = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model.cluster import GONE, ROUTE_ACTIVE, Claim, RouteView, owners_of
+from ..model.cluster import GONE, ROUTE_ACTIVE, ROUTE_MISSING, Claim, RouteView, owners_of
 from ..model.evidence import (
     FAILED,
     HEALTHY,
@@ -20,13 +20,11 @@ from ..model.evidence import (
     Evidence,
 )
 from ..model.plan import SetRoute
+from ..policy import fitness, verdict
 from ..policy import services as policy
-from ..policy import verdict
 from ..policy.case import Case
 from .parts import Parts
 
-OLD_AFTER = 15.0  # seconds, at least, after which a reading of EC2 is old
-OLD_POLLS = 3  # intervals of polling after which it is old
 # By verdict: whether the routes of such a peer lead somewhere. None: not known.
 SERVES: t.Mapping[str, bool | None] = {HEALTHY: True, UNMANAGED: True, SICK: False, FAILED: False}
 HEARD = (HEALTHY, SICK, SUSPECTED)  # views of a peer that receives this node's heartbeats
@@ -41,7 +39,7 @@ def ago(now: float, at: float | None) -> float | None:
 
 def is_old(parts: Parts, read_at: float, now: float) -> bool:
     """Whether a reading of EC2 must not be taken for the present."""
-    return now - read_at > max(OLD_AFTER, OLD_POLLS * parts.config.ec2.poll)
+    return fitness.is_old(parts.config, read_at, now)
 
 
 def leads_past_nat(claim: Claim, view: RouteView) -> bool:
@@ -56,7 +54,8 @@ def served(parts: Parts, evidence: Evidence, claim: Claim, view: RouteView) -> b
     """Whether a route leads to a node that forwards, as far as this node knows.
 
     None: not known, since the reading is old, or the target is no node of the cluster, or this node
-    owns it, does not forward, and EC2 does not answer.
+    owns it, does not forward, and EC2 does not answer, or a policy rule drops packets of clients
+    here.
     """
     owner = owners_of(evidence.instances, parts.config.witnesses).get(view.target or "")
     if owner is None and (view.state != ROUTE_ACTIVE or leads_past_nat(claim, view)):
@@ -65,6 +64,9 @@ def served(parts: Parts, evidence: Evidence, claim: Claim, view: RouteView) -> b
         return None
     if owner == parts.config.self_name:
         fit = evidence.me.forwarding and evidence.me.internet
+        some = parts.collector.forwarding_check.findings.get("policy_rules")
+        if fit and some is not None and some.defect:
+            return None
         # A node that is cut off does not see its routes move away.
         return True if fit else False if evidence.me.ec2 else None
     instance = evidence.instances[owner]
@@ -223,11 +225,12 @@ def place(action: SetRoute) -> dict[str, str]:
     }
 
 
-def by_hand(claim: Claim, interface_id: str) -> str:
+def by_hand(claim: Claim, interface_id: str, state: str = ROUTE_ACTIVE) -> str:
     """The command of the AWS CLI that points a claim's route to an interface."""
     kind = "prefix-list-id" if claim.destination.startswith("pl-") else "cidr-block"
     kind = "ipv6-cidr-block" if ":" in claim.destination else kind
+    verb = "create-route" if state == ROUTE_MISSING else "replace-route"
     return (
-        f"aws ec2 replace-route --route-table-id {claim.route_table} --destination-{kind} {claim.destination} "
+        f"aws ec2 {verb} --route-table-id {claim.route_table} --destination-{kind} {claim.destination} "
         f"--network-interface-id {interface_id}"
     )
