@@ -10,11 +10,11 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils import arguments as typing_of
-from ..plugin_utils.nat_instance import acceleration, cluster, plan, units, words
+from ..plugin_utils.nat_instance import acceleration, cluster, egress, plan, units, words
 
 Variables = t.Mapping[str, t.Any]
 # The nodes of a cluster, as each of them must know them.
-SHARED = ("cluster", "name", "instance_id", "address", "route_tables", "witness", "vpc_id")
+SHARED = ("cluster", "name", "instance_id", "address", "route_tables", "witness", "vpc_id", *cluster.EGRESS)
 
 
 def nat_instance_cluster(
@@ -54,15 +54,22 @@ def _refused(problem: str) -> dict[str, t.Any]:
     return {"nodes": [], "hosts": [], "problem": problem}
 
 
-def nat_instance_plan(asked: Variables, hosts: t.Sequence[str] = (), **facts: t.Any) -> dict[str, t.Any]:
-    """The needs of a node, and the objection of the engine to them."""
+def nat_instance_plan(
+    asked: Variables, hosts: t.Sequence[str] = (), network: str = "", **facts: t.Any
+) -> dict[str, t.Any]:
+    """The needs of a node, and the objection of the engine to them.
+
+    ``network`` is the subnet of its interface, if known.
+    """
     try:
         made = plan.plan(asked, **facts)
     except (KeyError, TypeError) as error:
         raise AnsibleFilterError(f"aws_ha.egress.nat_instance_plan: {error}") from error
     connection = facts["host"].get("ssh_connection") or {}
+    refused = words.config_problem(made["config"], hosts)
     objections = (
-        words.config_problem(made["config"], hosts),
+        refused,
+        "" if refused else egress.problem(made["config"], network),
         made["web"]["problem"],
         made["hooks"]["problem"],
         made["cloudwatch"]["problem"],

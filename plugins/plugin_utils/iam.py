@@ -62,7 +62,8 @@ def node_policy(
     ``nodes`` name ``instance_id`` (not needed with ``scope`` tag), ``route_tables`` and, if known,
     ``interface_id`` and ``source_dest_check`` (false: the check is off already). Those with
     ``witness`` are left out: no node writes to them. ``name`` and ``vpc_id``, where given, let
-    nodes of different VPCs be refused.
+    nodes of different VPCs be refused. ``egress_address`` is the Elastic IP of a node that has an
+    identity.
     """
     _one_of("mode", mode, MODES)
     _one_of("fence", fence, tuple(FENCES))
@@ -81,11 +82,14 @@ def node_policy(
     every = [where.ec2("instance", each) for each in instances] if by_id else [where.ec2("instance", "*")]
     limited: Condition = {} if by_id else tagged
 
+    elastic = _elastic_ips(nodes)
     # EC2 cannot scope reading.
-    statements = [_allow("Read", ["ec2:DescribeInstances", "ec2:DescribeRouteTables"], ["*"], {})]
+    reads = ["ec2:DescribeInstances", "ec2:DescribeRouteTables"] + ["ec2:DescribeAddresses"] * bool(elastic)
+    statements = [_allow("Read", reads, ["*"], {})]
     statements += _tags(every, limited, by_id, bool(fences))
     if mode != "observe":
         statements += _routes(_tables(nodes), tables, where, tagged, create_route)
+        statements += _identities(nodes, elastic, where, tagged)
     if fences:
         statements.append(_allow("Fence", fences, every, limited))
     if source_dest_check:
@@ -158,6 +162,25 @@ def _routes(ids: t.Sequence[str], tables: str, where: _Where, tagged: Condition,
     if tables == "tag":
         has_home = {"Null": {"aws:ResourceTag/" + HOME_TAG: "false"}}
         yield _allow("TaggedRoutes", actions, [where.ec2("route-table", "*")], _merged(tagged, has_home))
+
+
+def _identities(
+    nodes: t.Sequence[t.Mapping[str, t.Any]], elastic: t.Sequence[str], where: _Where, tagged: Condition
+) -> t.Iterator[Statement]:
+    """The Elastic IPs of identities, and the interfaces that may carry them.
+
+    EC2 checks both resources of AssociateAddress. No condition key names the private address, so a
+    policy cannot keep an Elastic IP away from the primary one.
+    """
+    if not elastic:
+        return
+    actions = ["ec2:AssociateAddress"]
+    yield _allow("Identities", actions, [where.ec2("elastic-ip", each) for each in elastic], {})
+    known = [node["interface_id"] for node in nodes if node.get("interface_id")]
+    exact = len(known) == len(nodes)
+    names = sorted(_id("interface_id", each, "eni") for each in known) if exact else ["*"]
+    resources = [where.ec2("network-interface", each) for each in names]
+    yield _allow("IdentityInterfaces", actions, resources, {} if exact else tagged)
 
 
 def _source_dest_check(
@@ -241,6 +264,16 @@ def _instances(nodes: t.Sequence[t.Mapping[str, t.Any]], scope: str) -> list[str
             _id(f"nodes[{index}].instance_id", node.get("instance_id"), "i")
             for index, node in enumerate(nodes)
             if node.get("instance_id") or scope == "ids"
+        }
+    )
+
+
+def _elastic_ips(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    return sorted(
+        {
+            _id(f"nodes[{index}].egress_address", node["egress_address"], "eipalloc")
+            for index, node in enumerate(nodes)
+            if node.get("egress_address")
         }
     )
 

@@ -31,6 +31,12 @@ class Member(t.NamedTuple):
     route_tables: t.Sequence[str] | None
     witness: bool
     vpc_id: str = ""
+    egress: t.Mapping[str, t.Any] = {}  # the keys ``EGRESS`` that are set
+
+
+# The variables of the identity of a node, which are keys of the configuration file by the same
+# names.
+EGRESS = ("egress_address", "egress_private_address", "egress_networks", "egress_waiting")
 
 
 def member(host: str, variables: Variables, cluster: str, found_id: str = "") -> Member:
@@ -52,6 +58,7 @@ def member(host: str, variables: Variables, cluster: str, found_id: str = "") ->
         route_tables=variables.get(PREFIX + "route_tables"),
         witness=bool(given("witness", False)),
         vpc_id=given("vpc_id"),
+        egress={key: given(key) for key in EGRESS if given(key)},
     )
 
 
@@ -88,7 +95,7 @@ def node(each: Member, known_by: str) -> dict[str, t.Any]:
         made["address"] = each.address
     if each.witness:
         made["witness"] = True
-    return made
+    return {**made, **each.egress}
 
 
 def _lacking(me: Member, mine: t.Sequence[Member], known_by: str) -> str:

@@ -352,7 +352,7 @@ REFUSALS = [
     ({"handover": {"lead": 1}}, "handover.lead", 1, "is unknown", "scheduled_lead_s"),
     ({"canary": {"every": 1}}, "canary.every", 1, "is unknown", "interval_s"),
     ({"modes": "full"}, "modes", "full", "is unknown", "known here: acceleration, canary, clamp_mss, cluster, "),
-    ({"nodes__1__ip": "10.0.0.1"}, "nodes[1].ip", "10.0.0.1", "is unknown", "address, instance_id, name"),
+    ({"nodes__1__ip": "10.0.0.1"}, "nodes[1].ip", "10.0.0.1", "is unknown", "address, egress_address, egress_networks"),
     ({"heartbeat": {"interval": 1}}, "heartbeat.interval", 1, "is unknown", "interval_ms"),
     ({"return": {"after": 1}}, "return.after", 1, "is unknown", "after_s"),
     ({"fence": {"after": 1}}, "fence.after", 1, "is unknown", "after_s"),

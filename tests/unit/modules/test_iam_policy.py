@@ -257,3 +257,39 @@ def test_bad_input_is_named(policy, nodes, options, words):
 
     with pytest.raises(AnsibleFilterError, match=words):
         policy(nodes, **{**WHERE, **options})
+
+
+ELASTIC = [{**node, "egress_address": f"eipalloc-0{each * 16}"} for node, each in zip(NODES, "ab", strict=True)]
+
+
+def test_without_an_egress_address_the_policy_names_no_address(policy):
+    document = policy([{**node, "egress_address": ""} for node in NODES], **WHERE)
+    assert document == policy(NODES, **WHERE)
+    assert not any("Address" in action for each in document["Statement"] for action in each["Action"])
+
+
+def test_elastic_ips_are_named_and_go_to_the_interfaces_of_the_cluster_only(policy):
+    found = by_sid(policy(ELASTIC, **WHERE))
+    prefix = "arn:aws:ec2:eu-west-1:012345678901:"
+    assert "ec2:DescribeAddresses" in found["Read"]["Action"]
+    assert found["Identities"]["Action"] == found["IdentityInterfaces"]["Action"] == ["ec2:AssociateAddress"]
+    assert found["Identities"]["Resource"] == [f"{prefix}elastic-ip/eipalloc-0{each * 16}" for each in "ab"]
+    assert found["IdentityInterfaces"]["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/nat-failover:cluster": "prod"}
+    }
+    known = [{**node, "interface_id": f"eni-0{each * 16}"} for node, each in zip(ELASTIC, "ab", strict=True)]
+    exact = by_sid(policy(known, **WHERE))["IdentityInterfaces"]
+    assert exact["Resource"] == [f"{prefix}network-interface/eni-0{each * 16}" for each in "ab"]
+    assert "Condition" not in exact
+
+
+def test_a_node_that_only_reports_moves_no_address(policy):
+    assert not any(each["Sid"].startswith("Identit") for each in policy(ELASTIC, **WHERE, mode="observe")["Statement"])
+
+
+def test_an_egress_address_that_is_no_allocation_id_is_named(policy):
+    from ansible.errors import AnsibleFilterError
+
+    bad = [{**NODES[0], "egress_address": "eipalloc-*"}, NODES[1]]
+    with pytest.raises(AnsibleFilterError, match=r"nodes\[0\].egress_address: 'eipalloc-\*'"):
+        policy(bad, **WHERE)

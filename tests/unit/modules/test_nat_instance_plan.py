@@ -58,10 +58,11 @@ def cluster(filters, asked):
 
 @pytest.fixture
 def plan(filters, asked):
-    def call(nodes=(), host=None, packages=(), **given):
+    def call(nodes=(), host=None, packages=(), network="", **given):
         return filters["nat_instance_plan"](
             asked(**given),
             hosts=[node["name"] for node in nodes],
+            network=network,
             nodes=nodes,
             region="eu-west-1",
             interface="ens5",
@@ -642,3 +643,50 @@ def test_a_bad_service_is_refused_in_the_words_of_the_role(plan, cluster):
     bad = {**PROXY, "destinations": ["0.0.0.0/0"]}
     problem = plan(nodes, nat_instance_services=[bad])["problem"]
     assert problem.startswith("nat_instance_services[0].destinations: is the default route"), problem
+
+
+# --- identities ---------------------------------------------------------------------------------------------------------
+
+IDENTITY_A = {
+    "nat_instance_egress_address": "eipalloc-0aaaaaaaaaaaaaaaa",
+    "nat_instance_egress_private_address": "10.0.0.20",
+    "nat_instance_egress_networks": ["10.0.10.0/24"],
+}
+WAITS_FOR_A = {"nat_instance_egress_waiting": {"nat-a": "10.0.1.21"}}
+
+
+def test_the_identities_of_all_nodes_are_in_the_configuration(plan, cluster):
+    nodes = cluster({"nat-a": {**A, **IDENTITY_A}, "nat-b": {**B, **WAITS_FOR_A}})["nodes"]
+    config = plan(nodes)["config"]
+    assert config["nodes"][0]["egress_address"] == "eipalloc-0aaaaaaaaaaaaaaaa"
+    assert config["nodes"][0]["egress_networks"] == ["10.0.10.0/24"]
+    assert config["nodes"][1]["egress_waiting"] == {"nat-a": "10.0.1.21"}
+    assert plan(nodes)["problem"] == ""
+
+
+def test_without_an_egress_address_the_configuration_has_no_such_key(plan, cluster):
+    nodes = cluster({"nat-a": A, "nat-b": B})["nodes"]
+    assert not any("egress" in key for node in plan(nodes)["config"]["nodes"] for key in node)
+
+
+def test_a_bad_identity_is_refused_in_the_words_of_the_role(plan, cluster):
+    bad = {**IDENTITY_A, "nat_instance_egress_networks": ["192.0.2.0/24"]}
+    nodes = cluster({"nat-a": {**A, **bad}, "nat-b": B})["nodes"]
+    problem = plan(nodes)["problem"]
+    assert problem.startswith("nat_instance_egress_networks of nat-a: is in none of the sources"), problem
+
+
+@pytest.mark.parametrize(
+    "own, variable, address",
+    [
+        ({"nat_instance_egress_private_address": "10.0.1.20"}, "nat_instance_egress_private_address", "10.0.1.20"),
+        ({"nat_instance_egress_waiting": {"nat-b": "10.0.1.21"}}, "nat_instance_egress_waiting", "10.0.1.21"),
+    ],
+)
+def test_an_address_outside_of_the_subnet_of_the_interface_is_refused(plan, cluster, own, variable, address):
+    other = {**IDENTITY_A, "nat_instance_egress_address": "eipalloc-0bbbbbbbbbbbbbbbb"}
+    other.update(nat_instance_egress_private_address="10.0.1.30", nat_instance_egress_networks=["10.0.11.0/24"])
+    nodes = cluster({"nat-a": {**A, **IDENTITY_A, **own}, "nat-b": {**B, **other}})["nodes"]
+    assert plan(nodes)["problem"] == ""  # the subnet is not known
+    problem = plan(nodes, network="10.0.0.10/255.255.255.0")["problem"]
+    assert problem.startswith(f"{variable} (got '{address}') is outside of 10.0.0.0/24, the subnet of ens5"), problem

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from ..errors import ConfigError, NatFailoverError, UnreadableFile
 from ..model.settings import MODES, Config
-from . import addresses, sections, services, validate
+from . import addresses, egress, sections, services, validate
 from .reader import Form, Reader, refuse_empty
 from .sections import PROFILES
 
@@ -180,7 +180,7 @@ def parse(raw: t.Any) -> Config:
     nodes = tuple(sections.node(index, item) for index, item in enumerate(reader.items("nodes")))
     nat = sections.nat(reader)
     heartbeat = sections.heartbeat(reader.section("heartbeat"), profile)
-    nat = replace(nat, heartbeat_port=heartbeat.port)
+    nat = replace(nat, heartbeat_port=heartbeat.port, identities=egress.identities(nodes, self_name))
     checks = sections.self_check(reader.section("self_check"))
     runtime_directory = reader.path("runtime_directory", "/run/nat-failover")
     config = Config(
@@ -212,5 +212,6 @@ def parse(raw: t.Any) -> Config:
     if config.me.witness:  # a witness proves no forwarding and writes no witness table
         canary, table = replace(config.canary, enabled=False), replace(config.witness, table=None)
         config = replace(config, canary=canary, witness=table, services=())
+    egress.check(config)
     validate.check(config)
     return config

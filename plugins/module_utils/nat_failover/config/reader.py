@@ -123,6 +123,13 @@ class Reader:
             raise ConfigError(self._path + key, value, "is not an absolute path", f"write e.g. {example or default}")
         return value
 
+    def table(self, key: str) -> dict[str, str]:
+        """An object of strings. A missing one is empty."""
+        value = self._get(key, {})
+        if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+            raise ConfigError(self._path + key, value, "must be an object of strings", 'write {"name": "..."}')
+        return dict(value)
+
     def section(self, key: str) -> Reader:
         """The reader of the object under ``key``. A missing one is empty."""
         return Reader(self._path + key + ".", self._get(key, {}))

@@ -34,7 +34,7 @@ from ..model.settings import (
     WitnessTable,
     is_ipv6,
 )
-from . import acceleration, addresses, protection
+from . import acceleration, addresses, egress, protection
 from .reader import Form, Reader, refuse_duplicates, refuse_empty
 from .targets import parse as parse_targets
 
@@ -104,12 +104,15 @@ def node(index: int, raw: t.Any) -> Node:
                 "give the node's private address, or leave it out to have it discovered",
             ) from None
     witness = reader.flag("witness", False)
+    identity, waiting = egress.read(f"nodes[{index}].", reader)
     node = Node(
         name=reader.text("name", form=NODE_NAME),
         instance_id=reader.text("instance_id", "", form=INSTANCE_ID),
         route_tables=tuple(reader.texts("route_tables", [], form=TABLE_ID)),
         address=address or None,
         witness=witness,
+        egress=identity,
+        waiting=waiting,
     )
     if witness and node.route_tables:
         raise ConfigError(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # States a node announces about itself.
 ACTIVE = "active"
@@ -79,6 +79,17 @@ class Claim(t.NamedTuple):
         return f"{self.route_table} {self.destination}"
 
 
+class Egress(t.NamedTuple):
+    """The identity of a node: the public address from which its clients reach the internet.
+
+    It moves with the node's claims (docs/design.md, "An identity that moves").
+    """
+
+    allocation: str  # the id of the Elastic IP
+    address: str  # the private address, on the node itself, that flows are translated to
+    networks: tuple[str, ...]  # of the clients, in canonical form
+
+
 @dataclass(frozen=True)
 class Node:
     """A member of the cluster as configured. EC2 shows the ``address`` where it is left out."""
@@ -88,6 +99,9 @@ class Node:
     route_tables: tuple[str, ...]
     address: str | None = None
     witness: bool = False  # only watches: no claims, no fences by it or of it
+    egress: Egress | None = None  # None: its clients share the public address of the node
+    # Node -> the private address of this node that carries the identity of that node
+    waiting: t.Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

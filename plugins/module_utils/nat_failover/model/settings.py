@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass
 from functools import cached_property
 
-from .cluster import Claim, Node
+from .cluster import Claim, Egress, Node
 
 MODES = ("observe", "route", "full")  # each mode writes to EC2 all that the ones before it write
 MASQUERADE, FORWARD = "masquerade", "forward"  # Nat.ipv6
@@ -110,6 +110,14 @@ class Canary:
     ipv6: Ipv6Canary | None = None  # None: no probes over IPv6
 
 
+class Identity(t.NamedTuple):
+    """The identity of a node as another node, or that node itself, may carry it."""
+
+    name: str  # of the node that it belongs to
+    address: str  # the private address here that flows of its clients are translated to
+    networks: tuple[str, ...]  # of its clients
+
+
 class Opening(t.NamedTuple):
     """A port of this node itself that a network may reach."""
 
@@ -139,6 +147,7 @@ class Nat:
     # kernel's own choice.
     receive_cpus: str = ""
     flowtable: bool = False  # whether established flows bypass the rules
+    identities: tuple[Identity, ...] = ()  # those that this node may carry, its own first
 
     @property
     def has_ipv6(self) -> bool:
@@ -259,6 +268,11 @@ class Config:
             for table in node.route_tables
             for destination in self.destinations
         )
+
+    @cached_property
+    def identities(self) -> t.Mapping[str, Egress]:
+        """Node -> its identity. Empty unless an operator names Elastic IPs."""
+        return {node.name: node.egress for node in self.nodes if node.egress is not None}
 
     @cached_property
     def witnesses(self) -> frozenset[str]:
