@@ -248,7 +248,7 @@ OTHERS = (
     ),
     Night(
         "public address taken away",
-        ("internet: the internet does not answer this node", "do: .*public address"),
+        ("peer_sick: {node} .*EC2 shows no public IPv4 address of it",),
         take_address,
     ),
     Night(

@@ -61,6 +61,15 @@ def test_a_takeover_is_one_line(left, capsys):
     ]
 
 
+def test_an_incident_whose_events_are_missing_tells_no_time_that_depends_on_them(left, capsys):
+    """The disk was full from the verdict on, and took events again when the fence began."""
+    numbered = [{**each, "seq": number} for number, each in enumerate(TAKEOVER, 7)]
+    left.write([numbered[0], *numbered[3:]])
+    left.show()
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "0.70 s" not in line and line.endswith("; fence: mark, stop; 2 events are missing")
+
+
 def test_a_takeover_that_an_older_version_wrote_is_the_same_line(left, capsys):
     left.write([{**each, "kind": "route"} if each["kind"] == "adopt" else each for each in TAKEOVER])
     left.show()

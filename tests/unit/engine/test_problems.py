@@ -279,6 +279,15 @@ def test_a_failed_peer_has_the_remedy_of_its_instances_state(parts, state, do):
     assert do in failed.do
 
 
+@pytest.mark.parametrize(("address", "told"), [("", True), ("203.0.113.11", False), (None, False)])
+def test_a_sick_peer_without_a_public_address_is_told_as_such(parts, address, told):
+    peer(parts, verdict="sick")
+    instances = parts.collector.reader.instances
+    instances["nat-b"] = replace(instances["nat-b"], public_address=address)
+    sick = next(each for each in find(parts) if each.code == "peer_sick")
+    assert ("EC2 shows no public IPv4 address of it" in sick.text) is told
+
+
 def test_a_warning_of_the_policy_has_its_remedy_once(parts):
     parts.plan = replace(
         parts.plan, warnings={"unseen nat-a": "its flare cannot be written: denied; allow ec2:CreateTags"}

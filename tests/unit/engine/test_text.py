@@ -50,6 +50,18 @@ def test_no_error_holds_a_control_character(text):
         assert harmless(str(error))
 
 
+@pytest.mark.parametrize(
+    ("association", "address"), [({"Association": {"PublicIp": "203.0.113.11"}}, "203.0.113.11"), ({}, "")]
+)
+def test_the_public_address_is_that_of_the_primary_interface(association, address):
+    interfaces = [
+        {"NetworkInterfaceId": "eni-2", "Attachment": {"DeviceIndex": 1}, "Association": {"PublicIp": "203.0.113.99"}},
+        {"Attachment": {"DeviceIndex": 0}, **association},
+    ]
+    instance = {"InstanceId": "i-1", "State": {"Name": "running"}, "NetworkInterfaces": interfaces}
+    assert ec2_mapping.instance_view(instance, 1.0).public_address == address
+
+
 def test_what_ec2_shows_of_instances_and_routes_holds_no_control_character():
     interface = {
         "NetworkInterfaceId": "eni-" + FORGED,

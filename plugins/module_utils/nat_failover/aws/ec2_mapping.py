@@ -112,6 +112,7 @@ def instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceVi
             plain(each["NetworkInterfaceId"]) for each in instance.get("NetworkInterfaces", ()) if each is not interface
         ),
         addresses=addresses(instance),
+        public_address=plain(str(interface.get("Association", {}).get("PublicIp") or "")),
     )
 
 

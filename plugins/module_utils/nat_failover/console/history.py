@@ -11,6 +11,7 @@ import json
 import sys
 import time
 import typing as t
+from collections import Counter
 from dataclasses import dataclass
 
 from ..config import load as configuration
@@ -40,6 +41,7 @@ class Incident:
     id: str
     events: tuple[Event, ...]
     restarted: bool = False  # the service started anew before the incident had an end
+    missing: int = 0  # events that the disk did not take, by the numbers of those around them
 
     @property
     def at(self) -> float:
@@ -74,6 +76,8 @@ class Incident:
         steps = [str(event["step"]) for event in self.events if event["kind"] == "fence" and "step" in event]
         if steps:
             parts.append(f"fence: {', '.join(dict.fromkeys(steps))}")
+        if self.missing:
+            parts.append(f"{self.missing} events are missing")
         return "; ".join(parts)
 
     @property
@@ -83,7 +87,12 @@ class Incident:
 
     @property
     def takeover_s(self) -> float | None:
-        """Seconds from the first missing heartbeat to the first route that was taken. None: none was."""
+        """Seconds from the first missing heartbeat to the first route that was taken.
+
+        None: none was, or an event in between may be missing.
+        """
+        if self.missing:
+            return None
         silent = next((event for event in self.events if "silent_ms" in event), None)
         taken = [event for event in self._taken if event["action"] == "adopt"]
         if silent is None or not taken or taken[0]["at"] < silent["at"]:
@@ -99,6 +108,7 @@ class Incident:
             "lasted_s": round(self.lasted, 1),
             "restarted": self.restarted,
             "takeover_s": self.takeover_s,
+            "missing": self.missing,
             "text": self.text,
             "events": list(self.events),
         }
@@ -108,15 +118,23 @@ def incidents(events: t.Sequence[Event]) -> list[Incident]:
     """The events by incident, in the order of their begins. Events without an id stand alone."""
     groups: dict[str, list[Event]] = {}
     restarts: set[str] = set()
-    current = ""
+    missing: t.Counter[str] = Counter()
+    current, before = "", 0
     for number, event in enumerate(events):
         found = event.get("incident")
         key = found if isinstance(found, str) and found else f"\x00{number}"
         groups.setdefault(key, []).append(event)
+        seq = event.get("seq")
+        if isinstance(seq, int):
+            missing[key] += max(0, seq - before - 1) if before else 0
+            before = seq
         if event["kind"] == "started" and current:
             restarts.add(current)
         current = "" if event["kind"] in ("incident_ended", "started") else current if key[0] == "\x00" else key
-    return [Incident("" if key[0] == "\x00" else key, tuple(group), key in restarts) for key, group in groups.items()]
+    return [
+        Incident("" if key[0] == "\x00" else key, tuple(group), key in restarts, missing[key])
+        for key, group in groups.items()
+    ]
 
 
 def show(arguments: argparse.Namespace) -> int:

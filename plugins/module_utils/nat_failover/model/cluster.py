@@ -138,6 +138,7 @@ class InstanceView:
     further_interfaces: tuple[str, ...] = ()  # with another device index
     # All its private IPv4 addresses, on all its interfaces. () = not known
     addresses: tuple[str, ...] = ()
+    public_address: str | None = None  # of its primary interface. None: not known, "": there is none
 
     @property
     def interfaces(self) -> tuple[str, ...]:

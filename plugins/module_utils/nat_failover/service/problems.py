@@ -304,6 +304,8 @@ def _peers(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
             if parts.transport.counters.get("bad_mac") and peer.verdict in (UNMANAGED, UNKNOWN):
                 text += f"; {parts.transport.counters['bad_mac']} packets had a bad signature: another heartbeat key"
             instance = evidence.instances.get(name)
+            if peer.verdict == SICK and instance is not None and instance.public_address == "":
+                text += "; EC2 shows no public IPv4 address of it"
             remedy = _restart(instance) if code == "peer_failed" and instance is not None else ""
             yield Problem(code or "peer_unknown", name, text, since, details, remedy)
         if report is None or code is not None:
