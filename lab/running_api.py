@@ -44,9 +44,10 @@ class ServedApi:
         power: PowerHook | None = None,
         transition_s: float = 0.2,
         ipv6: bool = False,
+        instance_type: str = vpc.INSTANCE_TYPE,
         probe: Probe = every_check_passes,
     ) -> None:
-        self.ids = vpc.build(zones, source_dest_check=source_dest_check, ipv6=ipv6)
+        self.ids = vpc.build(zones, source_dest_check=source_dest_check, ipv6=ipv6, instance_type=instance_type)
         self.call_log = directory / "calls.jsonl"
         self.api = Api(
             on_change=on_change,

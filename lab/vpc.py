@@ -18,6 +18,7 @@ NODE_TAG = "nat-failover:node"
 DEFAULT_ROUTE, DEFAULT_ROUTE6 = "0.0.0.0/0", "::/0"
 IMAGE = "ami-12c6146b"
 POLICY = "nat-failover"
+INSTANCE_TYPE = "t3.nano"  # its interface has two private addresses at most
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def build(
     *,
     source_dest_check: bool = True,
     ipv6: bool = False,
+    instance_type: str = INSTANCE_TYPE,
     seed: int = 42,
     cluster: str = CLUSTER,
     account: str = backend.ACCOUNT,
@@ -77,7 +79,9 @@ def build(
     model.create_route(public.id, DEFAULT_ROUTE, gateway_id=gateway.id)
     built = {}
     for zone in zones:
-        built[zone] = _zone(model, account, region, zone, vpc.id, public.id, group.id, source_dest_check, cluster)
+        built[zone] = _zone(
+            model, account, region, zone, vpc.id, public.id, group.id, source_dest_check, cluster, instance_type
+        )
     tables = [zone_ids.route_table for zone_ids in built.values()]
     if ipv6:
         model.create_route(public.id, None, DEFAULT_ROUTE6, gateway_id=gateway.id)
@@ -153,6 +157,7 @@ def _zone(
     group: str,
     check: bool,
     cluster: str,
+    instance_type: str,
 ) -> ZoneIds:
     number = ord(zone) - ord("a")
     public_net, private_net = subnets(zone)
@@ -164,7 +169,7 @@ def _zone(
     private = model.create_subnet(
         vpc_id, f"10.0.{private_net}.0/24", availability_zone=availability_zone, tags=_named(f"private-{zone}")
     )
-    instance = _launch(model, region, node, public.id, private_ip, group, check, cluster)
+    instance = _launch(model, region, node, public.id, private_ip, group, check, cluster, instance_type)
     interface = instance.nics[0]
     address = model.allocate_address("vpc", address=public_ip, tags={"Name": node})
     model.associate_address(instance, eni=interface, allocation_id=address.allocation_id)
@@ -190,7 +195,15 @@ def _zone(
 
 
 def _launch(
-    model: Any, region: str, node: str, subnet: str, private_ip: str, group: str, check: bool, cluster: str
+    model: Any,
+    region: str,
+    node: str,
+    subnet: str,
+    private_ip: str,
+    group: str,
+    check: bool,
+    cluster: str,
+    instance_type: str = INSTANCE_TYPE,
 ) -> Any:
     """An instance that is a node by its tags."""
     reservation = model.run_instances(
@@ -198,7 +211,7 @@ def _launch(
         1,
         None,
         [],
-        instance_type="t3.nano",
+        instance_type=instance_type,
         is_instance_type_default=False,
         region_name=region,
         subnet_id=subnet,
@@ -223,7 +236,8 @@ def relaunch(
     With the API's lock held. The route tables still target the old one.
     """
     model = backend.ec2(account, region)
-    instance = _launch(model, region, zone.node, zone.public_subnet, private_ip, group, False, CLUSTER)
+    kind = backend.find_instance(model, zone.instance_id).instance_type
+    instance = _launch(model, region, zone.node, zone.public_subnet, private_ip, group, False, CLUSTER, kind)
     model.associate_address(instance, eni=instance.nics[0], allocation_id=zone.allocation_id, reassociate=True)
     model.associate_iam_instance_profile(instance.id, iam_instance_profile_name=zone.role)
     return replace(zone, instance_id=instance.id, interface_id=instance.nics[0].id, private_ip=private_ip)

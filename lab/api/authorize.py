@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import conditions, dynamodb, iam_policy
+from . import addresses, conditions, dynamodb, iam_policy
 from .errors import ApiError
 from .identity import Principal
 from .request import ApiRequest
@@ -30,7 +30,12 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "CreateTags": ("ResourceId",),
     "DeleteTags": ("ResourceId",),
     "AssociateAddress": ("AllocationId", "InstanceId", "NetworkInterfaceId"),
+    "ReleaseAddress": ("AllocationId",),
+    "AssignPrivateIpAddresses": ("NetworkInterfaceId",),
+    "UnassignPrivateIpAddresses": ("NetworkInterfaceId",),
 }
+# A resource that an action makes is authorized before it has an id.
+MADE = {"AllocateAddress": "elastic-ip"}
 
 
 def authorize(model: Any, principal: Principal, request: ApiRequest) -> None:
@@ -63,7 +68,12 @@ def _needs(model: Any, principal: Principal, request: ApiRequest) -> Iterator[tu
         for value in (*request.members(name), request.get(name))
         if value
     ]
-    if request.service != "ec2" or not named:
+    if request.service == "ec2":
+        named += addresses.named(model, request)
+    if request.service == "ec2" and request.action in MADE:
+        made = f"arn:aws:ec2:{request.region}:{model.account_id}:{MADE[request.action]}/*"
+        yield action, made, conditions.context(model, principal, request, "")
+    elif request.service != "ec2" or not named:
         yield action, "*", conditions.context(model, principal, request, "")
     for resource_id in named if request.service == "ec2" else []:
         yield action, conditions.arn(model, resource_id), conditions.context(model, principal, request, resource_id)

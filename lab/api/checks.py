@@ -7,6 +7,7 @@ import ipaddress
 import re
 from typing import Any
 
+from . import addresses
 from .backend import instances
 from .corrections import primary_interface
 from .errors import ApiError
@@ -49,6 +50,8 @@ def check(model: Any, request: ApiRequest) -> None:
         _tags(model, request)
     elif request.action == "ModifyInstanceAttribute":
         _modify_instance(model, request)
+    elif request.action in addresses.ACTIONS:
+        addresses.check(model, request)
     elif request.action in ("StartInstances", "StopInstances", "RebootInstances", "TerminateInstances"):
         _known_instances(model, request.members("InstanceId"))
 

@@ -26,10 +26,13 @@ KEYS = frozenset(
         "aws:tagkeys",
         "aws:userid",
         "dynamodb:leadingkeys",
+        "ec2:allocationid",
         "ec2:attribute",
         "ec2:createaction",
+        "ec2:domain",
         "ec2:instanceid",
         "ec2:networkinterfaceid",
+        "ec2:publicipaddress",
         "ec2:region",
         "ec2:routetableid",
         "ec2:sourceinstancearn",
@@ -38,7 +41,12 @@ KEYS = frozenset(
 )
 PREFIXES = ("aws:requesttag/", "aws:resourcetag/", "ec2:attribute/", "ec2:resourcetag/")
 # Prefix of an id -> the key that holds the id.
-IDS = {"i": "ec2:instanceid", "rtb": "ec2:routetableid", "eni": "ec2:networkinterfaceid"}
+IDS = {
+    "i": "ec2:instanceid",
+    "rtb": "ec2:routetableid",
+    "eni": "ec2:networkinterfaceid",
+    "eipalloc": "ec2:allocationid",
+}
 # Prefix of an id -> type in its ARN.
 TYPES = {
     "i": "instance",
@@ -92,6 +100,9 @@ def context(model: Any, principal: Principal, request: ApiRequest, resource_id: 
         )
     if request.action in ("ModifyInstanceAttribute", "ModifyNetworkInterfaceAttribute"):
         filled.update(_attributes(request))
+    for address in model.addresses:
+        if address.allocation_id == resource_id:
+            filled |= {"ec2:publicipaddress": [address.public_ip], "ec2:domain": [address.domain]}
     vpc_id = _vpc_id(model, resource_id)
     if vpc_id:
         filled["ec2:vpc"] = [arn(model, vpc_id)]

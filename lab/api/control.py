@@ -5,6 +5,7 @@ GET    (empty)           what is in force
 POST   fault             a rule (see ``faults.Rule``); answers its id.  GET: the rules.  DELETE [/<id>]: disarm
 POST   times             {"start_s": .., "stop_s": .., "terminate_s": ..}
 POST   balancer          {"registration_s": .., "propagation_s": ..}: what AWS takes minutes for
+POST   addresses         {"delay_s": ..}: from AssociateAddress until the internet gateway translates so
 POST   stuck             {"instance": id or name, "stuck": true}: its next stop stays ``stopping`` until forced
 POST   impaired          {"instance": .., "instance_status": "impaired", "system_status": "ok"}
 POST   expire            {"caller": node name}: its credentials expire now
@@ -58,6 +59,7 @@ class Control:
             "faults": state.faults.describe(),
             "times": asdict(state.power.times),
             "stuck": sorted(state.power.stuck),
+            "addresses": {"delay_s": state.associations.delay_s},
         }
 
     def _get_snapshot(self, _rest: str, _body: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +99,12 @@ class Control:
             setattr(delays, name, float(value))
         return asdict(delays)
 
+    def _post_addresses(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
+        if set(body) != {"delay_s"}:
+            raise ControlError(f"addresses takes delay_s, not {sorted(body)}")
+        self._state.associations.delay(float(body["delay_s"]), self._state.snapshot().translated)
+        return {"delay_s": self._state.associations.delay_s}
+
     def _post_stuck(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
         instance = self._instance(body)
         if body.get("stuck", True):
@@ -129,6 +137,7 @@ class Control:
         state.history.forget()
         state.power.times = Times()
         state.power.settle(state.model)
+        state.associations.settle()
         for instance in backend.instances(state.model):
             set_status(instance)
         state.changed()

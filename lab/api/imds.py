@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from . import backend
+from . import address_views, backend
 from .corrections import primary_interface
 from .httpd import HttpServer, status_line
 from .interruptions import Notices
@@ -102,7 +102,7 @@ class Imds:
         mac_tree = {
             "device-number": "0",
             "interface-id": interface.id,
-            "local-ipv4s": interface.private_ip_address,
+            "local-ipv4s": "\n".join(address_views.addresses_of(interface)),
             "mac": interface.mac_address,
             "owner-id": self._account,
             "security-groups": group_names,
@@ -124,11 +124,12 @@ class Imds:
             "security-groups": group_names,
             "services": {"domain": "amazonaws.com", "partition": backend.PARTITION},
         }
-        public = next(
-            (each.public_ip for each in model.addresses if each.eni is not None and each.eni.id == interface.id), None
-        )
+        public = address_views.public_addresses(model, interface)
         if public:
-            tree["public-ipv4"] = mac_tree["public-ipv4s"] = public
+            mac_tree["public-ipv4s"] = "\n".join(public.values())
+            mac_tree["ipv4-associations"] = {each: private for private, each in public.items()}
+        if interface.private_ip_address in public:
+            tree["public-ipv4"] = public[interface.private_ip_address]
         role = backend.role_of(model, instance.id)
         if role is not None:
             tree["iam"] = {

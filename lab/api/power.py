@@ -16,12 +16,11 @@ from typing import Any
 
 from .backend import find_instance, instances
 from .errors import Answer, ApiError
-from .request import ApiRequest
+from .request import NAMESPACE, ApiRequest
 
 log = logging.getLogger(__name__)
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
-NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
 ACTIONS = ("StartInstances", "StopInstances", "RebootInstances")
 
 PowerHook = Callable[[str, str], None]

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/(\d+)/([^/,]+)/([^/,]+)/aws4_request")
+NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"  # of EC2's answers
 READING = ("Describe", "Get", "List", "Search", "Lookup")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from . import backend, checks, pages
+from . import addresses, backend, checks, pages
 from .authorize import authorize
 from .calls import Call, CallLog, now, relevant
 from .control import Control, ControlError
@@ -61,6 +61,7 @@ class Api(State):
         """Close all sockets and end all transitions."""
         self._http.stop()
         self.power.close()
+        self.associations.close()
         self.checks.close()
         self._log.close()
 
@@ -131,6 +132,8 @@ class Api(State):
             return self._read(request, effect, here)
         if request.service == "ec2" and here and request.action in POWER_ACTIONS:
             answer = self.power.handle(model, request)
+        elif request.service == "ec2" and here and request.action in addresses.ACTIONS:
+            answer = addresses.handle(model, request)
         else:
             known = (
                 {instance.id for instance in backend.instances(model)} if request.action == "RunInstances" else set()
@@ -166,14 +169,11 @@ class Api(State):
             for instance in backend.instances(self.model):
                 if instance.id not in known:
                     self.power.launched(instance)
+        elif request.action == "DeleteNatGateway":
+            addresses.deleted_nat_gateway(self.model, str(request.get("NatGatewayId")))
         elif request.action == "TerminateInstances":
             for instance_id in request.members("InstanceId"):
                 self.power.terminated(backend.find_instance(self.model, instance_id))
-        elif request.action == "AssociateAddress":
-            held = {address.eni.id: address.public_ip for address in self.model.addresses if address.eni is not None}
-            for interface in self.model.enis.values():
-                if interface.public_ip in held.values() and held.get(interface.id) != interface.public_ip:
-                    interface.public_ip = None
 
     def _write(self, request: ApiRequest, caller: str, received: float, effect: Effect, answer: Answer | None) -> None:
         monotonic, wall = now()

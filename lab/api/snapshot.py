@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import backend, balancers
+from . import address_views, backend, balancers
 from .balancer_attributes import DRAIN_UNHEALTHY, END_FLOWS, PRESERVE, RESET_UNHEALTHY
 from .corrections import primary_interface, target_interface
 from .health_checks import States
@@ -18,7 +18,10 @@ LOCAL, GATEWAY, INTERFACE, NAT_GATEWAY, OTHER = "local", "gateway", "interface",
 
 @dataclass(frozen=True)
 class Instance:
-    """``name`` is the Name tag ("" without one); ``interface_id`` the primary interface."""
+    """``name`` is the Name tag ("" without one); ``interface_id`` the primary interface.
+
+    ``private_ips``: all private addresses of that, the primary one first; ``public_ips``: private to public address, where there is one.
+    """
 
     id: str
     name: str
@@ -28,6 +31,8 @@ class Instance:
     source_dest_check: bool
     public_ip: str | None
     subnet_id: str
+    private_ips: tuple[str, ...] = ()
+    public_ips: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ class Snapshot:
     prefix_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the networks in each, by its id
     nat_gateways: tuple[NatGateway, ...] = ()
     balancers: tuple[Balancer, ...] = ()
+    # Private to public address as the internet gateway translates, which may come later than the association (``associations``).
+    translated: Mapping[str, str] = field(default_factory=dict)
 
     def instance(self, reference: str) -> Instance:
         """By id or name; ``KeyError`` if there is none."""
@@ -122,13 +129,11 @@ def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION, healt
     ]
     tables = [table for table in model.route_tables.values() if table.vpc_id not in default_vpcs]
     explicit = {subnet_id for table in tables for subnet_id in table._associations.values()}
-    elastic = {address.eni.id: address.public_ip for address in model.addresses if address.eni is not None}
+    instances = tuple(
+        _instance(model, instance) for instance in backend.instances(model) if instance.vpc_id not in default_vpcs
+    )
     return Snapshot(
-        tuple(
-            _instance(model, instance, elastic)
-            for instance in backend.instances(model)
-            if instance.vpc_id not in default_vpcs
-        ),
+        instances,
         tuple(_table(model, table, subnets, explicit) for table in tables),
         tuple(Subnet(subnet.id, subnet.cidr_block, subnet.availability_zone) for subnet in subnets),
         {
@@ -137,6 +142,12 @@ def snapshot(account: str = backend.ACCOUNT, region: str = backend.REGION, healt
         },
         tuple(_nat_gateways(model)),
         tuple(_balancers(backend.elbv2(account, region), health or {})),
+        {
+            private: public
+            for each in instances
+            if each.state != "terminated"
+            for private, public in each.public_ips.items()
+        },
     )
 
 
@@ -197,14 +208,14 @@ def _nat_gateways(model: Any) -> Iterator[NatGateway]:
             yield NatGateway(gateway.id, public[0])
 
 
-def _instance(model: Any, instance: Any, elastic: dict[str, str]) -> Instance:
+def _instance(model: Any, instance: Any) -> Instance:
     interface = primary_interface(instance)
     if interface is None:
         return Instance(
             instance.id, _name(model, instance.id), instance.state, "", "", True, None, instance.subnet_id or ""
         )
     # moto leaves a moved elastic address on its old instance: only the address itself knows where it is.
-    public_ip = elastic.get(interface.id) or (interface.public_ip if interface.public_ip_auto_assign else None)
+    public = address_views.public_addresses(model, interface)
     return Instance(
         instance.id,
         _name(model, instance.id),
@@ -212,8 +223,10 @@ def _instance(model: Any, instance: Any, elastic: dict[str, str]) -> Instance:
         interface.private_ip_address,
         interface.id,
         bool(interface.source_dest_check),
-        public_ip,
+        public.get(interface.private_ip_address),
         interface.subnet.id,
+        tuple(address_views.addresses_of(interface)),
+        public,
     )
 
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from . import backend
+from .associations import Associations
 from .faults import Faults
 from .health_checks import HealthChecks, Probe
 from .history import History
@@ -39,6 +41,7 @@ class State:
         self.identity = Identity(account, region)
         self.power = Power(self.lock, self.changed, power)
         self.history = History()
+        self.associations = Associations(self.changed)
         self.checks = HealthChecks(self.lock, lambda: self.balancers, self.changed, probe)
         self._on_change = on_change
 
@@ -65,6 +68,7 @@ class State:
             self.checks.publish()
             if self._on_change is not None:
                 try:
-                    self._on_change(self.snapshot())
+                    seen = self.snapshot()
+                    self._on_change(replace(seen, translated=self.associations.follow(seen.translated)))
                 except Exception:
                     log.exception("the fabric failed to follow a change")

@@ -16,6 +16,7 @@ from .. import authority
 from ..api.snapshot import Snapshot
 from ..errors import LabError
 from . import balancing, dns, ipv6, netns, packages, rules, servers
+from .gateway import Gateway
 from .names import (
     API,
     ARCHIVE,
@@ -75,8 +76,9 @@ class Network:
         self._checked: tuple[str, ...] = ()
         self._silent: set[str] = set()
         self._faults: list[rules.LinkFault] = []
-        self._elastic: dict[str, str] = {}
-        self._shared: dict[str, str] = {}
+        self._own: dict[str, tuple[str, ...]] = {}
+        self._secondary: dict[str, str] = {}
+        self._gateway = Gateway(self._ns(IGW))
         self._loaded: list[str] = []
 
     def build(self) -> socket.socket:
@@ -94,7 +96,9 @@ class Network:
             self._servers.append(ipv6.start_advertising(self._ns(ROUTER), self.ports.values()))
         self._router = Router(self._ns(ROUTER), list(self.ports.values()), IGW, {4: IGW_SIDE, 6: ipv6.IGW_LINK})
         self._load_rules()
-        self._load_gateway({}, {})
+        self._gateway.build()
+        if self.dual:
+            self._restore(IGW, rules.gateway_rules6(), 6)
         self._serve()
         self._names.start()
         place = netns.inside(self._ns(INTERNET_NS), lambda: socket.create_server((ARCHIVE, 80), backlog=64))
@@ -126,12 +130,14 @@ class Network:
             if self._router is None:
                 return
             self._router.follow(wanted_routes(snapshot, ports), wanted_tables(snapshot, ports))
+            self._own = rules.own_addresses(snapshot, ports)
+            self._route_secondary()
             self._checked = rules.source_dest_checks(snapshot, ports)
             self._strays = balancing.strays(balancing.addresses(snapshot.balancers))
             self._load_rules()
             self._carrier.follow(snapshot.balancers)
             self._names.follow(snapshot.balancers)
-            self._load_gateway(rules.elastic_addresses(snapshot, ports), rules.shared_addresses(snapshot))
+            self._gateway.follow(rules.elastic_addresses(snapshot, ports), rules.shared_addresses(snapshot))
 
     def host_sysctls(self) -> dict[str, str]:
         """The first settings of a new host's namespace."""
@@ -244,6 +250,18 @@ class Network:
             ],
         )
 
+    def _route_secondary(self) -> None:
+        """Packets for a secondary address reach its interface, whether the host's kernel knows the address or not."""
+        wanted = {address: host for host, addresses in self._own.items() for address in addresses[1:]}
+        lines = [f"route del {address}/32" for address, host in self._secondary.items() if wanted.get(address) != host]
+        for address, host in wanted.items():
+            port = self.ports[host]
+            if self._secondary.get(address) != host:
+                lines.append(f"route add {address}/32 via {port.address} dev {port.device} onlink")
+        if lines:
+            netns.ip(self._ns(ROUTER), lines)
+        self._secondary = wanted
+
     def _load_rules(self) -> None:
         texts = [
             rules.router_rules(
@@ -253,6 +271,7 @@ class Network:
                 self._faults,
                 family,
                 self._strays if family == 4 else (),
+                self._own,
             )
             for family in self._families
         ]
@@ -260,16 +279,6 @@ class Network:
             for family, text in zip(self._families, texts, strict=True):
                 self._restore(ROUTER, text, family)
             self._loaded = texts
-
-    def _load_gateway(self, addresses: dict[str, str], shared: dict[str, str]) -> None:
-        if addresses and (addresses, shared) == (self._elastic, self._shared):
-            return
-        self._restore(IGW, rules.gateway_rules(addresses, shared))
-        if self.dual and not self._elastic:
-            self._restore(IGW, rules.gateway_rules6(), 6)
-        if self._elastic and addresses != self._elastic:  # flows of before keep their old address otherwise
-            netns.run(["ip", "netns", "exec", self._ns(IGW), "conntrack", "-F"])
-        self._elastic, self._shared = addresses, shared
 
     @property
     def _families(self) -> tuple[int, ...]:

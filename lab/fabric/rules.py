@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packet filters of the router and the internet gateway, as whole rule sets: pure text, loaded at once."""
+"""Packet filters of the router, and of the internet gateway for IPv6, as whole rule sets: pure text, loaded at once."""
 
 from __future__ import annotations
 
@@ -46,13 +46,15 @@ def source_dest_checks(snapshot: Snapshot, ports: Sequence[Port]) -> tuple[str, 
 
 
 def elastic_addresses(snapshot: Snapshot, ports: Sequence[Port]) -> dict[str, str]:
-    """Private to public address, where there is one."""
-    known = {port.interface_id: port.address for port in ports if port.interface_id}
-    return {
-        known[each.interface_id]: each.public_ip
-        for each in snapshot.instances
-        if each.public_ip and each.interface_id in known
-    }
+    """Private to public address of the hosts, as the gateway translates now."""
+    known = {address for addresses in own_addresses(snapshot, ports).values() for address in addresses}
+    return {private: public for private, public in snapshot.translated.items() if private in known}
+
+
+def own_addresses(snapshot: Snapshot, ports: Sequence[Port]) -> dict[str, tuple[str, ...]]:
+    """The private addresses that EC2 has given to each host that is an instance, the primary one first."""
+    hosts = {port.interface_id: port.host for port in ports if port.interface_id}
+    return {hosts[each.interface_id]: each.private_ips for each in snapshot.instances if each.interface_id in hosts}
 
 
 def shared_addresses(snapshot: Snapshot) -> dict[str, str]:
@@ -75,8 +77,11 @@ def router_rules(
     faults: Iterable[LinkFault],
     family: int = 4,
     strays: Iterable[str] = (),
+    own: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Input of iptables-restore (ip6tables-restore) for the router. ``strays``: rules for packets to load balancers that belong to no flow.
+
+    ``own``: the IPv4 addresses of hosts that have several.
 
     No rule needs connection tracking: the VPC's router knows no connections.
     """
@@ -86,8 +91,17 @@ def router_rules(
         rules += [f"-A FORWARD -i {device} -j DROP", f"-A FORWARD -o {device} -j DROP"]
         # A load balancer's health checks come from the router itself.
         rules += [f"-A INPUT -i {device} -j DROP", f"-A OUTPUT -o {device} -j DROP"]
+    chains: list[str] = []
     for host in checked:
         device, address = ports[host].device, ports[host].address6 if family == 6 else ports[host].address
+        several = (own or {}).get(host, ()) if family == 4 else ()
+        if len(several) > 1:
+            chains += [f":src-{host} - [0:0]", f":dst-{host} - [0:0]"]
+            rules += [f"-A src-{host} -s {each} -j RETURN" for each in several]
+            rules += [f"-A dst-{host} -d {each} -j RETURN" for each in several]
+            rules += [f"-A src-{host} -j DROP", f"-A dst-{host} -j DROP"]
+            rules += [f"-A FORWARD -i {device} -j src-{host}", f"-A FORWARD -o {device} -j dst-{host}"]
+            continue
         rules += [f"-A FORWARD -i {device} ! -s {address} -j DROP", f"-A FORWARD -o {device} ! -d {address} -j DROP"]
     for fault in faults:
         if family == 4 or fault.peer != API_PEER:  # the API has no IPv6
@@ -98,6 +112,7 @@ def router_rules(
             ":INPUT ACCEPT [0:0]",
             ":FORWARD ACCEPT [0:0]",
             ":OUTPUT ACCEPT [0:0]",
+            *chains,
             *rules,
             *strays,
             "COMMIT",
@@ -130,19 +145,6 @@ def _fault_rules(ports: Mapping[str, Port], fault: LinkFault, family: int) -> li
 
 
 def gateway_rules6() -> str:
-    """The same for IPv6, where nothing is translated: a unique local address, as a node that does not masquerade lets out, ends here."""
+    """Input of ip6tables-restore for the internet gateway, which translates no IPv6: a unique local address of a node that does not
+    masquerade ends here."""
     return "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", f"-A FORWARD -i vpc ! -s {VPC6} -j DROP", "COMMIT", ""])
-
-
-def gateway_rules(addresses: Mapping[str, str], shared: Mapping[str, str]) -> str:
-    """Input of iptables-restore for the internet gateway: one to one, or many to one behind a managed NAT gateway, and nothing leaves
-    without a public address."""
-    raw = [f"-A PREROUTING -i vpc -s {private} -j ACCEPT" for private in (*addresses, *shared)]
-    nat = []
-    for private, public in addresses.items():
-        nat.append(f"-A PREROUTING -d {public} -j DNAT --to-destination {private}")
-        nat.append(f"-A POSTROUTING -s {private} -j SNAT --to-source {public}")
-    nat += [f"-A POSTROUTING -s {subnet} -j SNAT --to-source {public}" for subnet, public in shared.items()]
-    lines = ["*raw", ":PREROUTING ACCEPT [0:0]", *raw, "-A PREROUTING -i vpc -j DROP", "COMMIT"]
-    lines += ["*nat", ":PREROUTING ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]", *nat, "COMMIT", ""]
-    return "\n".join(lines)

@@ -11,9 +11,10 @@ import pytest
 from lab import image
 from lab.api.snapshot import Instance, Route, RouteTable, Snapshot, Subnet
 from lab.errors import LabError, Prerequisite
+from lab.fabric.gateway import elements
 from lab.fabric.names import Names, Port, address6
 from lab.fabric.routes import BLACKHOLE, IGW, wanted_routes, wanted_tables
-from lab.fabric.rules import LinkFault, elastic_addresses, gateway_rules, router_rules, source_dest_checks
+from lab.fabric.rules import LinkFault, elastic_addresses, router_rules, source_dest_checks
 from lab.stream import LINGER_S, Result
 
 NODE = Port("nat-a", "10.0.0.10", "02:00:00:00:00:01", "subnet-1", "eni-1")
@@ -25,7 +26,7 @@ DUAL = tuple(replace(port, address6=address6(port.address)) for port in PORTS)
 def vpc(*routes: Route, check: bool = True, public_ip: str | None = "203.0.113.10") -> Snapshot:
     """One node, one client, and the client's route table."""
     return Snapshot(
-        (Instance("i-1", "nat-a", "running", "10.0.0.10", "eni-1", check, public_ip, "subnet-1"),),
+        (Instance("i-1", "nat-a", "running", "10.0.0.10", "eni-1", check, public_ip, "subnet-1", ("10.0.0.10",)),),
         (
             RouteTable(
                 "rtb-2", "private-a", (Route("10.0.0.0/16", "local", "local", "active"), *routes), ("subnet-2",)
@@ -33,6 +34,7 @@ def vpc(*routes: Route, check: bool = True, public_ip: str | None = "203.0.113.1
             RouteTable("rtb-9", "unused", (Route("0.0.0.0/0", "interface", "eni-1", "active"),), ()),
         ),
         (Subnet("subnet-1", "10.0.0.0/24", "eu-west-1a"), Subnet("subnet-2", "10.0.10.0/24", "eu-west-1a")),
+        translated={"10.0.0.10": public_ip} if public_ip else {},
     )
 
 
@@ -100,7 +102,17 @@ def test_source_dest_check_and_elastic_address() -> None:
     assert source_dest_checks(vpc(check=False), PORTS) == ()
     assert elastic_addresses(vpc(), PORTS) == {"10.0.0.10": "203.0.113.10"}
     assert elastic_addresses(vpc(public_ip=None), PORTS) == {}
-    assert "-A PREROUTING -i vpc -j DROP" in gateway_rules({}, {}).splitlines()
+
+
+def test_what_the_gateway_translates_is_one_transaction() -> None:
+    names = ("inward", "outward", "private", "managed", "subnets", "gateways")
+    assert [line.split()[-1] for line in elements({}, {}).splitlines()] == list(names), "emptied, and nothing added"
+    added = [line for line in elements({"10.0.0.10": "203.0.113.10"}, {}).splitlines() if line.startswith("add")]
+    assert added == [
+        "add element ip gateway inward { 203.0.113.10 : 10.0.0.10 }",
+        "add element ip gateway outward { 10.0.0.10 : 203.0.113.10 }",
+        "add element ip gateway private { 10.0.0.10 }",
+    ]
 
 
 @pytest.mark.parametrize(
