@@ -26,6 +26,7 @@ def text(data: dict[str, Any]) -> str:
     for zone, route in data["routes"].items():
         lines.append(f"  private subnet {zone}: {route['table']} -> {route['owner'] or 'nothing'}")
     lines += [f"  link fault: {_pairs(fault)}" for fault in data["link_faults"]]
+    lines += [f"  security group of {host}: {kind}" for host, kind in data["security_groups"].items()]
     faults = data["api_faults"]
     lines += [
         f"  API fault {key}: {_pairs(rule)}" for key, rule in (faults.items() if isinstance(faults, dict) else ())

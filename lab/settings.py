@@ -25,6 +25,7 @@ FAULTS = {
     "flush": "the host's NAT rules are gone",
     "unforward": "the host's kernel no longer forwards",
     "notice": "EC2 tells the host of what is to come (what=spot|rebalance|scheduled|asg; what=none takes it back)",
+    "group": "the host's security group tracks flows (mode=accepting|syn, see lab/fabric/groups.py; mode=open takes it back)",
     "api": "the EC2 API misbehaves (see lab/api/faults.py)",
 }
 

@@ -47,6 +47,7 @@ def describe(world: World) -> dict[str, Any]:
             for zone, each in world.ids.zones.items()
         },
         "link_faults": [asdict(fault) for fault in world.network.faults] if world.network else [],
+        "security_groups": world.network.security_groups if world.network else {},
         "api_faults": world.api.faults.describe(),
     }
 

@@ -17,6 +17,7 @@ from .api.imds import Imds, imds_app
 from .api.target_health import Check
 from .errors import LabError, Prerequisite
 from .fabric import cleanup, netns
+from .fabric.groups import OPEN
 from .fabric.names import INTERFACE, OPS, OPS_ADDRESS, VPC, VPC6, Names, Port, address6, client_mac
 from .fabric.network import ROUTER, Network
 from .fabric.rules import UPLINK_PEER, LinkFault
@@ -119,7 +120,7 @@ class World(ServedApi):
             with self.api.lock:
                 self.imds(host).notices.give(**{"what": "spot", **options})
             return time.monotonic()
-        known = LINK_OPTIONS if kind in ("cut", "lose", "uplink") else ()
+        known = LINK_OPTIONS if kind in ("cut", "lose", "uplink") else ("mode",) if kind == "group" else ()
         if set(options) - set(known):
             raise Prerequisite(
                 f"{kind} takes {', '.join(known) or 'no options'}, not {', '.join(set(options) - set(known))}"
@@ -127,6 +128,10 @@ class World(ServedApi):
         target = self.host(host)
         if kind in ("kill", "freeze", "thaw"):
             return float(getattr(target, kind)())
+        if self.network is None:
+            raise LabError("the lab is not up")
+        if kind == "group":
+            return self.network.set_group(host, str(options.get("mode")))
         if kind == "flush":
             target.exec(["iptables", "-t", "nat", "-F"])
             return time.monotonic()
@@ -137,8 +142,6 @@ class World(ServedApi):
             options = {"peer": UPLINK_PEER, **options}
         elif kind == "lose" and "percent" not in options:
             raise Prerequisite("say how many percent are lost: percent=N")
-        if self.network is None:
-            raise LabError("the lab is not up")
         return self.network.add_fault(LinkFault(host, **options))
 
     def heal(self) -> None:
@@ -146,6 +149,8 @@ class World(ServedApi):
         self.clear_faults()
         if self.network is not None:
             self.network.clear_faults()
+            for name in self.network.security_groups:
+                self.network.set_group(name, OPEN)
         for host in self.hosts.values():
             if host.imds is not None:
                 host.imds.notices.give("none")

@@ -15,7 +15,7 @@ from pathlib import Path
 from .. import authority
 from ..api.snapshot import Snapshot
 from ..errors import LabError
-from . import balancing, dns, ipv6, netns, packages, rules, servers
+from . import balancing, dns, groups, ipv6, netns, packages, rules, servers
 from .gateway import Gateway
 from .names import (
     API,
@@ -78,6 +78,7 @@ class Network:
         self._faults: list[rules.LinkFault] = []
         self._own: dict[str, tuple[str, ...]] = {}
         self._secondary: dict[str, str] = {}
+        self._groups: dict[str, str] = {}
         self._gateway = Gateway(self._ns(IGW))
         self._loaded: list[str] = []
 
@@ -199,6 +200,21 @@ class Network:
         with self._lock:
             self._faults = [fault for fault in self._faults if not only(fault)]
             self._load_rules()
+
+    def set_group(self, host: str, kind: str) -> float:
+        """From now on a host has a security group of this kind (``groups.KINDS``). Returns by when (monotonic)."""
+        groups.check(kind)
+        with self._lock:
+            if self._groups.get(host, groups.OPEN) != kind:
+                netns.nft(self._ns(ROUTER), groups.rules(host, self.ports[host].device, kind))
+                self._groups[host] = kind
+            return time.monotonic()
+
+    @property
+    def security_groups(self) -> dict[str, str]:
+        """The kind of each host's security group that is not open."""
+        with self._lock:
+            return {host: kind for host, kind in self._groups.items() if kind != groups.OPEN}
 
     @property
     def faults(self) -> list[rules.LinkFault]:
