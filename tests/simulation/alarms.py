@@ -13,7 +13,7 @@ import typing as t
 from nat_failover.model.evidence import Heard
 from nat_failover.model.memory import Memory
 from nat_failover.model.settings import Config
-from nat_failover.policy import probe_plan, services
+from nat_failover.policy import identities, probe_plan, services
 from nat_failover.policy.fence_steps import SETTLED
 from nat_failover.policy.suspicion import LATE
 from nat_failover.policy.verdict import FLARE_VALID, swap_wait
@@ -44,6 +44,8 @@ def spans(config: Config) -> list[float]:
     lengths |= {swap_wait(swaps) for swaps in range(1, 6)}
     if config.services:
         lengths |= {services.hold(config, failures) for failures in range(1, 20)}
+    if config.identities:
+        lengths.add(identities.PATIENCE)
     doubled = (config.returns.after * 2**flaps for flaps in range(20))  # policy.return_after
     return sorted(lengths | {length for length in doubled if length < config.returns.maximum})
 
@@ -68,6 +70,7 @@ def times(memory: Memory, heard: t.Mapping[str, Heard]) -> list[float | None]:
         memory.lock_since,
         memory.paused_at,
     ]
+    found += [*memory.astray.values(), *memory.led.values()]
     found += [each.well_since for each in memory.services.values()]
     for name, peer in memory.peers.items():
         found += (peer.since, peer.suspected_at, peer.proven_at, peer.flare_at, peer.item_at, peer.took_own_claim_at)

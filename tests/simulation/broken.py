@@ -22,6 +22,7 @@ from nat_failover.policy import (
     fencing,
     fitness,
     heirs,
+    identities,
     membership,
     ownership,
     pause,
@@ -200,6 +201,36 @@ def _any_mode() -> t.Any:
     return _patched(fencing, "plan", planning)
 
 
+def _without_drift(words: str) -> t.Any:
+    """Takes Elastic IPs in spite of one reason against it."""
+    real = identities.drift_of
+
+    def blind(case: Case, allocation: str, view: t.Any) -> str:
+        reason = real(case, allocation, view)
+        return "" if words in reason else reason
+
+    return _patched(identities, "drift_of", blind)
+
+
+def _address_first() -> t.Any:
+    """Writes the routes of an identity once its Elastic IP is here."""
+    real = ownership.plan_claims
+
+    def waiting(case: Case) -> t.Any:
+        routes, drift = real(case)
+        own = case.evidence.instances[case.config.self_name].interface_id if routes else ""
+        here = {
+            name
+            for name, egress in case.config.identities.items()
+            for view in [case.evidence.addresses.get(egress.allocation)]
+            if view is not None and view.interface_id == own
+        }
+        wants = [action for action in routes if identities.has(case.config, action.claim)]
+        return tuple(action for action in routes if action not in wants or action.claim.home in here), drift
+
+    return _patched(ownership, "plan_claims", waiting)
+
+
 def _wall_clock() -> Patches:
     """Takes the time of day for the time that has passed, in either shell."""
     from .shipping.process import Process  # not above: the fast shell needs no greenlets
@@ -343,6 +374,26 @@ BROKEN: t.Mapping[str, tuple[str, t.Callable[[], Patches]]] = {
     "trusts a service at once": (
         "takes a claim back as soon as its service works again (L7)",
         lambda: [_patched(services, "return_after", lambda config, failures: 0.0)],
+    ),
+    "leads with the address": (
+        "takes an Elastic IP whose claims are not here",
+        lambda: [_patched(identities, "_carries", lambda case, name, routes: (0.0, "it is wanted"))],
+    ),
+    "steals addresses": (
+        "takes an Elastic IP from something that is no node (L8)",
+        lambda: [_without_drift("which is no node")],
+    ),
+    "takes management addresses": (
+        "takes the public address of a node itself",
+        lambda: [_without_drift("is the public address of")],
+    ),
+    "forgets the address": (
+        "leaves the Elastic IP behind its claims",
+        lambda: [_patched(identities, "_may_follow", lambda case, view, since: False)],
+    ),
+    "waits for the address": (
+        "takes no route before its Elastic IP (the identity costs the route)",
+        lambda: [_address_first()],
     ),
     "fights drift": ("takes back what somebody pointed elsewhere (L8)", lambda: [_fight()]),
     "believes its freeze": (

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import typing as t
 from collections import deque
+from types import MappingProxyType
 
 from nat_failover.model.cluster import (
     ROUTE_ACTIVE,
@@ -17,6 +18,7 @@ from nat_failover.model.cluster import (
     TAG_FENCE,
     TAG_FLARE,
     TAG_NODE,
+    AddressView,
     Claim,
     InstanceView,
     RouteView,
@@ -28,6 +30,7 @@ from .timeline import Timeline
 IDENTITY = {TAG_CLUSTER, TAG_NODE}  # tags by which the shipping shell finds instances
 HARMLESS = {TAG_FLARE, *IDENTITY}  # tags that nobody acts on when all is well
 KEPT = 40  # past states for stale reads
+ELSEWHERE_INTERFACE = "eni-elsewhere"  # of something that is no node
 GONE = "gone"  # instead of a target: there is no such route table
 BOOT, STOP = 2.0, 1.0  # seconds that starting and stopping take, as a rule
 
@@ -39,6 +42,7 @@ class State(t.NamedTuple):
     instances: t.Mapping[str, str]  # node -> EC2 state
     tags: t.Mapping[str, t.Mapping[str, str]]
     generations: t.Mapping[str, int]  # node -> how many instances it has been so far
+    addresses: t.Mapping[str, tuple[str | None, str | None]]  # Elastic IP -> its interface and private address
     homes: t.Mapping[str, str]  # route table -> the node that its tag names, of those that are found by their tags
 
 
@@ -52,7 +56,10 @@ class Cloud(Api):
         claims: t.Sequence[Claim],
         names: t.Sequence[str],
         homes: t.Mapping[str, str],
+        addresses: t.Mapping[str, tuple[str | None, str | None]] = MappingProxyType({}),
+        privates: t.Mapping[str, t.Sequence[str]] = MappingProxyType({}),
     ) -> None:
+        """``addresses``: where each Elastic IP is at home. ``privates``: the further private addresses of each node."""
         super().__init__(timeline, rng)
         self.names = tuple(names)
         self.power: t.Callable[[str, str], None] = lambda node, word: None
@@ -61,8 +68,11 @@ class Cloud(Api):
             dict.fromkeys(names, "running"),
             {n: {} for n in names},
             dict.fromkeys(names, 1),
+            dict(addresses),
             homes,
         )
+        self.allocations = tuple(addresses)
+        self.homes_of_addresses, self.privates = addresses, privates
         self.launched_at = dict.fromkeys(names, float("-inf"))
         self._past: deque[tuple[float, State]] = deque([(0.0, self.state)], maxlen=KEPT)
         self.stops_refused: set[str] = set()  # nodes that EC2 has refused to stop
@@ -100,7 +110,7 @@ class Cloud(Api):
             name: InstanceView(
                 state.instances[name],
                 interface(name),
-                f"10.0.0.{index}",
+                self.primary(name),
                 state.tags[name],
                 began,
                 False,
@@ -110,6 +120,22 @@ class Cloud(Api):
             for index, name in enumerate(self.names)
         }
         return routes, instances, state.homes
+
+    def read_addresses(self, caller: str, wanted: t.Iterable[str], began: float) -> dict[str, AddressView] | None:
+        """The answer of DescribeAddresses. None: the caller may not read them."""
+        if (caller, "DescribeAddresses") in self.denied:
+            return None
+        state = self.seen()
+        return {each: AddressView("203.0.113.1", *state.addresses[each], began) for each in wanted}
+
+    def astray(self) -> list[str]:
+        """The Elastic IPs that are not at home, of identities that have claims."""
+        found, used = self.state.addresses, {claim.home for claim in self.state.routes}
+        return [each for each, at in self.homes_of_addresses.items() if found[each] != at and owner_of(at[0]) in used]
+
+    def primary(self, name: str) -> str:
+        """The primary private address of a node."""
+        return f"10.0.0.{self.names.index(name)}"
 
     @property
     def fine(self) -> bool:
@@ -122,6 +148,7 @@ class Cloud(Api):
         tags = self.state.tags
         return (
             all(target == interface(claim.home) for claim, target in self.state.routes.items())
+            and not self.astray()
             and all(view.target == self.state.routes.get(claim, GONE) for claim, view in routes.items())
             and all(_same(instances[name].tags, tags[name]) and tags[name].keys() <= HARMLESS for name in self.names)
         )
@@ -159,6 +186,13 @@ class Cloud(Api):
         if self.ambush is not None:
             self.ambush(present)
         return self._view(self.seen(), present, self.timeline.now)
+
+    def associate(self, caller: str, allocation: str, place: tuple[str | None, str | None]) -> None:
+        """AssociateAddress with AllowReassociation, or an operator's own."""
+        self.watch(caller, "AssociateAddress", allocation)
+        # An address that had another Elastic IP loses it.
+        others = {each: (None, None) if at == place and place[0] else at for each, at in self.state.addresses.items()}
+        self.replace(addresses={**others, allocation: place})
 
     def edit(self, claim: Claim, target: str | None) -> None:
         """An operator's own write, if the table is still there."""

@@ -7,7 +7,7 @@ import typing as t
 from dataclasses import replace
 
 from nat_failover.aws.ec2 import THROTTLED
-from nat_failover.model.cluster import Claim, InstanceView, RouteView
+from nat_failover.model.cluster import AddressView, Claim, InstanceView, RouteView
 from nat_failover.model.evidence import SelfCheck
 from nat_failover.observe import service_check
 from nat_failover.observe.ec2_reader import AGAIN
@@ -33,6 +33,8 @@ class EvidenceCollector:
         self.routes: t.Mapping[Claim, RouteView] = {}
         self.instances: t.Mapping[str, InstanceView] = {}
         self.homes: t.Mapping[str, str] | None = None
+        self.elastic_ips: t.Mapping[str, AddressView] = {}
+        self._allocations = [each.allocation for each in self.config.identities.values()]
         self.claims = self.config.claims
         self._homes_at: float | None = None
         self.read_began = self.homes_began = float("-inf")
@@ -48,6 +50,7 @@ class EvidenceCollector:
         now = self.timeline.now
         self.me = SelfCheck(not self.host.witness, "", now, True, read_at, True, instance_id=self.me.instance_id)
         self.routes, self.instances, self.homes = self.cloud.read(self.cloud.state.routes, read_at)
+        self.elastic_ips = self.cloud.read_addresses(self.service.name, self._allocations, read_at) or {}
         self.claims = tuple(self.routes)
         self._debounce.update({each.name: "" for each in self.config.services})
         self._homes_at = read_at
@@ -141,8 +144,9 @@ class EvidenceCollector:
 
         def done(found: t.Any) -> None:
             self.reads -= 1
-            routes, instances, homes = found
+            (routes, instances, homes), addresses = found
             changed = self.merge(routes, instances) or homes != self.homes
+            changed = self.merge_addresses(addresses) or changed
             if looks:
                 self._homes_at = max(began, self._homes_at or began)
                 self._follow_homes(homes)
@@ -160,7 +164,23 @@ class EvidenceCollector:
             if not self.watch:
                 self._read_after(min(self.config.ec2.poll, AGAIN) * self.service.rng.uniform(0.5, 1.0))
 
-        self.service.call("Describe", lambda: self.cloud.read(self.claims, began), done, failed)
+        def asked() -> t.Any:
+            name, wanted = self.service.name, self._allocations
+            elastic = self.cloud.read_addresses(name, wanted, began) if wanted else {}
+            return self.cloud.read(self.claims, began), elastic
+
+        self.service.call("Describe", asked, done, failed)
+
+    def merge_addresses(self, views: t.Mapping[str, AddressView] | None) -> bool:
+        """Newer readings replace older ones, and a refusal all. Returns whether anything but the time of reading is new."""
+        before = {each: (view.interface_id, view.private) for each, view in self.elastic_ips.items()}
+        if views is None:
+            self.elastic_ips = {}
+        else:
+            kept = self.elastic_ips
+            newer = {e: v for e, v in views.items() if e not in kept or v.read_at >= kept[e].read_at}
+            self.elastic_ips = {**kept, **newer}
+        return before != {each: (view.interface_id, view.private) for each, view in self.elastic_ips.items()}
 
     def merge(self, routes: t.Mapping[Claim, RouteView], instances: t.Mapping[str, InstanceView]) -> bool:
         """Newer readings replace older ones. Returns whether anything but the time of reading is new."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import typing as t
 
-from nat_failover.act.executor import BACKOFF_FIRST, BACKOFF_LASTING, BACKOFF_MOST, UNSEEN_AFTER
+from nat_failover.act.executor import BACKOFF_FIRST, BACKOFF_LASTING, BACKOFF_MOST, PATIENT, UNSEEN_AFTER
 from nat_failover.act.unfit import UnfitInstances
 from nat_failover.aws import codes
 from nat_failover.errors import Ec2Error
 from nat_failover.model.cluster import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, RouteView
-from nat_failover.model.plan import LOCK_STEPS, FenceStep, Plan, SetRoute
+from nat_failover.model.plan import LOCK_STEPS, FenceStep, Plan, SetAddress, SetRoute
 from nat_failover.policy import probe_plan
 from nat_failover.wire.seals import FLARE
 
@@ -48,6 +48,8 @@ class Executor:
     def carry_out(self, plan: Plan) -> None:
         for action in plan.routes:
             self._set_route(action)
+        for address in plan.addresses:
+            self._set_address(address)
         for step in plan.fence:
             self._fence(step)
         if plan.flare and not self._flaring:
@@ -61,7 +63,7 @@ class Executor:
             self._in_flight.discard(key)
             self._failures[key] = 0 if ok else self._failures.get(key, 0) + 1
             ceiling = min(BACKOFF_FIRST * 2 ** min(self._failures[key], 10), BACKOFF_MOST)
-            ceiling = BACKOFF_LASTING if lasting and key[0] == "fence" else ceiling
+            ceiling = BACKOFF_LASTING if lasting and key[0] in PATIENT else ceiling
             if ok:
                 self._not_before.pop(key, None)
             else:
@@ -107,6 +109,21 @@ class Executor:
             return self.cloud.set_route(self.name, action.claim, action.interface_id)
 
         self._act(action.key, "ReplaceRoute", apply, done, action.claim.route_table)
+
+    def _set_address(self, action: SetAddress) -> None:
+        self.timeline.tell(f"{self.name}: {action.reason}")
+        place = action.interface_id, action.private
+
+        def apply() -> t.Any:
+            self.cloud.associate(self.name, action.allocation, place)
+            return self.cloud.read_addresses(self.name, [action.allocation], self.timeline.now)
+
+        def done(views: t.Any) -> bool:
+            self.service.collector.merge_addresses(views)
+            view = (views or {}).get(action.allocation)
+            return view is not None and (view.interface_id, view.private) == place
+
+        self._act(action.key, "AssociateAddress", apply, done, action.allocation)
 
     def _fence(self, step: FenceStep) -> None:
         self.timeline.tell(f"{self.name}: {step.reason}")

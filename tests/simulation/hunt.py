@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 
 from .broken import BROKEN
-from .incidents import EARLY, SERVED, WITNESSED, play
+from .incidents import EARLY, IDENTITIES, SERVED, WITNESSED, play
 from .laws import Violation
 from .shells import FAST, shell_of
 
@@ -28,12 +28,21 @@ OF_SERVICES = (  # that only incidents with claims that depend on a service show
     "any heir of a service",
     "trusts a service at once",
 )
+OF_IDENTITIES = (  # that only incidents with identities show
+    "leads with the address",
+    "steals addresses",
+    "takes management addresses",
+    "forgets the address",
+    "waits for the address",
+)
 OF_EARLY = ("trusts old readings",)  # that only incidents with early takeovers show
 
 
 def _seeds_of(name: str) -> int:
     if name in OF_SERVICES:
         return SERVED
+    if name in OF_IDENTITIES:
+        return IDENTITIES
     return WITNESSED if name in OF_WITNESSES else EARLY if name in OF_EARLY else 0
 
 

@@ -8,7 +8,7 @@ import typing as t
 
 from nat_failover.model.cluster import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
 
-from . import services, strangers
+from . import elastic, services, strangers
 from .apis import dark_partition, dynamodb
 from .cloud import STOP
 from .departures import DEPARTURES, switch_on
@@ -17,12 +17,12 @@ from .laws import TAGGED, Violation
 from .machines import crash, die, one, replaced, twin_deaths
 from .operators import ELSEWHERE, pausing
 from .service import Service
-from .shape import EARLY, SERVED, WITNESSED, is_served, latency_if_early, shape
+from .shape import EARLY, IDENTITIES, SERVED, WITNESSED, is_served, latency_if_early, shape
 from .tables import CHANGES
 from .tags import REFUSALS
 from .world import World
 
-__all__ = ["EARLY", "SERVED", "WITNESSED", "play", "story"]
+__all__ = ["EARLY", "IDENTITIES", "SERVED", "WITNESSED", "play", "story"]
 
 LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
@@ -45,6 +45,7 @@ def play(seed: int, shell: t.Callable[..., t.Any] = Service) -> World:
     traits = traits._replace(
         tagged=shaper.random() < TAGS, early=True if latency else None, served=is_served(seed, server)
     )
+    traits = traits._replace(identities=seed >= IDENTITIES)
     world = World(seed, nodes, tables, traits, shell)
     if latency:
         world.timeline.tell(f"takeovers are early, and EC2 takes {int(latency * 1000)} ms")
@@ -61,6 +62,10 @@ def play(seed: int, shell: t.Callable[..., t.Any] = Service) -> World:
     if traits.served:
         fails, lasting = server.choice(services.FAULTS), server.uniform(0.1, LONGEST)
         world.timeline.later(server.uniform(0.3, LONGEST * 0.7), lambda: fails(world, server, lasting))
+    if traits.identities:
+        mover = random.Random(f"identity {seed}")
+        moves, while_ = mover.choice(elastic.FAULTS), mover.uniform(0.1, LONGEST)
+        world.timeline.later(mover.uniform(0.3, LONGEST * 0.7), lambda: moves(world, mover, while_))
     _changes_of_the_cluster(world, seed, shaper)
     end = _course(world, rng, kind)
     try:
@@ -154,6 +159,7 @@ def restore(world: World) -> None:
     for claim, target in world.cloud.state.routes.items():
         if target == ELSEWHERE or (world.traits.mode == "observe" and target != "eni-" + claim.home):
             world.cloud.edit(claim, "eni-" + claim.home)
+    elastic.restore(world)
     for name in sorted(set(world.hosts) - world.planned):
         for tag in (TAG_MAINTENANCE, TAG_DRAINED, TAG_PAUSE):
             if tag in world.cloud.state.tags[name]:

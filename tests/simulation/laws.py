@@ -8,7 +8,7 @@ from collections import deque
 
 from nat_failover.model.cluster import ACTIVE, ROUTE_ACTIVE, TAG_DRAINED, TAG_FENCE, TAG_MAINTENANCE, TAG_PAUSE, Claim
 from nat_failover.model.evidence import Evidence
-from nat_failover.model.plan import Plan, SetRoute
+from nat_failover.model.plan import Plan, SetAddress, SetRoute
 
 from .cloud import Cloud, interface, owner_of
 from .host import Host
@@ -23,6 +23,7 @@ LOOK = 0.25  # seconds between looks at the truth
 MOMENT = 1.5  # seconds between two readings of EC2 under suspicion, with their latency
 WARM = 7.0  # seconds after which everybody has heard everybody, and knows what EC2 says
 WRITES_OF_POWER = ("ReplaceRoute", "StopInstances", "RebootInstances", "StartInstances")
+MOVES = 8  # of an Elastic IP by nodes, in an incident, and in any hour of a longer one
 WRITES = 12  # per claim and incident, and in any hour of a longer one
 HOUR = 3600.0
 OUTSIDERS = ("operator", "stranger")  # callers that are no node
@@ -76,6 +77,7 @@ class Laws:
         self.stops: list[tuple[float, str, str]] = []
         self.spent: dict[tuple[str, int], int] = {}  # fences by each life of each service
         self.writes: dict[Claim, deque[float]] = {}
+        self.moves: dict[str, deque[float]] = {}  # Elastic IP -> when nodes moved it
         self.written_at: dict[Claim, float] = {}
         self.found_at: dict[Claim, float] = {}  # until when the table of a claim need not be known
         for host in hosts.values():
@@ -165,7 +167,7 @@ class Laws:
     def decided(self, host: Host, evidence: Evidence, plan: Plan) -> None:
         """The wish of a node, against the truth. A node that decides lives, however short that is."""
         self.alive_at[host.name] = evidence.now
-        if not plan.routes and not plan.fence:
+        if not (plan.routes or plan.addresses or plan.fence):
             return
         now, name = evidence.now, host.name
         if host.witness:
@@ -174,6 +176,8 @@ class Laws:
             self.break_("L1", f"{name} acts although its NAT has been broken for a while")
         if not (evidence.me.forwarding and evidence.me.internet and evidence.me.ec2):
             self.break_("L4", f"{name} acts although it is cut off: {evidence.me}")
+        for address in plan.addresses:
+            self._followed(host, evidence, plan, address)
         for action in plan.routes:
             owner = owner_of(action.before.target)
             if action.kind == "return" and now - self.bad_at[name] < self.return_after - SEEN:
@@ -214,6 +218,36 @@ class Laws:
             self.break_(
                 "L7", f"{name} returns {action.claim} {now - self.ill_seen_at[name]:.1f} s after its service failed"
             )
+
+    def _followed(self, host: Host, evidence: Evidence, plan: Plan, address: SetAddress) -> None:
+        """An Elastic IP goes where its claims are, or are about to be, and nobody else loses one."""
+        name, holder = host.name, address.before.interface_id
+        primary = {interface(each): self.cloud.primary(each) for each in self.hosts}
+        if address.interface_id != interface(name):
+            self.break_("address", f"{name} gives {address.allocation} to {address.interface_id}")
+        if holder is not None and holder not in primary:
+            self.break_("L8", f"{name} takes {address.allocation} from {holder}, which is no node")
+        named = holder is not None and address.before.private == primary.get(holder)
+        if named or address.private == self.cloud.primary(name):
+            self.break_("management", f"{name} moves {address.allocation}, a public address of a node itself")
+        taken = {action.claim for action in plan.routes}
+        for claim, view in evidence.routes.items():
+            outside = claim.home != address.identity or claim.destination in self.config.service_of
+            if not outside and view.target != interface(name) and claim not in taken:
+                self.break_("address", f"{name} takes {address.allocation}, and {claim} is with {view.target}")
+
+    def _associated(self, caller: str, allocation: str) -> None:
+        """The number of times that nodes move an Elastic IP is bounded: they do not fight over it."""
+        if caller not in self.hosts:
+            return
+        if self.config.mode == "observe":
+            self.break_("mode", f"{caller} moves {allocation} in mode observe")
+        moves, now = self.moves.setdefault(allocation, deque()), self.timeline.now
+        moves.append(now)
+        while now - moves[0] > HOUR:
+            moves.popleft()
+        if len(moves) > MOVES:
+            self.break_("L9", f"{allocation} was moved {len(moves)} times")
 
     def _early(self, name: str, claim: str, read_at: float) -> None:
         """An early takeover rests on a reading that is recent, and not from before a sleep."""
@@ -272,6 +306,8 @@ class Laws:
             self.break_("mode", f"{caller} calls {action} on {subject} in mode observe")
         if action == "CreateTags" and caller != subject:
             self.marked_at[caller, subject] = self.timeline.now
+        if action == "AssociateAddress":
+            self._associated(caller, subject)
         if action in ("ReplaceRoute", "TagTable"):
             claim, ec2 = next(c for c in self.cloud.state.routes if str(c) == subject), self.config.ec2
             if action == "TagTable":
@@ -435,3 +471,5 @@ class Laws:
         for claim, target in self.cloud.state.routes.items():
             if owner_of(target) != claim.home:
                 self.break_("home", f"{claim} is with {target}")
+        for allocation in self.cloud.astray():
+            self.break_("address", f"{allocation} is with {self.cloud.state.addresses[allocation]}")

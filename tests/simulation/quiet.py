@@ -19,12 +19,23 @@ def nothing_to_do(
 ) -> bool:
     """All is well, and every claim at home: until something new comes in, each further decision would be the same."""
     return (
-        not (plan.routes or plan.fence or plan.probe or plan.withheld or plan.flare or plan.drift or evidence.busy)
+        not (
+            plan.routes
+            or plan.addresses
+            or plan.fence
+            or plan.probe
+            or plan.withheld
+            or plan.flare
+            or plan.drift
+            or evidence.busy
+        )
         and plan.refresh is None
         and (not plan.forbidden or config.mode == "observe" or state == WITNESS)
         and len(evidence.routes) == len(t.cast(t.Sized, claims))
         and len(evidence.instances) == len(config.nodes)
         and not memory.flaps
+        and not memory.astray
+        and len(evidence.addresses) == len(config.identities)
         and not evidence.me.unwell
         and not any(each.failures or each.well_since is None for each in memory.services.values())
         and state in (ACTIVE, WITNESS)

@@ -311,6 +311,7 @@ class Service:
             marks=counting,
             void_marks=void,
             refused=self.executor.unfit.standing(now),
+            addresses=collector.elastic_ips,
         )
 
     def _follow_replacements(self) -> None:
@@ -338,7 +339,7 @@ class Service:
         self.collector.demand(self.plan.refresh, self.plan.watch)
         self.witness_reader.demand(self.plan.watch, self.plan.flare)
         self.executor.carry_out(self.plan)
-        steady = self.memory.peers is before.peers and not self.plan.routes and not self.plan.fence
+        steady = self.memory.peers is before.peers and not (self.plan.routes or self.plan.addresses or self.plan.fence)
         self.quiet = steady and nothing_to_do(
             self.config, self.memory, self.plan, evidence, self.state, self.collector.claims
         )

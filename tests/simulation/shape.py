@@ -16,6 +16,7 @@ DARKER = 0.1  # of them: as with DARK
 WITNESSED = 10**9  # seeds from here on are of incidents with a witness table or a node that only watches
 EARLY = 2 * 10**9  # seeds from here on are of incidents with early takeovers
 SERVED = 3 * 10**9  # seeds from here on are of incidents with claims that depend on a service, which fails
+IDENTITIES = 4 * 10**9  # seeds from here on are of incidents with Elastic IPs that move with the claims of their nodes
 SHARE_SERVED = 0.04  # of all other incidents: those with such claims
 HURRIED = 0.05  # of all other incidents: those with early takeovers
 LATENCIES = (0.02, 0.3, 0.7)  # seconds of a call to EC2 in incidents with early takeovers, without a fault of EC2
@@ -59,7 +60,7 @@ def latency_if_early(seed: int) -> float | None:
 
 def is_served(seed: int, rng: random.Random) -> bool:
     """Whether there are claims that depend on a service. ``rng`` draws apart, too."""
-    return rng.random() < SHARE_SERVED or seed >= SERVED
+    return rng.random() < SHARE_SERVED or SERVED <= seed < IDENTITIES
 
 
 def _kind(rng: random.Random) -> str:

@@ -11,7 +11,8 @@ from nat_failover.config import load as configuration
 from nat_failover.model.cluster import Claim
 from nat_failover.model.settings import Config
 
-from .cloud import Cloud
+from . import identities
+from .cloud import Cloud, interface
 from .host import Host
 from .laws import Laws, Violation
 from .network import Network
@@ -45,6 +46,7 @@ class Traits(t.NamedTuple):
     tagged: bool = False  # route tables are found by their tags
     early: bool | None = None  # takeover.early; None: that of the profile
     read_timeout: float = 1.0  # seconds that a call to EC2 may take
+    identities: bool = False  # each node has an Elastic IP that moves with its claims
     served: bool = False  # there are claims that depend on a service on their node
 
 
@@ -70,6 +72,7 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
             "name": f"nat-{n}",
             "instance_id": f"i-{1:08x}{n + 1:09x}",
             "route_tables": [] if traits.tagged else [route_table(n, k) for k in range(tables)],
+            **(identities.row(n, nodes) if traits.identities else {}),
         }
         for n in range(nodes)
     ]
@@ -116,7 +119,11 @@ class World:
         homes = {route_table(n, k): f"nat-{n}" for n in range(nodes) for k in range(tables) if traits.tagged}
         tagged = [Claim(table, each, home) for table, home in homes.items() for each in destinations_of(traits)]
         claims = [*configs[0].claims, *tagged]
-        self.cloud = Cloud(self.timeline, self.rng, claims, [node.name for node in configs[0].nodes], homes)
+        owners = range(nodes) if traits.identities else ()
+        addresses = {identities.allocation(n): (interface(f"nat-{n}"), identities.private(n, n)) for n in owners}
+        privates = {f"nat-{n}": [identities.private(n, other) for other in owners] for n in owners}
+        nodes_of_all = [node.name for node in configs[0].nodes]
+        self.cloud = Cloud(self.timeline, self.rng, claims, nodes_of_all, homes, addresses, privates)
         self.table = Table(self.timeline, self.rng)
         self.hosts = self.network.hosts
         for config in configs:

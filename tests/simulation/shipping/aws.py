@@ -82,13 +82,15 @@ class Ec2Connection(FakeConnection):
 
     def _label(self, action: str, parameters: Answer) -> str:
         if action.startswith("Describe"):
-            return "Describe"
+            return action if action == "DescribeAddresses" else "Describe"
         flare = action == "CreateTags" and parameters["Tags"][0]["Key"] == TAG_FLARE
         return "Flare" if flare else "ReplaceRoute" if action == "CreateRoute" else action
 
     def _subject(self, action: str, parameters: Answer) -> str:
         if action in ("ReplaceRoute", "CreateRoute"):
             return str(parameters["RouteTableId"])
+        if action == "AssociateAddress":
+            return str(parameters["AllocationId"])
         found = None if action.startswith("Describe") else parameters.get("InstanceIds") or parameters.get("Resources")
         names = [name for name in self._cloud.names if found and self._cloud.instance_id(name) == found[0]]
         return names[0] if names else ""
@@ -151,7 +153,8 @@ class Ec2Connection(FakeConnection):
         nic = {
             "NetworkInterfaceId": interface(name),
             "Attachment": {"DeviceIndex": 0, "AttachTime": f"2026-01-01T{generation:06d}"},
-            "PrivateIpAddress": f"10.0.0.{index}",
+            "PrivateIpAddress": self._cloud.primary(name),
+            "PrivateIpAddresses": [{"PrivateIpAddress": each} for each in self._cloud.privates.get(name, ())],
             "SourceDestCheck": False,
         }
         return {
@@ -160,6 +163,24 @@ class Ec2Connection(FakeConnection):
             "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
             "NetworkInterfaces": [nic],
         }
+
+    # --- Elastic IPs -----------------------------------------------------------------------------------------------
+
+    def _DescribeAddresses(self, Filters: t.Sequence[Answer]) -> Answer:
+        [wanted], found = Filters, self._cloud.seen().addresses
+        rows = []
+        for each in wanted["Values"]:
+            interface_id, private = found[each]
+            at = {"NetworkInterfaceId": interface_id, "PrivateIpAddress": private} if interface_id else {}
+            rows.append({"AllocationId": each, "PublicIp": "203.0.113.1", **at})
+        return {"Addresses": rows}
+
+    def _AssociateAddress(
+        self, AllocationId: str, NetworkInterfaceId: str, PrivateIpAddress: str, AllowReassociation: bool
+    ) -> None:
+        if self._cloud.state.addresses[AllocationId][0] and not AllowReassociation:
+            raise Refused("Resource.AlreadyAssociated")
+        self._cloud.associate(self._process.name, AllocationId, (NetworkInterfaceId, PrivateIpAddress))
 
     # --- routes ----------------------------------------------------------------------------------------------------
 

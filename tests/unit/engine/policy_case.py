@@ -83,6 +83,7 @@ class Case:
         self.tables_at = NOW - 1
         self.refused, self.strangers = {}, ()
         self.fence_ordered = {}
+        self.addresses = {}
 
     def claim(self, home):
         return next(claim for claim in self.config.claims if claim.home == home)
@@ -128,6 +129,7 @@ class Case:
             refused=self.refused,
             strangers=self.strangers,
             fence_ordered=self.fence_ordered,
+            addresses=self.addresses,
         )
 
     def decide(self):

@@ -18,7 +18,7 @@ from nat_failover.aws import calls, client
 from nat_failover.aws.ec2 import Ec2
 from nat_failover.aws.ec2_client import CONNECTIONS
 from nat_failover.errors import Ec2Error
-from nat_failover.model.cluster import ROUTE_ACTIVE, ROUTE_MISSING, Claim, Node
+from nat_failover.model.cluster import ROUTE_ACTIVE, ROUTE_MISSING, AddressView, Claim, Node
 from nat_failover.observe.collector import THREADS
 
 CLAIM = Claim("rtb-1", "0.0.0.0/0", "nat-a")
@@ -289,3 +289,43 @@ def test_an_endpoint_that_is_not_reached_is_named_as_boto3_tried_it(monkeypatch,
 def test_each_thread_that_calls_keeps_a_connection():
     """urllib3 closes what its pool has no room for, and the next call would pay for another handshake."""
     assert CONNECTIONS >= WRITERS + THREADS
+
+
+# --- Elastic IPs -----------------------------------------------------------------------------------------------------
+
+
+def test_elastic_ips_are_read_by_a_filter_and_an_unknown_one_is_told_apart():
+    known = {
+        "AllocationId": "eipalloc-1",
+        "PublicIp": "203.0.113.10",
+        "NetworkInterfaceId": "eni-a",
+        "PrivateIpAddress": "10.0.0.20",
+    }
+    free = {"AllocationId": "eipalloc-2", "PublicIp": "203.0.113.11"}
+    ec2, aws = adapter({"Addresses": [known, free]})
+    assert ec2.describe_addresses(["eipalloc-3", "eipalloc-2", "eipalloc-1"]) == {
+        "eipalloc-1": AddressView("203.0.113.10", "eni-a", "10.0.0.20", 7.0),
+        "eipalloc-2": AddressView("203.0.113.11", None, None, 7.0),
+        "eipalloc-3": AddressView("", None, None, 7.0),
+    }
+    wanted = [{"Name": "allocation-id", "Values": ["eipalloc-1", "eipalloc-2", "eipalloc-3"]}]
+    assert aws.made == [("DescribeAddresses", {"Filters": wanted})]
+
+
+def test_an_answer_without_the_public_address_is_a_bad_answer():
+    ec2, _aws = adapter({"Addresses": [{"AllocationId": "eipalloc-1"}]})
+    with pytest.raises(Ec2Error) as caught:
+        ec2.describe_addresses(["eipalloc-1"])
+    assert caught.value.code == "BadAnswer"
+
+
+def test_an_elastic_ip_moves_from_wherever_it_is():
+    ec2, aws = adapter({"AssociationId": "eipassoc-1"})
+    ec2.associate_address("eipalloc-1", "eni-a", "10.0.0.20")
+    [(operation, parameters)] = aws.made
+    assert operation == "AssociateAddress" and parameters == {
+        "AllocationId": "eipalloc-1",
+        "NetworkInterfaceId": "eni-a",
+        "PrivateIpAddress": "10.0.0.20",
+        "AllowReassociation": True,
+    }

@@ -9,7 +9,7 @@ import pytest
 
 from nat_failover.config import load as configuration
 from nat_failover.errors import Ec2Error
-from nat_failover.model.cluster import RouteView
+from nat_failover.model.cluster import AddressView, RouteView
 from nat_failover.observe.ec2_reader import Ec2Reader
 from nat_failover.timing import TimerCoalescer
 
@@ -117,3 +117,74 @@ def test_a_tighter_watch_reads_at_once_and_a_wider_one_does_not():
         reader.demand(None, watch)
         assert reader._pause._ended == hurried, watch
         reader._pause.forget()
+
+
+# --- Elastic IPs of identities ---------------------------------------------------------------------------------------
+
+ALLOCATION = "eipalloc-0aaaaaaa"
+
+
+def with_identity():
+    rows = [
+        {"name": f"nat-{each}", "instance_id": f"i-0000000{each}", "route_tables": [f"rtb-0{each * 7}"]}
+        for each in "ab"
+    ]
+    rows[0].update(egress_address=ALLOCATION, egress_private_address="10.0.0.20", egress_networks=["10.0.10.0/24"])
+    least = {"cluster": "c", "self": "nat-a", "region": "eu-west-1", "interface": "ens5", "key_file": "/k"}
+    return configuration.parse({**least, "nodes": rows})
+
+
+def elastic(config, *answers):
+    """Readings with these answers to DescribeAddresses. Returns (the reader, the calls, the events)."""
+    asked, events, left = [], [], list(answers)
+
+    class Api(Ec2):
+        def describe_addresses(self, allocations):
+            asked.append(list(allocations))
+            answer = left.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    async def run():
+        runtime = Runtime()
+        pool = runtime.pool("read", 3)
+        timers = TimerCoalescer(0.1, runtime)
+        told = {"changed": lambda: None, "emit": lambda kind, text, level: events.append((kind, text))}
+        reader = Ec2Reader(config, Api(), runtime, timers, pool, **told)
+        try:
+            for number in range(max(1, len(answers))):
+                await reader.read(100.0 + number)
+            return reader
+        finally:
+            pool.close()
+
+    return asyncio.run(run()), asked, events
+
+
+HERE = AddressView("203.0.113.10", "eni-a", "10.0.0.20", 0.0)
+
+
+def refused(code):
+    return Ec2Error("ec2:DescribeAddresses", ALLOCATION, code, "no", retryable=False)
+
+
+def test_elastic_ips_are_read_in_the_same_round_and_dated_by_it():
+    reader, asked, _events = elastic(with_identity(), {ALLOCATION: HERE})
+    assert asked == [[ALLOCATION]]
+    assert reader.addresses == {ALLOCATION: AddressView("203.0.113.10", "eni-a", "10.0.0.20", 100.0)}
+    assert {view.read_at for view in reader.routes.values()} == {100.0}
+
+
+def test_without_identities_no_elastic_ip_is_read():
+    reader, asked, _events = elastic(CONFIG)
+    assert asked == [] and reader.addresses == {} and reader.answers
+
+
+@pytest.mark.parametrize("code, kept", [("UnauthorizedOperation", False), ("Timeout", True)])
+def test_a_failed_reading_of_elastic_ips_is_no_failure_of_ec2(code, kept):
+    reader, _asked, events = elastic(with_identity(), {ALLOCATION: HERE}, refused(code), refused(code))
+    assert reader.answers and reader.problem == "" and reader.answered_at == 102.0
+    assert (ALLOCATION in reader.addresses) == kept
+    assert [kind for kind, _text in events] == ["addresses"]  # once
+    assert "routes move as ever" in events[0][1] and code in reader.addresses_problem

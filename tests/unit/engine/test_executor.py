@@ -11,8 +11,8 @@ import pytest
 
 from nat_failover.act.executor import BACKOFF_MOST, Executor
 from nat_failover.errors import Ec2Error
-from nat_failover.model.cluster import ROUTE_ACTIVE, TAG_FENCE, Claim, InstanceView, RouteView
-from nat_failover.model.plan import LOCK_STEPS, FenceStep, Plan, SetRoute
+from nat_failover.model.cluster import ROUTE_ACTIVE, TAG_FENCE, AddressView, Claim, InstanceView, RouteView
+from nat_failover.model.plan import LOCK_STEPS, FenceStep, Plan, SetAddress, SetRoute
 from nat_failover.runtime.real import AsyncioRuntime
 from nat_failover.wire.seals import Seals
 
@@ -69,6 +69,7 @@ class Cloud:
         self.written, self.applies, self.answers = [], True, True
         self.action_of = ""  # the AWS action that a failure names
         self.target = "eni-b"
+        self.elastic = AddressView("203.0.113.11", "eni-b", "10.0.1.20", 0.0)
         self.view = InstanceView("running", "eni-b", "10.0.1.10", {}, 99.0, instance_id="i-b")
         self.instances = {"nat-b": self.view}
 
@@ -86,6 +87,17 @@ class Cloud:
         if "describe_routes" in self.fails:
             raise Ec2Error("ec2:DescribeRouteTables", "it", self.fails["describe_routes"], "no", retryable=True)
         return {claim: RouteView(ROUTE_ACTIVE, self.target, self.runtime.seconds) for claim in claims}
+
+    def associate_address(self, allocation, interface_id, private):
+        if self.applies:
+            self.elastic = AddressView("203.0.113.11", interface_id, private, 0.0)
+        self._write("associate_address", allocation)
+
+    def describe_addresses(self, allocations):
+        return dict.fromkeys(allocations, self.elastic)
+
+    def note_addresses(self, views):
+        self.noted = views
 
     def _tag(self, key, value):
         tags = {name: old for name, old in self.view.tags.items() if name != key}
@@ -158,6 +170,7 @@ def carry_out(cloud, *plans, between=lambda: None, between_decision_and_act=lamb
                 busy = executor.busy(runtime.seconds)
                 left = Plan(
                     routes=tuple(each for each in plan.routes if each.key not in busy),
+                    addresses=tuple(each for each in plan.addresses if each.key not in busy),
                     fence=tuple(each for each in plan.fence if each.key not in busy),
                 )
                 between_decision_and_act()
@@ -451,3 +464,41 @@ def test_a_node_knows_that_its_flare_cannot_be_written(cloud, codes, unseen):
     for code in codes:
         failures = executor._note_flare(failures + 1 if code else 0, code, f"refused ({code})" if code else "")
     assert noted == [f"refused ({code})" if code else "" for code in unseen]
+
+
+# --- Elastic IPs of identities ---------------------------------------------------------------------------------------
+
+MOVE = SetAddress(
+    "nat-b", "eipalloc-b", "eni-a", "10.0.0.21", None, "address eipalloc-b of nat-b from nat-b to nat-a: adopt"
+)
+
+
+def test_an_elastic_ip_is_moved_read_again_and_reported(cloud):
+    [(kind, text, more)] = carry_out(cloud, Plan(addresses=(MOVE,)))
+    assert cloud.written == [("associate_address", "eipalloc-b")] and cloud.noted == {"eipalloc-b": cloud.elastic}
+    assert kind == "address" and text == "eipalloc-b of nat-b from nat-b to nat-a: adopt; done in 62 ms"
+    assert (more["allocation"], more["identity"]) == ("eipalloc-b", "nat-b")
+
+
+def test_an_elastic_ip_whose_move_is_not_seen_is_tried_again(cloud):
+    cloud.applies = False
+    [(kind, text, _more)] = carry_out(cloud, Plan(addresses=(MOVE,)))
+    assert kind == "address" and "eipalloc-b is still at eni-b (10.0.1.20) 62 ms after the write; retrying" in text
+
+
+def test_a_lost_answer_to_the_move_of_an_elastic_ip_is_decided_by_a_reading(cloud):
+    cloud.fails["associate_address"] = "Timeout"
+    [(kind, text, _more)] = carry_out(cloud, Plan(addresses=(MOVE,)))
+    assert kind == "address" and text.endswith("ms")
+
+
+def test_a_refusal_holds_up_no_route_and_is_not_repeated_soon(cloud):
+    cloud.fails["associate_address"] = "UnauthorizedOperation"
+
+    def tick():
+        cloud.runtime.seconds += 0.1
+
+    plan = Plan(routes=(ADOPT,), addresses=(MOVE,))
+    events = carry_out(cloud, plan, *[Plan(addresses=(MOVE,))] * 100, between=tick)  # ten seconds of decisions
+    assert sorted(kind for kind, _text, _more in events) == ["adopt", "failed"]
+    assert cloud.written.count(("associate_address", "eipalloc-b")) == 1

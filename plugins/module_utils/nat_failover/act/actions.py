@@ -9,9 +9,10 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..model.cluster import TAG_FENCE
-from ..model.plan import LOCK_STEPS, FenceStep, Plan, SetRoute
+from ..model.plan import LOCK_STEPS, FenceStep, Plan, SetAddress, SetRoute, Write
 from ..policy.marks import STARTED, STOP
 from .steps import (
+    AssociateAddress,
     ChangeLock,
     CreateTags,
     DeleteTags,
@@ -30,10 +31,10 @@ class Action:
 
     key: tuple[str, ...]
     steps: tuple[Step, ...]
-    kind: str  # of the event: adopt, return, mend, fence
+    kind: str  # of the event: adopt, return, mend, address, fence
     reason: str
     details: t.Mapping[str, t.Any] = field(default_factory=dict)  # of the event
-    wanted: SetRoute | FenceStep | None = None  # the part of the plan that it carries out
+    wanted: Write | None = None  # the part of the plan that it carries out
 
 
 MarkOf = t.Callable[[FenceStep, str], str]  # (step, stage) -> the value of the mark
@@ -60,7 +61,11 @@ FENCE_STEPS: t.Mapping[str, _Steps] = {
 
 def actions(plan: Plan, mark: MarkOf) -> list[Action]:
     """A plan as actions, which may all be under way at the same time. ``mark`` makes marks."""
-    return [*map(route_action, plan.routes), *(fence_action(wanted, mark) for wanted in plan.fence)]
+    return [
+        *map(route_action, plan.routes),
+        *map(address_action, plan.addresses),
+        *(fence_action(wanted, mark) for wanted in plan.fence),
+    ]
 
 
 def route_action(wanted: SetRoute) -> Action:
@@ -73,6 +78,13 @@ def route_action(wanted: SetRoute) -> Action:
         {"route_table": wanted.claim.route_table, "action": wanted.kind},
         wanted,
     )
+
+
+def address_action(wanted: SetAddress) -> Action:
+    """An Elastic IP that follows its claims."""
+    step = AssociateAddress(wanted.allocation, wanted.interface_id, wanted.private)
+    details = {"allocation": wanted.allocation, "identity": wanted.identity}
+    return Action(wanted.key, (step,), wanted.kind, wanted.reason, details, wanted)
 
 
 def fence_action(wanted: FenceStep, mark: MarkOf) -> Action:

@@ -17,7 +17,7 @@ from ..aws.ec2 import THROTTLED, Ec2
 from ..errors import AwsError, NatFailoverError
 from ..model.cluster import TAG_FLARE, Claim, RouteView
 from ..model.liveness import LivenessCounter
-from ..model.plan import LOCK_STEPS, FenceStep, Plan, SetRoute
+from ..model.plan import LOCK_STEPS, FenceStep, Plan, SetAddress, SetRoute
 from ..model.settings import Config
 from ..observe.collector import EvidenceCollector
 from ..observe.witness_reader import WitnessReader
@@ -38,6 +38,8 @@ UNSEEN_AFTER = 3  # failures of the flare in a row, for any reason, after which 
 # Steps of a fence that are logged as warnings
 DISRUPTIVE = ("mark", "stop", "force_stop", "reboot")
 
+# The first words of keys that wait long after a refusal that lasts
+PATIENT = ("fence", "address")
 FLARE_KEY = ("flare",)  # of its failures
 
 Key = tuple[str, ...]
@@ -125,7 +127,7 @@ class Executor:
     def _drop_unwanted(self, plan: Plan, busy: t.Container[Key]) -> None:
         """Report the end of failures that nothing wants repeated."""
         now = self._runtime.now()
-        wanted = {each.key for each in (*plan.routes, *plan.fence, *plan.withheld)}
+        wanted = {each.key for each in (*plan.routes, *plan.addresses, *plan.fence, *plan.withheld)}
         if self._flare.is_set():
             wanted.add(FLARE_KEY)
         for each in self._refusals.unwanted(wanted, busy):
@@ -178,7 +180,10 @@ class Executor:
         if obstacle:
             if self._refusals.note(action.key, action.reason, obstacle, "", self._runtime.now()):
                 text = f"{action.reason}; {obstacle} {int(took)} ms after the write; retrying"
-                self._emit("route", text, logging.WARNING)
+                if isinstance(action.wanted, SetAddress):
+                    self._emit("address", text, logging.WARNING)
+                else:
+                    self._emit("route", text, logging.WARNING)
             return False
         if isinstance(action.wanted, SetRoute):
             self.replaced.setdefault(action.wanted.claim, action.wanted.before)
@@ -206,8 +211,8 @@ class Executor:
     def _back_off(self, key: Key, done: bool, lasting: bool = False) -> None:
         """A failed key may be tried again after a time that doubles with each failure, with jitter.
 
-        A step of a fence that was refused for a reason that ``lasting`` waits much longer. A route
-        does not: its packets are lost meanwhile.
+        A step of a fence, or an Elastic IP, that was refused for a reason that ``lasting`` waits
+        much longer. A route does not: its packets are lost meanwhile.
         """
         if done:
             self._failures.pop(key, None)
@@ -215,7 +220,7 @@ class Executor:
             return
         self._failures[key] = self._failures.get(key, 0) + 1
         ceiling = min(BACKOFF_FIRST * 2 ** min(self._failures[key], 10), BACKOFF_MOST)
-        if lasting and key[0] == "fence":
+        if lasting and key[0] in PATIENT:
             ceiling = BACKOFF_LASTING
         self._not_before[key] = self._runtime.now() + ceiling * self._runtime.random.uniform(0.5, 1.0)
 

@@ -10,7 +10,7 @@ import typing as t
 
 from ..aws.ec2 import Ec2
 from ..errors import NatFailoverError
-from ..model.cluster import Claim, InstanceView, RouteView
+from ..model.cluster import AddressView, Claim, InstanceView, RouteView
 from ..model.plan import FenceStep
 from ..runtime.base import Runtime
 from .ec2_calls import Ec2Calls
@@ -29,6 +29,9 @@ class Readings:
     def note_route(self, claim: Claim, view: RouteView) -> None:
         """Keep a reading."""
         self.routes[claim] = view
+
+    def note_addresses(self, views: t.Mapping[str, AddressView]) -> None:
+        """Elastic IPs are not read."""
 
     async def read_since(self, moment: float) -> None:
         """Instances are not read."""

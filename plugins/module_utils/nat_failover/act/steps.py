@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..aws.ec2 import UNCERTAIN
 from ..errors import AwsError
-from ..model.cluster import ROUTE_ACTIVE, TAG_FENCE, Claim, InstanceView, RouteView
+from ..model.cluster import ROUTE_ACTIVE, TAG_FENCE, AddressView, Claim, InstanceView, RouteView
 from ..model.plan import FenceStep
 from .ec2_calls import Ec2Calls
 
@@ -33,6 +33,9 @@ class Evidence(t.Protocol):
 
     def note_route(self, claim: Claim, view: RouteView) -> None:
         """Take in a newer reading of a route."""
+
+    def note_addresses(self, views: t.Mapping[str, AddressView]) -> None:
+        """Take in a newer reading of Elastic IPs."""
 
     async def read_since(self, moment: float) -> None:
         """Read the instances by a call that begins after ``moment``, or give up after a while."""
@@ -134,6 +137,37 @@ class ReplaceRoute:
             return f"route {self.claim} has no target ({view.state})"
         still = "targets" if view.target == self.interface_id else "still targets"
         return f"route {self.claim} {still} {view.target} ({view.state})"
+
+
+# --- Elastic IPs ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AssociateAddress:
+    """Associate an Elastic IP with a private address of a network interface."""
+
+    provable: t.ClassVar[bool] = True
+    allocation: str
+    interface_id: str
+    private: str
+
+    async def apply(self, tools: Tools) -> str:
+        """Returns ""."""
+        ec2 = tools.calls.ec2
+        await tools.calls.call(ec2.associate_address, self.allocation, self.interface_id, self.private)
+        return ""
+
+    async def confirm(self, tools: Tools, since: float) -> str:
+        """The obstacle names the interface and the private address that EC2 shows."""
+        views = await tools.calls.call(tools.calls.ec2.describe_addresses, (self.allocation,))
+        tools.evidence.note_addresses(views)
+        view = views[self.allocation]
+        if (view.interface_id, view.private) == (self.interface_id, self.private):
+            return ""
+        where = (
+            f"is still at {view.interface_id} ({view.private})" if view.interface_id else "is associated with nothing"
+        )
+        return f"{self.allocation} {where}"
 
 
 # --- instances ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import typing as t
 
 from ..aws import calls, codes
 from ..errors import AwsError
-from ..model.plan import FenceStep, SetRoute
+from ..model.plan import FenceStep, Write
 
 VALID = 3600.0  # seconds after which a step may be tried again: an operator may have corrected the cause
 # The step of a fence -> the call that EC2 refuses
@@ -27,7 +27,7 @@ class UnfitInstances:
         self._found: dict[tuple[str, str], tuple[float, str]] = {}
         self._standing: t.Mapping[tuple[str, str], str] = {}
 
-    def note(self, wanted: SetRoute | FenceStep | None, error: AwsError, now: float) -> bool:
+    def note(self, wanted: Write | None, error: AwsError, now: float) -> bool:
         """Note the error of an action. Returns whether EC2 does not take this step on this instance."""
         if not isinstance(wanted, FenceStep):
             return False

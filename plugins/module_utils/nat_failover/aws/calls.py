@@ -56,6 +56,10 @@ START_INSTANCES = Call(EC2, "StartInstances")
 REBOOT_INSTANCES = Call(EC2, "RebootInstances")
 MODIFY_NETWORK_INTERFACE_ATTRIBUTE = Call(EC2, "ModifyNetworkInterfaceAttribute")
 
+DESCRIBE_ADDRESSES = Call(EC2, "DescribeAddresses")
+# InvalidParameterValue: the private address is not assigned yet, which check-config says by itself.
+ASSOCIATE_ADDRESS = Call(EC2, "AssociateAddress", ("DryRunOperation", "InvalidParameterValue"))
+
 QUERY = Call(DYNAMODB, "Query")
 PUT_ITEM = Call(DYNAMODB, "PutItem")
 DELETE_ITEM = Call(DYNAMODB, "DeleteItem")

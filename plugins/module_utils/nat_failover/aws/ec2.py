@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from ..errors import Ec2Error
-from ..model.cluster import ROUTE_NO_TABLE, TAG_CLUSTER, TAG_HOME, Claim, InstanceView, Node, RouteView
+from ..model.cluster import ROUTE_NO_TABLE, TAG_CLUSTER, TAG_HOME, AddressView, Claim, InstanceView, Node, RouteView
 from ..model.text import plain
 from . import calls, client, codes, ec2_mapping
 from .ec2_client import CONNECTIONS, NOT_MADE, Ec2Client
@@ -183,6 +183,32 @@ class Ec2(Ec2Client):
             lambda: {
                 plain(str(instance["InstanceId"])): instance for each in reservations for instance in each["Instances"]
             },
+        )
+
+    def describe_addresses(self, allocations: t.Iterable[str]) -> dict[str, AddressView]:
+        """DescribeAddresses: allocation id -> its Elastic IP, also for ids that EC2 does not know.
+
+        By a filter: one unknown id among AllocationIds fails the whole call.
+        """
+        wanted = sorted(allocations)
+        began = self._clock()
+        where, filters = ", ".join(wanted), [{"Name": "allocation-id", "Values": wanted}]
+        answer = self._call(calls.DESCRIBE_ADDRESSES, where, Filters=filters)
+
+        def views() -> dict[str, AddressView]:
+            found = {plain(str(each["AllocationId"])): each for each in answer["Addresses"]}
+            return {each: ec2_mapping.address_view(found.get(each), began) for each in wanted}
+
+        return self._understood(calls.DESCRIBE_ADDRESSES, where, views)
+
+    # --- Elastic IPs ------------------------------------------------------------------------------
+
+    def associate_address(self, allocation: str, interface_id: str, private: str) -> None:
+        """AssociateAddress with a private address of an interface, wherever the Elastic IP is now."""
+        self._call(
+            calls.ASSOCIATE_ADDRESS,
+            f"elastic-ip {allocation}",
+            **ec2_mapping.association(allocation, interface_id, private),
         )
 
     # --- routes -----------------------------------------------------------------------------------

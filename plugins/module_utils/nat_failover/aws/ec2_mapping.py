@@ -12,7 +12,7 @@ import datetime
 import ipaddress
 import typing as t
 
-from ..model.cluster import ROUTE_MISSING, Claim, InstanceView, RouteView
+from ..model.cluster import ROUTE_MISSING, AddressView, Claim, InstanceView, RouteView
 from ..model.text import plain
 
 TARGETS = (
@@ -35,6 +35,16 @@ def route(claim: Claim, interface_id: str) -> dict[str, str]:
         "RouteTableId": claim.route_table,
         "NetworkInterfaceId": interface_id,
         _destination_key(claim.destination): claim.destination,
+    }
+
+
+def association(allocation: str, interface_id: str, private: str) -> dict[str, t.Any]:
+    """The parameters of AssociateAddress."""
+    return {
+        "AllocationId": allocation,
+        "NetworkInterfaceId": interface_id,
+        "PrivateIpAddress": private,
+        "AllowReassociation": True,
     }
 
 
@@ -114,6 +124,14 @@ def instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceVi
         addresses=addresses(instance),
         public_address=plain(str(interface.get("Association", {}).get("PublicIp") or "")),
     )
+
+
+def address_view(address: t.Mapping[str, t.Any] | None, read_at: float) -> AddressView:
+    """One Elastic IP of DescribeAddresses (Address in the EC2 API Reference). None: EC2 has none."""
+    if address is None:
+        return AddressView("", None, None, read_at)
+    public, interface = plain(address["PublicIp"]), address.get("NetworkInterfaceId")
+    return AddressView(public, _optional(interface), _optional(address.get("PrivateIpAddress")), read_at)
 
 
 def _optional(text: str | None) -> str | None:

@@ -31,10 +31,11 @@ def missing(
     if me is None:
         raise NatFailoverError(f"self: {self_name} is not in the list of nodes")
     interface = ec2.interface(me.instance_id)["NetworkInterfaceId"]
-    found = (
-        _refusal(ec2, call, resource, parameters)
-        for call, resource, parameters in needed(nodes, claims, me, mode, fence, interface, ec2.create_routes)
-    )
+    wanted = [
+        *needed(nodes, claims, me, mode, fence, interface, ec2.create_routes),
+        *(identities(nodes, me, interface) if mode != "observe" else ()),
+    ]
+    found = [_refusal(ec2, call, resource, parameters) for call, resource, parameters in wanted]
     return [text for text in dict.fromkeys(found) if text]
 
 
@@ -97,4 +98,21 @@ def needed(
                 call,
                 f"instance {node.instance_id}",
                 {"Resources": [node.instance_id], "Tags": [{"Key": TAG_FENCE, "Value": ""}]},
+            )
+
+
+def identities(
+    nodes: t.Sequence[Node], me: Node, interface: str
+) -> t.Iterator[tuple[calls.Call, str, dict[str, t.Any]]]:
+    """The same for the Elastic IPs that this node may carry. Pure."""
+    for node in nodes:
+        if node.egress is None:
+            continue
+        private = node.egress.address if node.name == me.name else me.waiting.get(node.name)
+        if private is not None:
+            allocation = node.egress.allocation
+            yield (
+                calls.ASSOCIATE_ADDRESS,
+                f"elastic-ip {allocation}",
+                ec2_mapping.association(allocation, interface, private),
             )

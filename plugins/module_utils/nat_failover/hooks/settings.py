@@ -15,7 +15,19 @@ from ..errors import ConfigError
 
 # Each kind of event that the service emits (docs/monitoring.md).
 KINDS = (
-    *("abandoned", "adopt", "canary", "claims", "dark", "dark_ended", "drained", "draining", "drift"),
+    *(
+        "abandoned",
+        "address",
+        "addresses",
+        "adopt",
+        "canary",
+        "claims",
+        "dark",
+        "dark_ended",
+        "drained",
+        "draining",
+        "drift",
+    ),
     *("drift_ended", "ec2", "failed", "failed_ended", "fence", "fenced_by", "fight", "forwarding", "identity"),
     *(
         "incident_ended",

@@ -117,6 +117,16 @@ class RouteView:
 
 
 @dataclass(frozen=True)
+class AddressView:
+    """One Elastic IP as EC2 showed it (DescribeAddresses)."""
+
+    public: str  # "" = EC2 knows no such allocation id
+    interface_id: str | None  # None: it is associated with nothing
+    private: str | None  # the private address of that interface
+    read_at: float
+
+
+@dataclass(frozen=True)
 class InstanceView:
     """One node's instance as EC2 showed it (DescribeInstances).
 

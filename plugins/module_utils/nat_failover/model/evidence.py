@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .cluster import ACTIVE, DRAINED, DRAINING, Claim, InstanceView, RouteView
+from .cluster import ACTIVE, DRAINED, DRAINING, AddressView, Claim, InstanceView, RouteView
 
 # Verdicts on a peer.
 UNKNOWN = "unknown"  # not heard yet since this service started
@@ -186,3 +186,5 @@ class Evidence:
     # (step of a fence, instance id) -> why EC2 does not take this step on this instance
     refused: t.Mapping[tuple[str, str], str] = field(default_factory=dict)
     strangers: tuple[Stranger, ...] = ()
+    # Allocation id -> the Elastic IP of an identity. One that could not be read is left out
+    addresses: t.Mapping[str, AddressView] = field(default_factory=dict)

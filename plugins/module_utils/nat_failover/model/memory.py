@@ -94,6 +94,10 @@ class Memory:
     seen: t.Mapping[tuple[str, str], Seen] = field(default_factory=dict)
     # The services of this node that claims depend on, by their names
     services: t.Mapping[str, ServiceMemory] = field(default_factory=dict)
+    # Identity -> since when all its claims are here and its Elastic IP is not
+    astray: t.Mapping[str, float] = field(default_factory=dict)
+    # Identity -> when this node last took its Elastic IP beside the routes
+    led: t.Mapping[str, float] = field(default_factory=dict)
     # When the cluster was last seen paused. Until then no peer could write a flare
     paused_at: float | None = None
 

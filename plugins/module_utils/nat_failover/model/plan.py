@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .cluster import Claim, RouteView
+from .cluster import AddressView, Claim, RouteView
 
 # Steps of a fence that concern the lock in the witness table. They share a key, so one runs at a
 # time.
@@ -45,6 +45,26 @@ class SetRoute:
 
 
 @dataclass(frozen=True)
+class SetAddress:
+    """Associate the Elastic IP of an identity with a private address of this node."""
+
+    kind: t.ClassVar[str] = "address"
+    identity: str  # the node that it belongs to
+    allocation: str
+    interface_id: str
+    private: str
+    before: AddressView
+    reason: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return ("address", self.allocation)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.allocation}"
+
+
+@dataclass(frozen=True)
 class FenceStep:
     """One step of a fence: ``mark``, ``stop``, ``force_stop``, ``start``, ``reboot``, ``unmark``.
 
@@ -68,6 +88,9 @@ class FenceStep:
         return f"{self.step} {self.peer}"
 
 
+Write = t.Union[SetRoute, SetAddress, FenceStep]
+
+
 @dataclass(frozen=True)
 class Plan:
     """The actions of this tick. The shell carries them out and decides nothing of its own."""
@@ -82,7 +105,8 @@ class Plan:
     refresh: float | None = None
     # Seconds between reads of EC2 while a peer is suspected (its flare, its state)
     watch: float | None = None
-    withheld: tuple[SetRoute | FenceStep, ...] = ()  # the actions that a gate holds back
+    addresses: tuple[SetAddress, ...] = ()  # the Elastic IPs that this node takes
+    withheld: tuple[Write, ...] = ()  # the actions that a gate holds back
     forbidden: str = ""  # the reason of that gate, "" = writing is allowed
     # Key -> a line for the operator about what AWS refuses, and about impostors
     warnings: t.Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from ..aws.ec2 import Ec2
 from ..aws.imds import Metadata
 from ..errors import Ec2Error, NatFailoverError
-from ..model.cluster import Claim, InstanceView, RouteView
+from ..model.cluster import AddressView, Claim, InstanceView, RouteView
 from ..model.evidence import SelfCheck
 from ..model.settings import Config
 from ..policy.interruption import Interruption
@@ -117,6 +117,11 @@ class EvidenceCollector:
     def instances(self) -> t.Mapping[str, InstanceView]:
         """The newest reading of each node's instance, by the name of the node."""
         return self.reader.instances
+
+    @property
+    def elastic_ips(self) -> t.Mapping[str, AddressView]:
+        """Allocation id -> the newest reading of the Elastic IP of an identity."""
+        return self.reader.addresses
 
     @property
     def homes(self) -> t.Mapping[str, str] | None:
@@ -234,6 +239,10 @@ class EvidenceCollector:
     def note_route(self, claim: Claim, view: RouteView) -> None:
         """Take in the route that was read after a write."""
         self.reader.merge({claim: view}, {})
+
+    def note_addresses(self, views: t.Mapping[str, AddressView]) -> None:
+        """Take in Elastic IPs that were read after a write."""
+        self.reader.merge_addresses(views)
 
     def note_ec2(self, ok: bool, began: float, problem: str = "", code: str = "") -> None:
         """Note that an EC2 call, begun at ``began``, was answered (``ok``) or failed (why, in words,

@@ -16,9 +16,10 @@ import logging
 import typing as t
 from dataclasses import replace
 
+from ..aws import codes
 from ..aws.ec2 import THROTTLED, Ec2, parts
 from ..errors import Ec2Error
-from ..model.cluster import Claim, InstanceView, RouteView
+from ..model.cluster import AddressView, Claim, InstanceView, RouteView
 from ..model.settings import Config
 from ..policy import membership
 from ..runtime.base import Pool, Runtime
@@ -52,6 +53,8 @@ class Ec2Reader:
         self.routes: dict[Claim, RouteView] = {}
         self.instances: dict[str, InstanceView] = {}  # by the name of the node
         self.homes: t.Mapping[str, str] | None = None  # route table -> the node that its tag names
+        self.addresses: t.Mapping[str, AddressView] = {}  # allocation id -> the Elastic IP of an identity
+        self.addresses_problem = ""  # why these cannot be read, in words
         self.claims = config.claims  # with those on tables that were found by their tags
         self.answers = False  # the API answers this node
         self.answered_at: float | None = None  # when the newest call that it answered began
@@ -203,7 +206,13 @@ class Ec2Reader:
         if began - self._homes_began >= config.ec2.poll * HOMES_EVERY:
             self._homes_began = began
             homes.append((self._ec2.describe_homes, config.cluster))
-        results = await ask([*routes, *instances, *homes])
+        elastic: list[Call] = []
+        if config.identities:
+            allocations = sorted(each.allocation for each in config.identities.values())
+            elastic.append((self._ec2.describe_addresses, allocations))
+        results = await ask([*routes, *instances, *homes, *elastic])
+        if elastic:
+            self._note_addresses(results.pop(), began)
         found = results[len(routes) : len(routes) + len(instances)]
         found += await self._find_missing(found, named, ask)
         results += found[len(instances) :]
@@ -260,6 +269,28 @@ class Ec2Reader:
             text = f"{problem}; reading again" if problem else "EC2 answers again"
             self._emit("ec2", text, logging.WARNING if problem else logging.INFO)
         self.problem, self.problem_code = problem, code
+
+    def _note_addresses(self, found: t.Any, began: float) -> None:
+        """The reading of Elastic IPs. A failure is none of EC2: routes need no such reading."""
+        if isinstance(found, dict):
+            self.addresses_problem = ""
+            self.merge_addresses({each: replace(view, read_at=began) for each, view in found.items()})
+        elif isinstance(found, Ec2Error):
+            if found.code not in THROTTLED and not self.addresses_problem:
+                text = f"{found}; the Elastic IPs of identities stay where they are, and routes move as ever"
+                self._emit("addresses", text, logging.WARNING)
+            self.addresses_problem = str(found)
+            if codes.lasting(found.code):
+                self.addresses = {}
+        else:
+            raise found
+
+    def merge_addresses(self, views: t.Mapping[str, AddressView]) -> None:
+        """Take in readings of Elastic IPs. One that is older than the kept one is dropped."""
+        kept = self.addresses
+        newer = {each: view for each, view in views.items() if each not in kept or view.read_at >= kept[each].read_at}
+        wanted = {each.allocation for each in self.config.identities.values()}
+        self.addresses = {each: view for each, view in {**kept, **newer}.items() if each in wanted}
 
     # --- membership -------------------------------------------------------------------------------
 

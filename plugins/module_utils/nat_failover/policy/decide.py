@@ -28,10 +28,11 @@ the cause, and writes nothing.
 fence), ``fence_objections.objections`` (the reasons against one).
 
 **A tick.** (1) Notice a freeze of this node, replaced instances, claims taken by a peer. (2) Judge
-each peer. (3) Plan routes, and hold back returns that rest on old readings. (4) Plan steps of
-fences. (5) One gate may withhold all of it: mode ``observe``, a pause, or this node is not fit. The
-gate comes last, so that operators see what would have been done. (6) Ask for the observations that
-the next decisions need: probes, flares, fresh readings.
+each peer. (3) Plan routes, and hold back returns that rest on old readings. Elastic IPs of
+identities follow the routes. (4) Plan steps of fences. (5) One gate may withhold all of it: mode
+``observe``, a pause, or this node is not fit. The gate comes last, so that operators see what would
+have been done. (6) Ask for the observations that the next decisions need: probes, flares, fresh
+readings.
 
 **A takeover.** A late heartbeat starts a suspicion: a burst of probes, a flare, fresh readings of
 EC2 and a check of the own internet access. After ``silent_after`` the verdict is FAILED, if nothing
@@ -53,9 +54,9 @@ from dataclasses import replace
 from ..model.cluster import InstanceView
 from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, UNKNOWN, UNMANAGED, Evidence
 from ..model.memory import Memory
-from ..model.plan import FenceStep, Plan, SetRoute, Verdict
+from ..model.plan import Plan, Verdict, Write
 from ..model.settings import Config
-from . import fencing, fitness, membership, ownership, probe_plan, services, signs, verdict, warnings
+from . import fencing, fitness, identities, membership, ownership, probe_plan, services, signs, verdict, warnings
 from .case import Case
 
 
@@ -94,21 +95,27 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> tuple[Memory, 
     case = case.after(fitness.update_fitness(case))
     routes, drift = ownership.plan_claims(case)
     routes, unread = ownership.hold_stale_returns(case, routes)
+    memory, addresses = identities.plan(case, routes)
+    case = case.after(memory)
     memory, steps = fencing.plan(case)
+    moved = addresses.actions
     forbidden = fitness.forbidden(case)
-    withheld: tuple[SetRoute | FenceStep, ...] = (*routes, *steps) if forbidden else ()
+    withheld: tuple[Write, ...] = (*routes, *moved, *steps) if forbidden else ()
     if forbidden:
-        routes, steps = (), ()
+        routes, moved, steps = (), (), ()
+    if moved:
+        memory = identities.note(memory, moved, routes, evidence.now)
     if routes and any(action.kind == "return" for action in routes):
         memory = memory.updated(returned_at=evidence.now)
     if steps:
         steps = tuple(step for step in steps if step.key not in evidence.busy)
         memory = fencing.remember(memory, steps, evidence.now)
     case = case.after(memory)
-    needed = [at for at in (probe_plan.must_refresh(case), unread) if at is not None]
+    needed = [at for at in (probe_plan.must_refresh(case), unread, addresses.unread) if at is not None]
     return memory, Plan(
         verdicts=tuple(Verdict(name, peer.verdict, peer.evidence) for name, peer in memory.peers.items()),
         routes=routes,
+        addresses=moved,
         fence=steps,
         probe=probe_plan.probes(case),
         flare=bool(evidence.instances) and not evidence.paused and probe_plan.must_flare(case),
@@ -119,6 +126,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> tuple[Memory, 
         warnings=warnings.standing(config, evidence),
         drift={
             **drift,
+            **addresses.drift,
             **evidence.ignored_pauses,
             **evidence.void_marks,
             **membership.drift(config, evidence),

@@ -52,11 +52,14 @@ def last_resort(case: Case) -> list[str]:
     return sorted(names)
 
 
-def heir(claim: Claim, nodes: t.Sequence[str]) -> str | None:
+def heir(claim: Claim, nodes: t.Sequence[str], subject: str = "") -> str | None:
     """The home if it is among the nodes, else one by rendezvous hashing.
 
-    All nodes agree without a leader.
+    All nodes agree without a leader. Claims with the same ``subject`` have the same heir. Without
+    one, a claim is its own.
     """
     if claim.home in nodes:
         return claim.home
-    return max(nodes, key=lambda name: (hashlib.sha256((f"{claim} {name}").encode()).digest(), name), default=None)
+    return max(
+        nodes, key=lambda name: (hashlib.sha256((f"{subject or claim} {name}").encode()).digest(), name), default=None
+    )

@@ -25,7 +25,7 @@ from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, UNMANAG
 from ..model.memory import Memory
 from ..model.plan import SetRoute
 from ..model.settings import Config
-from . import early, services, suspicion, verdict
+from . import early, identities, services, suspicion, verdict
 from .case import Case, PeerCase
 from .heirs import Heirs, heir, heirs_of
 
@@ -98,7 +98,11 @@ class ClaimCase(t.NamedTuple):
 
     def heir(self, nodes: t.Sequence[str]) -> str | None:
         """The heir of the claim among some nodes, or None."""
-        return heir(self.claim, services.heirs_among(self.case, nodes, self.claim, self.owner))
+        config = self.case.config
+        serving = services.heirs_among(self.case, nodes, self.claim, self.owner)
+        return heir(
+            self.claim, identities.heirs_among(config, serving, self.claim), identities.subject(config, self.claim)
+        )
 
     def falls_to(self, nodes: t.Sequence[str]) -> bool:
         """Whether this node is the heir among some nodes."""

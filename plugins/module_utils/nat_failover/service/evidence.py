@@ -36,5 +36,6 @@ def gather(parts: Parts, now: float) -> Evidence:
         marks=marks,
         void_marks=void_marks,
         refused=parts.executor.unfit(now),
+        addresses=collector.elastic_ips,
         strangers=collector.impostors.strangers,
     )

@@ -19,7 +19,7 @@ from ..model.cluster import TAG_CLUSTER, TAG_NODE, Claim, InstanceView, Node
 from ..model.settings import MASQUERADE, Config
 from ..observe.instances import read_instances
 from ..policy import membership
-from . import preflight_vpc
+from . import preflight_identities, preflight_vpc
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ def check_ipv6_address(cluster: Cluster) -> list[str]:
     return [str(error)]
 
 
+def check_identities(cluster: Cluster) -> list[str]:
+    """Elastic IPs that would stay where they are, and private addresses that this node lacks."""
+    return preflight_identities.problems(cluster.config, cluster.ec2, cluster.instances)
+
+
 def check_vpc(cluster: Cluster) -> list[str]:
     """Nodes in another VPC."""
     return preflight_vpc.several_vpcs(cluster.config, cluster.instances)
@@ -148,6 +153,7 @@ CHECKS: tuple[t.Callable[[Cluster], list[str]], ...] = (
     check_instances,
     check_addresses,
     check_ipv6_address,
+    check_identities,
     check_vpc,
     check_tags,
     check_tables,

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Elastic IPs that follow their claims: the laws hold in both shells, and without identities nothing of them exists."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from nat_failover.policy import identities as identities_policy
+
+from .cloud import interface
+from .identities import allocation, private
+from .incidents import IDENTITIES
+from .machines import die
+from .service import Service
+from .shipping.process import Process
+from .test_simulation import simulate
+from .world import Traits, World
+
+INCIDENTS, OF_SHIPPING = 600, 30
+LONG = 60.0  # seconds: a death, a fence, a start and the way back
+SHELLS = [pytest.param(Service, id="fast"), pytest.param(Process, id="shipping")]
+
+
+@pytest.mark.timeout(900)
+def test_no_incident_of_an_identity_breaks_a_law():
+    result, words = simulate("--shell", "fast", "--incidents", INCIDENTS, "--first", IDENTITIES)
+    assert result["incidents"] == INCIDENTS and result["violations"] == 0, words
+
+
+@pytest.mark.timeout(900)
+def test_nor_does_one_of_the_shipping_shell():
+    result, words = simulate("--incidents", OF_SHIPPING, "--first", IDENTITIES)
+    assert result["incidents"] == OF_SHIPPING and result["violations"] == 0, words
+
+
+class Played(t.NamedTuple):
+    """The writes of the nodes about routes and Elastic IPs with their moments, and the places of the latter in the end."""
+
+    writes: list[tuple[float, str, str]]
+    addresses: t.Mapping[str, tuple[str | None, str | None]]
+    worst: str  # where the Elastic IP of the dead node was before the return
+
+
+def death(shell: t.Any, *, identities: bool = True, denied: str = "") -> Played:
+    """The death of nat-1 among two nodes. ``denied``: a call that nat-0 may not make."""
+    world = World(1, traits=Traits(identities=identities), shell=shell)
+    watch, writes, seen = world.cloud.watch, [], []
+
+    def watched(caller: str, action: str, subject: str) -> None:
+        if action in ("ReplaceRoute", "AssociateAddress"):
+            writes.append((world.timeline.now, caller, action))
+        watch(caller, action, subject)
+
+    world.cloud.watch = watched
+    world.cloud.denied |= {("nat-0", denied)} if denied else set()
+    began = world.timeline.now
+    world.timeline.after(1.0, lambda: die(world, "nat-1"))
+    while world.timeline.now < began + LONG:
+        world.timeline.run(world.timeline.now + 0.25)
+        world.laws.look()
+        if world.cloud.state.addresses:
+            seen.append(str(world.cloud.state.addresses[allocation(1)]))
+    world.end()
+    at_home = str((interface("nat-1"), private(1, 1)))
+    return Played(writes, world.cloud.state.addresses, next((each for each in seen if each != at_home), at_home))
+
+
+def actions(played: Played) -> list[tuple[str, str]]:
+    return [(caller, action) for _at, caller, action in played.writes]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_elastic_ip_goes_with_the_route_and_comes_home_with_it(shell):
+    played = death(shell)
+    assert sorted(actions(played)[:2]) == [("nat-0", "AssociateAddress"), ("nat-0", "ReplaceRoute")]
+    assert sorted(actions(played)[2:]) == [("nat-1", "AssociateAddress"), ("nat-1", "ReplaceRoute")]
+    assert played.worst == str((interface("nat-0"), private(0, 1)))
+    assert played.addresses == {allocation(n): (interface(f"nat-{n}"), private(n, n)) for n in (0, 1)}
+    assert abs(played.writes[0][0] - played.writes[1][0]) < 0.1  # side by side
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("denied", ["AssociateAddress", "DescribeAddresses"])
+def test_a_missing_permission_costs_the_identity_and_never_the_route(shell, denied):
+    played = death(shell, denied=denied)
+    assert [each for each in actions(played) if each[1] == "ReplaceRoute"] == [
+        ("nat-0", "ReplaceRoute"),
+        ("nat-1", "ReplaceRoute"),
+    ]
+    assert ("nat-0", "AssociateAddress") not in actions(played)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_without_identities_no_call_names_an_elastic_ip(shell, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError(arguments)
+
+    for name in ("read_addresses", "associate"):
+        monkeypatch.setattr("tests.simulation.cloud.Cloud." + name, refuse)
+    if shell is Service:
+        monkeypatch.setattr(
+            "tests.simulation.cloud.Cloud.read_addresses", lambda *given: {} if not given[2] else refuse()
+        )
+    played = death(shell, identities=False)
+    assert actions(played) == [("nat-0", "ReplaceRoute"), ("nat-1", "ReplaceRoute")]
+
+
+def fight() -> list[str]:
+    """The nodes that move the Elastic IP of a node that drains, while EC2 writes none of its routes."""
+    world, moves = World(1, traits=Traits(identities=True)), []
+    world.cloud.watch = lambda caller, action, subject: moves.append(caller) if action == "AssociateAddress" else None
+    world.cloud.failing |= {claim.route_table for claim in world.cloud.state.routes if claim.home == "nat-1"}
+    world.timeline.after(1.0, world.hosts["nat-1"].drain)
+    world.timeline.run(40.0)
+    world.end()
+    return moves
+
+
+def test_two_nodes_do_not_fight_over_an_elastic_ip(monkeypatch):
+    """The peer takes it beside the routes once in return.max_s (24 s here), and its owner fetches it back after a moment."""
+    assert fight() == ["nat-0", "nat-1"] * 2
+    monkeypatch.setattr(identities_policy, "PATIENCE", 0.0)
+    monkeypatch.setattr(identities_policy, "note", lambda memory, actions, routes, now: memory)
+    assert len(fight()) > 2 * len(["nat-0", "nat-1"])  # without the bounds they do
