@@ -8,8 +8,8 @@ import typing as t
 import pytest
 
 from . import services
-from .broken import OF_SERVICES, hunt
 from .cloud import interface
+from .hunt import OF_SERVICES, hunt
 from .incidents import SERVED
 from .service import Service
 from .shells import REAL
