@@ -91,7 +91,19 @@ def _direct(entries: t.Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
             raise ValueError(
                 f"proxy_client_no_proxy: {entry!r} is no name; write e.g. .internal.example or host.example"
             )
-    return tuple(dict.fromkeys((*ALWAYS_DIRECT, *entries))), warnings
+    return in_all_forms((*ALWAYS_DIRECT, *entries)), warnings
+
+
+def in_all_forms(entries: t.Iterable[str]) -> tuple[str, ...]:
+    """The entries, each once, and IPv6 addresses with brackets as well: urllib and botocore compare
+    the host as it is in the URL.
+    """
+    forms = (each for entry in entries for each in ((entry, f"[{entry}]") if _is_ipv6(entry) else (entry,)))
+    return tuple(dict.fromkeys(forms))
+
+
+def _is_ipv6(text: str) -> bool:
+    return ":" in text and _is_address(text)
 
 
 def _is_address(text: str) -> bool:

@@ -45,7 +45,7 @@ def planner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @contextmanager
 def planning(folder: Path) -> Iterator[Any]:
-    """``planner(**changes)`` is the role's plan; ``planner.destinations`` the grammar. The folder is empty."""
+    """``planner(**changes)`` is the role's plan; ``planner.destinations`` the grammar, ``planner.clients`` the clients. The folder is empty."""
     link = folder / "ansible_collections/aws_ha/egress"
     link.parent.mkdir(parents=True)
     link.symlink_to(ROOT, target_is_directory=True)
@@ -56,6 +56,7 @@ def planning(folder: Path) -> Iterator[Any]:
 
     class Planner:
         destinations = importlib.import_module(base + "plugin_utils.proxy_destinations")
+        clients = importlib.import_module(base + "plugin_utils.proxy_client")
 
         def __call__(self, **changes: Any) -> dict[str, Any]:
             given = {

@@ -39,7 +39,7 @@ def test_each_part_has_its_file_and_bears_the_mark(filters):
 
 def test_metadata_never_goes_through_the_proxy(filters):
     plan = filters.proxy_client_plan({**GIVEN, "no_proxy": []})
-    assert plan["no_proxy"] == "localhost,127.0.0.1,169.254.169.254,fd00:ec2::254"
+    assert plan["no_proxy"] == "localhost,127.0.0.1,169.254.169.254,fd00:ec2::254,[fd00:ec2::254]"
     apt = plan["files"]["/etc/apt/apt.conf.d/95aws-ha-egress-proxy"]
     assert 'Acquire::http::Proxy::169.254.169.254 "DIRECT";' in apt
 
