@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stage cores: playbooks, documentation and module tests under newer versions of ansible-core than the lock's, where their Python is here."""
+"""The stages cores and cores-all: playbooks, documentation and module tests under newer versions of ansible-core than the lock's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from devtool import environment, interpreters, paths, process, pytests, venv
@@ -10,6 +11,8 @@ from devtool.count import Count
 
 # ansible-core by the Python to run it with. The lock has the oldest that is supported.
 CORES = {"2.20": "3.12", "2.21": "3.13"}
+ALL = tuple(CORES)
+NEWEST = ALL[-1:]
 DOCUMENTED = (
     ("module", "nat_failover"),
     ("module", "source_dest_check"),
@@ -18,17 +21,17 @@ DOCUMENTED = (
 )
 
 
-def here() -> dict[str, str]:
-    """The versions that can be tried on this machine, and their interpreters."""
-    found = {core: interpreters.find(python) for core, python in CORES.items()}
+def here(versions: Sequence[str]) -> dict[str, str]:
+    """Those of some versions that can be tried on this machine, and their interpreters."""
+    found = {core: interpreters.find(CORES[core]) for core in versions}
     return {core: interpreter for core, interpreter in found.items() if interpreter}
 
 
-def run(log: Path, limit: float, expression: str = "") -> Count:
+def run(log: Path, limit: float, versions: Sequence[str], expression: str = "") -> Count:
     """Each version after the other, also after one has failed."""
     log.unlink(missing_ok=True)
     total = Count()
-    for core, interpreter in here().items():
+    for core, interpreter in here(versions).items():
         requirements = paths.ROOT / "tests" / f"requirements-core-{core}.txt"
         python = venv.ensure_small(f"core-{core}", interpreter, requirements)
         venv.lend_collections(python)

@@ -12,7 +12,7 @@ from devtool import environment, paths, process, pytests
 from devtool.count import Count
 
 # The scenarios that every change has to pass. The others take minutes for little more.
-OFTEN = ("default", "alternative", "failover", "proxy")
+OFTEN = ("default", "alternative", "proxy")
 ALL = (*OFTEN, "maintenance", "cluster3")
 SUITES = ("bookworm", "trixie")  # Debian 12 and 13
 # Steps without which a green run means little.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,23 @@ from devtool.count import Count
 
 # Each file has a lab of its own, and waits for half of its time: one after the other they keep half a core busy.
 E2E_LANES = 3
+
+
+class Lane(enum.Enum):
+    """Stages of one lane run one after the other, the lanes of a turn beside each other."""
+
+    WORK = enum.auto()  # processors: both cores have work while machines boot and playbooks wait
+    WORK_BESIDE = enum.auto()
+    MACHINES = enum.auto()
+    MACHINES_BESIDE = enum.auto()
+    CLOCK = enum.auto()  # packets on a real clock: these wait for most of their time, and need a core when they do not
+    CLOCK_BESIDE = enum.auto()
+
+
+TURNS = (
+    (Lane.WORK, Lane.WORK_BESIDE, Lane.MACHINES, Lane.MACHINES_BESIDE),
+    (Lane.CLOCK, Lane.CLOCK_BESIDE),
+)
 
 
 @dataclass(frozen=True)
@@ -26,15 +44,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. `least` passed tests are needed; `alone` stages measure time."""
+    """One stage. `least` passed tests are needed."""
 
     name: str
     what: str
     call: Callable[[Job], Count]
     least: int
     limit: float
-    alone: bool = False
-    side: bool = False
+    lane: Lane = Lane.WORK
     lab: bool = False
     optional_folder: str = ""
     on_demand: bool = False
@@ -74,8 +91,7 @@ def _page(job: Job) -> Count:
     return _timed("tests/integration/page")(job)
 
 
-# In this order. `side`: may run beside the stages that are neither `side` nor `alone`.
-# `lab`: needs root and the lab's packages.
+# In this order. `lab`: needs root and the lab's packages.
 STAGES = (
     Stage(
         "build",
@@ -119,6 +135,7 @@ STAGES = (
         _timed("tests/integration/fleet"),
         least=7,
         limit=1800,
+        lane=Lane.MACHINES_BESIDE,
         lab=True,
     ),
     Stage(
@@ -127,6 +144,7 @@ STAGES = (
         _page,
         least=5,
         limit=600,
+        lane=Lane.MACHINES,
         lab=True,
     ),
     Stage(
@@ -135,7 +153,7 @@ STAGES = (
         _proxy,
         least=20,
         limit=1200,
-        alone=True,
+        lane=Lane.CLOCK_BESIDE,
         lab=True,
     ),
     Stage(
@@ -144,7 +162,7 @@ STAGES = (
         _timed("tests/integration/lab"),
         least=1,
         limit=900,
-        alone=True,
+        lane=Lane.CLOCK_BESIDE,
         lab=True,
     ),
     Stage(
@@ -166,7 +184,7 @@ STAGES = (
         ),
         least=50,
         limit=1200,
-        alone=True,
+        lane=Lane.CLOCK,
         lab=True,
     ),
     Stage(
@@ -175,25 +193,32 @@ STAGES = (
         _timed("tests/integration/playbooks"),
         least=15,
         limit=1800,
-        side=True,
+        lane=Lane.WORK_BESIDE,
     ),
     Stage(
         "cores",
-        "playbooks and modules under newer ansible-core, where their Python is here",
-        lambda job: cores.run(job.log, job.limit, job.expression),
+        "playbooks and modules under the newest ansible-core, where its Python is here",
+        lambda job: cores.run(job.log, job.limit, cores.NEWEST, job.expression),
         least=30,
         limit=1800,
-        side=True,
-        applies=lambda: bool(cores.here()),
+        lane=Lane.WORK_BESIDE,
+        applies=lambda: bool(cores.here(cores.NEWEST)),
     ),
-    Stage("sanity", "ansible-test sanity", lambda job: sanity.run(job.log, job.limit), least=15, limit=1200, side=True),
+    Stage(
+        "sanity",
+        "ansible-test sanity",
+        lambda job: sanity.run(job.log, job.limit),
+        least=15,
+        limit=1200,
+        lane=Lane.WORK_BESIDE,
+    ),
     Stage(
         "lint",
         "linters, and what is generated is up to date",
         lambda job: gates.run(job.log, job.limit),
         least=8,
         limit=600,
-        side=True,
+        lane=Lane.WORK_BESIDE,
     ),
     Stage(
         "molecule",
@@ -201,8 +226,17 @@ STAGES = (
         lambda job: scenario.run(job.log, job.limit),
         least=15,
         limit=1200,
-        side=True,
+        lane=Lane.MACHINES,
         lab=True,
+    ),
+    Stage(
+        "cores-all",
+        "the same under each supported ansible-core that is newer than the lock's",
+        lambda job: cores.run(job.log, job.limit, cores.ALL, job.expression),
+        least=60,
+        limit=1800,
+        lane=Lane.WORK_BESIDE,
+        on_demand=True,
     ),
     Stage(
         "molecule-all",
@@ -210,7 +244,7 @@ STAGES = (
         lambda job: scenario.run(job.log, job.limit, scenario.ALL, scenario.SUITES),
         least=50,
         limit=1200,
-        alone=True,
+        lane=Lane.CLOCK,
         lab=True,
         on_demand=True,
     ),

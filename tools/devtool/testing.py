@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from devtool import apt, console, cores, first_run, interpreters, locking, paths, process, tree, venv
 from devtool.count import Count
-from devtool.stages import STAGES, Job, Stage
+from devtool.stages import STAGES, TURNS, Job, Stage
 
 TAIL_LINES = 40
 
@@ -74,15 +75,11 @@ def main(arguments: Sequence[str]) -> int:
     report = Report()
     with locking.exclusive("test"):
         tree.ensure_live_link()
-        lanes = [
-            [stage for stage in chosen if not stage.side and not stage.alone],
-            [stage for stage in chosen if stage.side],
-        ]
-        _run_lanes(lanes, options.k, report)
-        _run_lanes([[stage for stage in chosen if stage.alone]], options.k, report)
+        for turn in TURNS:
+            _run_lanes([[stage for stage in chosen if stage.lane is lane] for lane in turn], options.k, report)
     if report.unfinished:
         report.count += Count(failed=1, names=("interrupted",))
-    console.result(f"--- {len(chosen)} stages in {console.seconds(time.monotonic() - began)}")
+    console.result(f"--- {len(chosen)} stages in {console.seconds(time.monotonic() - began)}, {_worked()}")
     for name in report.count.unsteady:
         console.result(f"--- unsteady: {name} failed, and passed when it was played once more")
     for line in untried([stage.name for stage in chosen], interpreters.find):
@@ -94,11 +91,18 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if report.count.passed and not report.count.failed else 1
 
 
+def _worked() -> str:
+    """The time that all processes of the stages have kept a core busy: what is far below all cores' time was spent waiting."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return f"{console.seconds(spent.ru_utime + spent.ru_stime)} of one core"
+
+
 def untried(stages: Sequence[str], find: Callable[[str], str | None]) -> list[str]:
     """A line for each Python that stages would have used and that is not on this machine."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     wanted = [(stage, version) for stage in ("unit", "sanity") for version in interpreters.OTHERS if version != here]
-    wanted += [("cores", version) for version in cores.CORES.values()]
+    played = {"cores": cores.NEWEST, "cores-all": cores.ALL}
+    wanted += [(stage, cores.CORES[core]) for stage, versions in played.items() for core in versions]
     # All stages, when none is named: then `cores` is left out for want of every interpreter, which counts as well.
     asked = {*stages, *(["cores"] if set(stages) > {"unit", "sanity"} else [])}
     lacking: dict[str, list[str]] = {}
