@@ -126,6 +126,7 @@ def _outage(seen: list[Any], at: float) -> Row:
     return {
         "outage_ms": None if found is None else round(found, 1),
         "failed": sum(not each.ok for each in after),
+        "longest_ms": round(max((each.ended - each.begun for each in after if each.ok), default=0.0) * 1000, 1),
         "requests": len(after),
     }
 

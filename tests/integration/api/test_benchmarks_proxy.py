@@ -19,7 +19,7 @@ def row(way: str, fault: str, outage: float | None = 800.0, **more: Any) -> dict
     if way in ("reload", "attack"):
         return {**row, **more}
     costs = {"engine_mb": 18.0, "health_mb": 13.0, "health_cpu_percent": 0.2}
-    return {**row, "outage_ms": outage, "failed": 3, "requests": 60, **costs, **more}
+    return {**row, "outage_ms": outage, "failed": 3, "requests": 60, "longest_ms": 1900.0, **costs, **more}
 
 
 ROWS = [
@@ -82,8 +82,8 @@ def test_all_goals_of_good_rows_are_met() -> None:
 
 def test_the_tables_and_the_plot_show_each_way() -> None:
     text = proxy_section.ways(ROWS)
-    assert "| squid | single, node killed, API 0 ms | 1 | no answer | – | – | 50 of 60 |" in text
-    assert "| squid | nlb, node killed, API 0 ms | 1 | 9,000 | 9,000 | 8,800 | 3 of 60 |" in text
+    assert "| squid | single, node killed, API 0 ms | 1 | no answer | – | – | 1,900 | 50 of 60 |" in text
+    assert "| squid | nlb, node killed, API 0 ms | 1 | 9,000 | 9,000 | 8,800 | 1,900 | 3 of 60 |" in text
     assert "| squid | without a list | 67 | 0 |" in proxy_section.attacks(ROWS)
     [(file, svg)] = proxy_section.plots(ROWS).items()
     ElementTree.fromstring(svg)
