@@ -271,7 +271,7 @@ def _canary(arguments: argparse.Namespace, runner: Runner) -> int:
 def _repair(arguments: argparse.Namespace, runner: Runner) -> int:
     from .host.repair_helper import FAILED, answer  # pylint: disable=import-outside-toplevel
 
-    line = answer(sys.stdin.readline(100).strip(), configuration.load(arguments.config), runner)
+    line = answer(sys.stdin.readline(2000).strip(), configuration.load(arguments.config), runner)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
     return 1 if line.startswith(FAILED) else 0

@@ -17,7 +17,7 @@ from . import nft_json, users
 from .iptables_text import copies
 from .packet_rule import ACCEPT, DROP, TRANSLATE, ends_in, hazards
 from .rule_tables import FAMILIES, TIMEOUT, WAIT, Runner, Table, answer, read, run
-from .wanted_rules import COMMANDS, FORWARD, GUARDS, POSTROUTING, TABLES, Chain, Wanted, rules
+from .wanted_rules import COMMANDS, FORWARD, GUARDS, POSTROUTING, TABLES, Chain, Wanted, rules, states
 
 __all__ = ["TIMEOUT", "Runner"]
 
@@ -35,6 +35,7 @@ class RulesReading(t.NamedTuple):
     repeated: str = ""  # a jump that is there more than once
     unreadable: t.Mapping[str, str] = {}  # command -> why the rules of its family cannot be read
     unguarded: str = ""  # the first difference in rules that protect this node itself
+    states: t.Mapping[str, str] = {}  # identity -> the state that the rules are in
     foreign: tuple[str, ...] = ()  # rules of others before this node's own that may drop clients' packets
 
 
@@ -43,6 +44,8 @@ def read_rules(nat: Nat, runner: Runner) -> RulesReading:
     missing, repeated, unguarded = "", "", ""
     unreadable: dict[str, str] = {}
     foreign: list[str] = []
+    found = states_seen(nat, runner)
+    nat = nat.translating(found)
     for command, table, wanted in _tables(nat):
         if not any(wanted.values()):
             continue  # each table costs a process; see ``left_over_rules``
@@ -60,7 +63,19 @@ def read_rules(nat: Nat, runner: Runner) -> RulesReading:
                 missing = missing or difference
             repeated = repeated or _repeated(where, chain, present)
             foreign += _before(where, chain, present)
-    return RulesReading(missing, repeated, unreadable, unguarded, tuple(foreign))
+    return RulesReading(missing, repeated, unreadable, unguarded, found, tuple(foreign))
+
+
+def states_seen(nat: Nat, runner: Runner) -> dict[str, str]:
+    """Identity -> the state that the rules are in. Empty without identities, or if unreadable."""
+    if not nat.identities:
+        return {}
+    try:
+        present = read("iptables", POSTROUTING.table, (POSTROUTING,), nat.interface, runner)
+    except NatFailoverError:
+        return {}
+    lines = present.get(POSTROUTING.name)
+    return states(nat, None if lines is None else [rule.text for rule in lines])
 
 
 def read_other_tables(nat: Nat, runner: Runner) -> tuple[str, ...]:
@@ -128,13 +143,16 @@ def left_over_rules(nat: Nat, runner: Runner) -> str:
     return ""
 
 
-def apply_rules(nat: Nat, runner: Runner) -> bool:
+def apply_rules(nat: Nat, runner: Runner, wanted_states: t.Mapping[str, str] | None = None) -> bool:
     """Put the wanted rules in place, each table at once. Returns whether anything was changed.
+
+    ``wanted_states``: identity -> its state. One that is left out stays as it is.
 
     A jump that is there already is not added again, and further copies of it go. Raises
     ``NatFailoverError``, for rules that protect this node only after all others are in place.
     """
     changed, refused = False, ""
+    nat = nat.translating({**states_seen(nat, runner), **(wanted_states or {})})
     for command, table, wanted in _tables(nat):
         needed = {chain: lines for chain, lines in wanted.items() if lines}
         present = _present(command, table, tuple(wanted), nat.interface, runner, needed=bool(needed))

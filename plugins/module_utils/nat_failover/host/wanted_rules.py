@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model.settings import MASQUERADE, PMTU, Nat, is_ipv6
+from ..model.settings import CARRY, MASQUERADE, PMTU, RESET, RESUME, Identity, Nat, is_ipv6
 from .iptables_text import jump
 
+# Packets of TCP that open no flow
+MID_STREAM = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
 COMMANDS = ("iptables", "ip6tables")  # a command stands for its family of addresses
 
 
@@ -92,7 +94,10 @@ def rules(nat: Nat, command: str = "iptables", uids: t.Sequence[int] = ()) -> Wa
     inside = [f"-d {network}" for network in networks]
     outward = [f"-s {network} -o {nat.interface}" for network in networks]
     answers = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    masquerade = [f"{match} -j RETURN" for match in inside] + [f"{match} -j MASQUERADE" for match in outward]
+    identities = nat.identities if command == "iptables" else ()
+    masquerade = [f"{match} -j RETURN" for match in inside]
+    masquerade += [rule for each in identities for rule in _translation(each, nat.interface)]
+    masquerade += [f"{match} -j MASQUERADE" for match in outward]
     # A client must not reach the metadata of this node, or of a host behind it, through this node.
     special = LINK_LOCAL[command]
     forward = [f"-d {network} -i {nat.interface} -j DROP" for network in special.networks]
@@ -101,7 +106,18 @@ def rules(nat: Nat, command: str = "iptables", uids: t.Sequence[int] = ()) -> Wa
     known = f"-i {nat.interface} -o {nat.interface} -m conntrack --ctstate ESTABLISHED -j ACCEPT"
     forward += [f"-s {network} {known}" for network in networks]
     forward += [f"{match} -i {nat.interface} {answers}" for match in inside]
+    # No host has these addresses for itself. A packet to one of them that belongs to no known flow
+    # must neither take its port nor be answered.
+    unsolicited = [f"-d {each.address}/32 -i {nat.interface} -j DROP" for each in identities]
+    forward += unsolicited
     forward += [f"{match} -o {nat.interface} -j RETURN" for match in inside]
+    going_on = [
+        f"-s {network} -o {nat.interface} {MID_STREAM} -m conntrack --ctstate NEW -j ACCEPT"
+        for each in identities
+        if each.state != RESET
+        for network in each.networks
+    ]
+    forward += going_on if translated else []
     for match in outward:
         forward += [f"{match} {unknown} -j REJECT --reject-with tcp-reset"] if translated else []
         forward += [f"{match} -j ACCEPT"]
@@ -109,12 +125,39 @@ def rules(nat: Nat, command: str = "iptables", uids: t.Sequence[int] = ()) -> Wa
         POSTROUTING: masquerade if translated else [],
         FORWARD: forward,
         CLAMP: _clamp(networks, nat),
-        INPUT: [f"-d {network} -i {nat.interface} -j DROP" for network in special.local] + _own_ports(nat, special),
+        INPUT: [f"-d {network} -i {nat.interface} -j DROP" for network in special.local]
+        + unsolicited
+        + _own_ports(nat, special),
         OUTPUT: _metadata(special, uids) if nat.imds_users is not None else [],
     }
     if not networks:
         listed = {chain: [] for chain in CHAINS}  # clients have no addresses of this family
     return {chain: tuple(f"-A {chain.name} {rule}" for rule in lines) for chain, lines in listed.items()}
+
+
+def _translation(identity: Identity, interface: str) -> list[str]:
+    """The translation of an identity's clients, narrow before wide. SNAT keeps the port if it can.
+
+    The kernel takes a packet in the middle of a TCP flow for the first one of a new flow.
+    """
+    ways = [f"-s {network} -o {interface}" for network in identity.networks]
+    to = f"-j SNAT --to-source {identity.address}"
+    if identity.state == CARRY:
+        return [f"{way} {to}" for way in ways]
+    return [f"{way} {MID_STREAM} {to}" for way in ways] if identity.state == RESUME else []
+
+
+def states(nat: Nat, present: t.Collection[str] | None) -> dict[str, str]:
+    """The states of the identities by the rules that are there. None: no such chain, as at boot."""
+    found = {}
+    for each in nat.identities:
+        fits = [
+            state
+            for state in (CARRY, RESUME)
+            if f"-A {POSTROUTING.name} {_translation(each._replace(state=state), nat.interface)[0]}" in (present or ())
+        ]
+        found[each.name] = RESUME if present is None else next(iter(fits), RESET)
+    return found
 
 
 def _own_ports(nat: Nat, special: LinkLocal) -> list[str]:

@@ -188,3 +188,4 @@ class Evidence:
     strangers: tuple[Stranger, ...] = ()
     # Allocation id -> the Elastic IP of an identity. One that could not be read is left out
     addresses: t.Mapping[str, AddressView] = field(default_factory=dict)
+    addresses_refused: str = ""  # why this node may never read them, in words

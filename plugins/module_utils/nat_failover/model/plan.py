@@ -106,6 +106,8 @@ class Plan:
     # Seconds between reads of EC2 while a peer is suspected (its flare, its state)
     watch: float | None = None
     addresses: tuple[SetAddress, ...] = ()  # the Elastic IPs that this node takes
+    # Identity -> the state that the rules of this node are to be in
+    translation: t.Mapping[str, str] = field(default_factory=dict)
     withheld: tuple[Write, ...] = ()  # the actions that a gate holds back
     forbidden: str = ""  # the reason of that gate, "" = writing is allowed
     # Key -> a line for the operator about what AWS refuses, and about impostors

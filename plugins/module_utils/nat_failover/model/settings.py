@@ -9,7 +9,7 @@ All times are seconds, also those that the file has in milliseconds.
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .cluster import Claim, Egress, Node
@@ -17,6 +17,9 @@ from .cluster import Claim, Egress, Node
 MODES = ("observe", "route", "full")  # each mode writes to EC2 all that the ones before it write
 MASQUERADE, FORWARD = "masquerade", "forward"  # Nat.ipv6
 PMTU = "pmtu"  # Nat.clamp_mss
+# Identity.state: packets of TCP flows that this node does not know are reset, leave with the
+# identity's address, or leave with it beside all new flows
+RESET, RESUME, CARRY = "reset", "resume", "carry"
 TCP, UDP, ICMP = "tcp", "udp", "icmp"  # Target.kind
 
 
@@ -116,6 +119,7 @@ class Identity(t.NamedTuple):
     name: str  # of the node that it belongs to
     address: str  # the private address here that flows of its clients are translated to
     networks: tuple[str, ...]  # of its clients
+    state: str = RESUME
 
 
 class Opening(t.NamedTuple):
@@ -148,6 +152,11 @@ class Nat:
     receive_cpus: str = ""
     flowtable: bool = False  # whether established flows bypass the rules
     identities: tuple[Identity, ...] = ()  # those that this node may carry, its own first
+
+    def translating(self, states: t.Mapping[str, str]) -> Nat:
+        """The same with other states of identities, by their names. Itself if none differs."""
+        changed = tuple(each._replace(state=states.get(each.name, each.state)) for each in self.identities)
+        return self if changed == self.identities else replace(self, identities=changed)
 
     @property
     def has_ipv6(self) -> bool:

@@ -55,6 +55,7 @@ class Ec2Reader:
         self.homes: t.Mapping[str, str] | None = None  # route table -> the node that its tag names
         self.addresses: t.Mapping[str, AddressView] = {}  # allocation id -> the Elastic IP of an identity
         self.addresses_problem = ""  # why these cannot be read, in words
+        self.addresses_refused = ""  # the same, if it lasts until somebody changes something
         self.claims = config.claims  # with those on tables that were found by their tags
         self.answers = False  # the API answers this node
         self.answered_at: float | None = None  # when the newest call that it answered began
@@ -273,7 +274,7 @@ class Ec2Reader:
     def _note_addresses(self, found: t.Any, began: float) -> None:
         """The reading of Elastic IPs. A failure is none of EC2: routes need no such reading."""
         if isinstance(found, dict):
-            self.addresses_problem = ""
+            self.addresses_problem = self.addresses_refused = ""
             self.merge_addresses({each: replace(view, read_at=began) for each, view in found.items()})
         elif isinstance(found, Ec2Error):
             if found.code not in THROTTLED and not self.addresses_problem:
@@ -281,7 +282,7 @@ class Ec2Reader:
                 self._emit("addresses", text, logging.WARNING)
             self.addresses_problem = str(found)
             if codes.lasting(found.code):
-                self.addresses = {}
+                self.addresses, self.addresses_refused = {}, str(found)
         else:
             raise found
 

@@ -59,6 +59,7 @@ class ForwardingCheck:
         self.fact = ""
         self.repairs = False  # only the service repairs; a single observation changes nothing
         self.findings: Findings = {}  # of the last check
+        self.translation: t.Mapping[str, str] = {}  # identity -> the state that its rules are to be in
         self._repair = SelfRepair(config, runtime, emit)
         self.canary = CanaryWatch(
             config,
@@ -118,6 +119,12 @@ class ForwardingCheck:
         """The loops that the service runs."""
         return (self._check_loop(), *self.canary.work())
 
+    def translate(self, states: t.Mapping[str, str]) -> None:
+        """The states that the rules of identities are to be in."""
+        if states != self.translation:
+            self.translation = states
+            self.check_soon()
+
     def check_soon(self, rules: bool = False) -> None:
         """Something may have changed: check now. ``rules``: the rules, too."""
         if rules:
@@ -142,6 +149,13 @@ class ForwardingCheck:
 
     async def _check(self) -> None:
         findings, note = await self._examine(), ""
+        if (
+            self.repairs
+            and self.config.mode != "observe"
+            and await self._repair.translate(self.translation, self._rules.reading.states)
+        ):
+            self._rules.demand_now()
+            findings = await self._examine()
         defects = forwarding_facts.repairable(findings)
         if defects and self.repairs and self.config.mode != "observe":
             try:

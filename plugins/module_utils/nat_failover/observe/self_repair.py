@@ -13,7 +13,7 @@ import logging
 import typing as t
 from collections import deque
 
-from ..host.repair_helper import CHANGED, NOTHING, RULES, SYSCTLS
+from ..host.repair_helper import CHANGED, IDENTITIES, NOTHING, RULES, SYSCTLS
 from ..model.settings import Config
 from ..runtime.base import Runtime
 
@@ -65,6 +65,24 @@ class SelfRepair:
             self.repaired_at = self._runtime.now()
             self._emit("mended", f"{defects[word]}; repaired", logging.WARNING)
         return ""
+
+    async def translate(self, wanted: t.Mapping[str, str], seen: t.Mapping[str, str]) -> bool:
+        """Let the helper bring the rules of identities into their states. Returns whether it did.
+
+        It repairs nothing, so it counts for no fight. A failure is reported once.
+        """
+        differing = {name: state for name, state in wanted.items() if name in seen and seen[name] != state}
+        if not differing:
+            return False
+        word = " ".join((IDENTITIES, *(f"{name}={state}" for name, state in sorted(differing.items()))))
+        try:
+            problem = await self._try(word)
+        except NoHelper as error:
+            problem = f"no helper listens on {error}"
+        if problem and self._reported.get(IDENTITIES) != problem:
+            self._emit("not_mended", f"the rules of {word}: {problem}", logging.ERROR)
+        self._reported[IDENTITIES] = problem
+        return not problem
 
     def fight(self, word: str) -> str:
         """Why this must not be repaired again, in words: it was repaired too often lately.

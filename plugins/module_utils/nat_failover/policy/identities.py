@@ -16,12 +16,13 @@ from ..model.cluster import ROUTE_ACTIVE, AddressView, Claim
 from ..model.evidence import FAILED
 from ..model.memory import Memory
 from ..model.plan import SetAddress, SetRoute
-from ..model.settings import Config, Identity
+from ..model.settings import CARRY, RESET, RESUME, Config, Identity
 from .case import Case
 
 # Seconds for which a living peer may hold the Elastic IP of claims that are here. Route and address
 # of one takeover are written side by side, and a reading may fall between the two.
 PATIENCE = 3.0
+GIVE_UP = 20.0  # seconds after which an Elastic IP does not come any more: EC2 may take some
 NEVER = float("-inf")
 
 
@@ -182,3 +183,35 @@ def _may_follow(case: Case, view: AddressView, since: float) -> bool:
     peer = case.memory.peers.get(holder or "")
     waits = peer is not None and peer.verdict != FAILED
     return not waits or case.evidence.now - since >= PATIENCE
+
+
+# --- translation ----------------------------------------------------------------------------------
+
+
+def states(case: Case) -> dict[str, str]:
+    """The state that the rules of this node are to be in, of each identity that it may carry.
+
+    One that nothing is known of is left out: its rules stay as they are.
+    """
+    config, evidence = case.config, case.evidence
+    own = evidence.instances.get(config.self_name)
+    found: dict[str, str] = {}
+    for each in config.nat.identities:
+        allocation = config.identities[each.name].allocation
+        view = evidence.addresses.get(allocation)
+        if evidence.addresses_refused:
+            found[each.name] = RESET
+        elif view is not None and own is not None:
+            found[each.name] = _state(case, each, allocation, view)
+    return found
+
+
+def _state(case: Case, identity: Identity, allocation: str, view: AddressView) -> str:
+    own, now = case.evidence.instances[case.config.self_name], case.evidence.now
+    if drift_of(case, allocation, view) or _unusable(case, identity):
+        return RESET
+    if (view.interface_id, view.private) == (own.interface_id, identity.address):
+        carried = _carries(case, identity.name, ())
+        return CARRY if carried is not None else RESUME
+    # The Elastic IP does not follow, so its flows cannot go on: clients learn it at once
+    return RESET if now - case.memory.astray.get(identity.name, now) >= GIVE_UP else RESUME

@@ -37,5 +37,6 @@ def gather(parts: Parts, now: float) -> Evidence:
         void_marks=void_marks,
         refused=parts.executor.unfit(now),
         addresses=collector.elastic_ips,
+        addresses_refused=collector.reader.addresses_refused,
         strangers=collector.impostors.strangers,
     )

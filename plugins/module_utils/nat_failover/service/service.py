@@ -240,6 +240,8 @@ class Service:
         parts.memory, parts.plan = self._decide(config, before, evidence)
         parts.events.follow(before, parts.memory, parts.plan, now, config.heartbeat.silent_after / 3)
         collector.demand(parts.plan.refresh, parts.plan.watch)
+        if config.identities:
+            collector.forwarding_check.translate(parts.plan.translation)
         parts.witness.demand(parts.plan.watch, parts.plan.flare)
         parts.executor.flare(parts.plan.flare)
         parts.executor.carry_out(parts.plan, evidence.busy)
