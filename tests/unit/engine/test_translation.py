@@ -146,14 +146,19 @@ def test_the_helper_takes_no_other_name_and_no_other_state(word):
 def asked(wanted, seen, answer="mended"):
     words, events = [], []
     config = types.SimpleNamespace(repair_socket="/run/x")
-    asks = self_repair.SelfRepair(config, None, lambda kind, text, level: events.append((kind, text)))
+    clock = types.SimpleNamespace(seconds=100.0)
+    runtime = types.SimpleNamespace(now=lambda: clock.seconds)
+    asks = self_repair.SelfRepair(config, runtime, lambda kind, text, level: events.append((kind, text)))
 
     async def attempt(word):
         words.append(word)
         return "" if answer == "mended" else answer
 
     asks._try = attempt
-    done = [asyncio.run(asks.translate(wanted, seen)) for _repeat in range(2)]
+    done = []
+    for pause in (0.0, 1.0, self_repair.AGAIN_AFTER):
+        clock.seconds += pause
+        done.append(asyncio.run(asks.translate(wanted, seen)))
     return words, done[0], events
 
 
@@ -165,7 +170,7 @@ def test_the_service_asks_for_states_that_differ_and_for_nothing_else():
     assert asked({"nat-a": CARRY}, {})[:2] == ([], False)  # the rules could not be read
 
 
-def test_a_refusal_of_the_helper_is_reported_once():
+def test_a_refusal_of_the_helper_is_reported_once_and_not_repeated_at_once():
     words, done, events = asked({"nat-a": CARRY}, {"nat-a": RESUME}, "failed: no")
     assert len(words) == 2 and not done
     assert events == [("not_mended", "the rules of identities nat-a=carry: failed: no")]

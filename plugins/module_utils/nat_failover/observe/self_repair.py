@@ -69,10 +69,12 @@ class SelfRepair:
     async def translate(self, wanted: t.Mapping[str, str], seen: t.Mapping[str, str]) -> bool:
         """Let the helper bring the rules of identities into their states. Returns whether it did.
 
-        It repairs nothing, so it counts for no fight. A failure is reported once.
+        It repairs nothing, so it counts for no fight. A failure is reported once, and the helper is
+        not asked again for ``AGAIN_AFTER`` seconds.
         """
         differing = {name: state for name, state in wanted.items() if name in seen and seen[name] != state}
-        if not differing:
+        at, _problem = self._failed.get(IDENTITIES, (float("-inf"), ""))
+        if not differing or self._runtime.now() - at < AGAIN_AFTER:
             return False
         word = " ".join((IDENTITIES, *(f"{name}={state}" for name, state in sorted(differing.items()))))
         try:
@@ -82,6 +84,8 @@ class SelfRepair:
         if problem and self._reported.get(IDENTITIES) != problem:
             self._emit("not_mended", f"the rules of {word}: {problem}", logging.ERROR)
         self._reported[IDENTITIES] = problem
+        if problem:
+            self._failed[IDENTITIES] = self._runtime.now(), problem
         return not problem
 
     def fight(self, word: str) -> str:
