@@ -233,21 +233,18 @@ def _address_first() -> t.Any:
 
 def _wall_clock() -> Patches:
     """Takes the time of day for the time that has passed, in either shell."""
-    from .shipping.process import Process  # not above: the fast shell needs no greenlets
+    from .shipping.runtime import VirtualRuntime  # not above: the fast shell needs no greenlets
 
-    fast, shipping = Service.evidence, Process._decide
+    fast, shipping = Service.evidence, VirtualRuntime.now
 
     def evidence(service: Service) -> t.Any:
-        return _set_by_somebody(service, fast(service))
+        seen = fast(service)
+        return replace(seen, now=seen.now + service.host.clock_error)
 
-    def decide(process: Process, config: Config, memory: Memory, seen: t.Any) -> t.Any:
-        return shipping(process, config, memory, _set_by_somebody(process, seen))
+    def now(runtime: t.Any) -> float:
+        return shipping(runtime) + t.cast(float, runtime.host.clock_error)
 
-    return [_patched(Service, "evidence", evidence), _patched(Process, "_decide", decide)]
-
-
-def _set_by_somebody(service: t.Any, evidence: t.Any) -> t.Any:
-    return replace(evidence, now=evidence.now + service.host.clock_error)
+    return [_patched(Service, "evidence", evidence), _patched(VirtualRuntime, "now", now)]
 
 
 # name -> (what is wrong with it, the patches)

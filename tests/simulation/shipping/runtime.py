@@ -26,7 +26,7 @@ class VirtualRuntime:
 
     def __init__(self, process: Process, loop: ProcessLoop, rng: random.Random) -> None:
         self.random = rng
-        self._process, self._loop = process, loop
+        self._process, self._loop, self.host = process, loop, process.host
 
     def now(self) -> float:
         return self._loop.time()
