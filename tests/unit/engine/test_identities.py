@@ -278,3 +278,13 @@ def test_without_identities_heirs_are_drawn_as_before():
     claim = Claim(TABLES[PEER], "0.0.0.0/0", PEER)
     assert identities.heirs_among(config, [ME, THIRD], claim) == [ME, THIRD]
     assert identities.subject(config, claim) == str(claim)
+
+
+# --- an operator's view -----------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_to_read_elastic_ips_is_a_warning_that_stands(case):
+    assert case.decide().warnings == {}
+    real = case.evidence
+    case.evidence = lambda: replace(real(), addresses_refused="denied; allow ec2:DescribeAddresses")
+    assert "connections end with a takeover; routes move as ever" in case.decide().warnings[f"unread_addresses {ME}"]

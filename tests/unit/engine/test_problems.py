@@ -474,3 +474,18 @@ def test_the_status_has_the_services_of_this_node():
     }
     assert json.loads(json.dumps(status.status(parts)))["self"]["unwell"] == ["proxy"]
     assert {each["service"] for each in status.status(parts)["claims"]} == {"", "proxy"}
+
+
+# --- identities -------------------------------------------------------------------------------------------------------
+
+
+def test_drift_of_an_elastic_ip_and_a_missing_permission_have_remedies_of_their_own():
+    parts = standing()
+    warning = (
+        "the Elastic IPs of identities stay where they are; routes move as ever: denied; allow ec2:DescribeAddresses"
+    )
+    drift = {"eipalloc-1": "eipalloc-1 is associated with eni-x, which is no node of this cluster; it is left alone"}
+    parts.plan = replace(parts.plan, drift=drift, warnings={"unread_addresses nat-a": warning})
+    rows = {each.code: each for each in find(parts)}
+    assert rows["drift"].do == "correct the Elastic IP or the private address that the line names"
+    assert rows["unread_addresses"].do == "allow ec2:DescribeAddresses"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nat_failover.model.cluster import RouteView
+from nat_failover.model.cluster import AddressView, RouteView
 from nat_failover.model.evidence import Heard, Lock, Report, WitnessView
 from nat_failover.model.plan import Plan, SetRoute
 from nat_failover.policy import pause as pauses
@@ -107,7 +107,7 @@ def test_the_keys_of_the_status_are_an_interface():
         *("settings", "summary", "self", "instances", "claims", "verdicts", "proposed", "drift", "withheld"),
         *("witness", "counters", "event_counts", "events"),
         *("schema", "version", "at", "level", "problems", "can_act", "cannot_act", "unfit", "ec2", "imds"),
-        *("failures", "fences", "incident", "last_incident", "lost_lines", "services"),
+        *("failures", "fences", "incident", "last_incident", "lost_lines", "services", "identities"),
     }
     assert (found["schema"], found["level"], found["problems"], found["can_act"]) == (1, "well", [], True)
     assert set(found["self"]) == {
@@ -183,3 +183,19 @@ def test_the_witness_table_in_words():
 def test_the_first_line_of_the_journal_names_node_mode_and_claims():
     line = status.start_line(standing(mode="route"))
     assert line == "nat-a of cluster prod, mode route, boot 0123456789abcdef, 2 nodes, 2 claims"
+
+
+def test_the_identities_that_this_node_may_carry_are_shown_and_none_without_one():
+    assert status.status(standing())["identities"] == []
+    nodes = [dict(each) for each in RAW["nodes"]]
+    nodes[0]["egress_waiting"] = {"nat-b": "10.0.0.21"}
+    nodes[1].update(
+        egress_address="eipalloc-0000000b", egress_private_address="10.0.1.20", egress_networks=["10.0.11.0/24"]
+    )
+    parts = standing(nodes=nodes)
+    row = {"identity": "nat-b", "allocation": "eipalloc-0000000b", "address": "10.0.0.21", "state": "", "wanted": ""}
+    assert status.status(parts)["identities"] == [{**row, "public": "", "holder": None, "read_s_ago": None}]
+    view = AddressView("203.0.113.11", "eni-nat-b", "10.0.1.20", NOW - 2)
+    parts.collector.reader.addresses = {"eipalloc-0000000b": view}
+    [found] = status.status(parts)["identities"]
+    assert (found["holder"], found["public"], found["read_s_ago"]) == ("nat-b", "203.0.113.11", 2.0)

@@ -53,6 +53,9 @@ CODES: t.Mapping[str, Code] = {
     "action_refused": Code(DEGRADED, "read `journalctl -u nat-failover`"),
     "unfit": Code(DEGRADED, "set fence.policy to what EC2 takes on this instance (nat_instance_fence)"),
     "unseen": Code(DEGRADED, "run `nat-failover check-config --online`, and correct what it names"),
+    "unread_addresses": Code(
+        DEGRADED, "run `nat-failover check-config --online`, and allow what it names (docs/iam.md)"
+    ),
     "impostor": Code(DEGRADED, "stop nat-failover on the machine that the line names, or correct its configuration"),
     "paused": Code(DEGRADED, "nat-failover unpause"),
     "withheld": Code(DEGRADED, "remove the obstacle that the line names"),

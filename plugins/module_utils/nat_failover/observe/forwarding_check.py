@@ -91,6 +91,11 @@ class ForwardingCheck:
         return bool(self.findings) and self.canary.complete and not self._early
 
     @property
+    def translated(self) -> t.Mapping[str, str]:
+        """Identity -> the state that its rules were in at the last reading."""
+        return self._rules.reading.states
+
+    @property
     def defects(self) -> dict[str, str]:
         """All that keeps this node from forwarding now: key -> defect in words, causes first."""
         found = forwarding_facts.defects(self.findings)

@@ -15,7 +15,7 @@ from ..model.cluster import ROUTE_ACTIVE, Claim
 from ..model.evidence import FAILED, HEALTHY, UNKNOWN, Evidence
 from ..model.memory import Memory
 from ..model.settings import Config
-from . import fence_lock, fence_objections, fence_steps, fitness, heirs, ownership, services, verdict
+from . import fence_lock, fence_objections, fence_steps, fitness, heirs, identities, ownership, services, verdict
 from .case import Case, Fence
 from .decide import STATES
 
@@ -106,7 +106,9 @@ def _settled(about: ownership.ClaimCase) -> str:
     if owner == case.config.self_name:
         return "it is at home"
     others = [name for name in about.heirs.eligible if name != owner]
-    heir = heirs.heir(claim, [name for name in others if services.works_at(case, name, claim)] or others)
+    serving = [name for name in others if services.works_at(case, name, claim)] or others
+    carrying = identities.heirs_among(case.config, serving, claim)
+    heir = heirs.heir(claim, carrying, identities.subject(case.config, claim))
     if heir is None:
         return f"it is at home; nobody could take it if {owner} failed"
     depends = case.config.service_of.get(claim.destination)

@@ -26,7 +26,12 @@ def standing(config: Config, evidence: Evidence) -> dict[str, str]:
 
     A key is the code of a problem (``model/problem.py``) and its subject.
     """
-    return {**_unseen(config, evidence), **_refused(config, evidence), **_strangers(config, evidence)}
+    return {
+        **_unseen(config, evidence),
+        **_refused(config, evidence),
+        **_strangers(config, evidence),
+        **_addresses(config, evidence),
+    }
 
 
 def used_tags(tags: t.Iterable[str]) -> int:
@@ -82,3 +87,13 @@ def _strangers(config: Config, evidence: Evidence) -> dict[str, str]:
             f"{each.address}, or correct its configuration (self, instance ids) or the tags {TAG_NODE}"
         )
     return found
+
+
+def _addresses(config: Config, evidence: Evidence) -> dict[str, str]:
+    if not evidence.addresses_refused:
+        return {}
+    text = (
+        "the Elastic IPs of identities stay where they are, so connections end with a takeover; routes move as ever: "
+        f"{evidence.addresses_refused}"
+    )
+    return {f"unread_addresses {config.self_name}": text}

@@ -95,7 +95,9 @@ def _routes(parts: Parts, evidence: Evidence) -> t.Iterator[Problem]:
     others = {str(claim) for claim in evidence.routes}
     for key, line in parts.plan.drift.items():
         if key not in others:
-            yield Problem("drift", key, line, remedy="correct the tag or the instance that the line names")
+            address = key.startswith("eipalloc-")
+            what = "the Elastic IP or the private address" if address else "the tag or the instance"
+            yield Problem("drift", key, line, remedy=f"correct {what} that the line names")
 
 
 def _dark(parts: Parts, evidence: Evidence, owner: str | None, claim: Claim, view: RouteView) -> str:

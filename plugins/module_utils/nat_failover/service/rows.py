@@ -168,6 +168,33 @@ def services(parts: Parts, evidence: Evidence) -> list[Row]:
     return rows
 
 
+def identities(parts: Parts, evidence: Evidence) -> list[Row]:
+    """The identities that this node may carry: where the Elastic IP is, and the state of the rules here.
+
+    ``holder``: a node, or the id of another interface. None: nobody, or not known.
+    """
+    config, owners = parts.config, owners_of(evidence.instances, parts.config.witnesses)
+    seen = parts.collector.forwarding_check.translated
+    rows = []
+    for each in config.nat.identities:
+        allocation = config.identities[each.name].allocation
+        view = evidence.addresses.get(allocation)
+        interface = view.interface_id if view is not None else None
+        rows.append(
+            {
+                "identity": each.name,
+                "allocation": allocation,
+                "public": view.public if view is not None else "",
+                "holder": owners.get(interface or "", interface),
+                "address": each.address,
+                "state": seen.get(each.name, ""),
+                "wanted": parts.plan.translation.get(each.name, ""),
+                "read_s_ago": ago(evidence.now, view.read_at if view is not None else None),
+            }
+        )
+    return rows
+
+
 def _ms_ago(now: float, at: float | None) -> int | None:
     return None if at is None else round((now - at) * 1000)
 

@@ -129,6 +129,7 @@ def status(parts: Parts) -> dict[str, t.Any]:
         "instances": rows.instances(parts, now),
         "claims": rows.claims(parts, evidence),
         "services": rows.services(parts, evidence),
+        "identities": rows.identities(parts, evidence),
         "verdicts": rows.verdicts(parts, evidence),
         "failures": rows.failures(parts, now),
         "fences": {"budget": parts.config.fence.max_per_hour, "spent": fence_objections.spent(parts.memory, now)},
