@@ -169,7 +169,7 @@ def services(parts: Parts, evidence: Evidence) -> list[Row]:
 
 
 def identities(parts: Parts, evidence: Evidence) -> list[Row]:
-    """The identities that this node may carry: where the Elastic IP is, and the state of the rules here.
+    """The identities that this node may carry, with their Elastic IPs and the states of rules here.
 
     ``holder``: a node, or the id of another interface. None: nobody, or not known.
     """
