@@ -202,6 +202,12 @@ class Cluster:
         self.wait("all fit", lambda: all(self.status(node)["self"]["forwarding"] for node in fit))
         self.wait("EC2 answers all", lambda: all(self.status(node)["self"]["ec2"] for node in nodes))
 
+    def fenced(self, node: str, boots: int) -> None:
+        """Wait until a dead node was stopped and started by its peer, and all is at rest again. ``boots``: those before its death."""
+        self.wait(f"{node} boots again", lambda: self.lab.host(node).boots > boots, 60)
+        self.wait(f"the service of {node} answers", lambda: bool(self.status(node)), 60)
+        self.settle()
+
     def owners(self, zone: str) -> set[str | None]:
         """The owners of the claims of a zone's table."""
         destinations = self.settings.get("destinations", [DEFAULT_ROUTE])
