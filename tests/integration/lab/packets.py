@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from lab.fabric import netns
+from lab.fabric.names import INTERNET
 from lab.testing import RunningLab
 
+ECHO = 7  # of the internet's server
 PORT = 5353  # of tests' own server on the internet
 UNREACHABLE = 3  # RFC 792
 
@@ -82,3 +84,24 @@ def seen(server: Any, sock: Any) -> str:
     server.sendto(b"2", caller)
     assert sock.recv(9) == b"2"
     return str(caller[0])
+
+
+def connection(lab: RunningLab) -> Any:
+    """A connection of a client behind nat-a to the internet's echo."""
+    made = netns.inside(lab.names.namespace("client-a"), lambda: socket.create_connection((INTERNET, ECHO), 2))
+    made.settimeout(1)
+    return made
+
+
+def echoes(sock: Any) -> bool:
+    """Whether the echo still answers."""
+    sock.sendall(b"ping")
+    return received(sock) == b"ping"
+
+
+def received(sock: Any) -> bytes:
+    """The next packet's data; nothing if none comes."""
+    try:
+        return bytes(sock.recv(9))
+    except TimeoutError:
+        return b""

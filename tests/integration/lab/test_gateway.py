@@ -7,10 +7,11 @@ import time
 
 import pytest
 
+from lab import egress
 from lab.fabric import netns
 from lab.fabric.names import INTERNET
-from lab.testing import RunningLab
-from tests.integration.lab.packets import PORT, icmp, seen, told, udp
+from lab.testing import RunningLab, forward, running_lab
+from tests.integration.lab.packets import PORT, connection, echoes, icmp, seen, told, udp
 
 
 def reassociate(lab: RunningLab, address: str, to: str) -> None:
@@ -142,3 +143,36 @@ def test_an_association_that_takes_its_time(lab: RunningLab) -> None:
             assert time.monotonic() < begin + 20
             time.sleep(0.02)
         assert time.monotonic() >= begin + 2
+
+
+@pytest.mark.parametrize(("mode", "alive"), [("open", True), ("accepting", True), ("syn", False)])
+def test_a_connection_goes_on_over_another_node(mode: str, alive: bool) -> None:
+    """By hand, as far as the lab is concerned: route and Elastic IP move, and the heir's kernel takes the flow up in its middle."""
+    with running_lab(on_boot=forward, source_dest_check=False, instance_type="t3.small") as lab:
+        zones = lab.ids.zones
+        with lab.api.lock:
+            own = egress.add(lab.ids)["a"]
+            lab.api.changed()
+        lab.fault("group", "nat-b", mode=mode)
+        for node, address in (("nat-a", own.private_ip), ("nat-b", own.waiting["b"])):
+            lab.exec(node, ["iptables", "-I", "FORWARD", "-d", address, "-j", "DROP"])
+            lab.exec(node, ["iptables", "-I", "INPUT", "-d", address, "-j", "DROP"])
+            of_zone = ["-s", "10.0.10.0/24", "!", "-d", "10.0.0.0/16"]
+            lab.exec(node, ["iptables", "-t", "nat", "-I", "POSTROUTING", *of_zone, "-j", "SNAT", "--to", address])
+        with connection(lab) as sock:
+            assert echoes(sock)
+            lab.fault("kill", "nat-a")
+            ec2 = lab.client()
+            ec2.replace_route(
+                RouteTableId=zones["a"].route_table,
+                DestinationCidrBlock="0.0.0.0/0",
+                NetworkInterfaceId=zones["b"].interface_id,
+            )
+            ec2.associate_address(
+                AllocationId=own.allocation_id,
+                NetworkInterfaceId=zones["b"].interface_id,
+                PrivateIpAddress=own.waiting["b"],
+            )
+            assert echoes(sock) is alive
+        with udp(lab, "internet", INTERNET, PORT) as server, udp(lab, "client-a", to=(INTERNET, PORT)) as client:
+            assert seen(server, client) == own.public_ip

@@ -3,39 +3,14 @@
 
 from __future__ import annotations
 
-import socket
-from typing import Any
-
 import pytest
 
 from lab.errors import Prerequisite
-from lab.fabric import netns
 from lab.fabric.names import INTERNET
 from lab.testing import RunningLab
-from tests.integration.lab.packets import PORT, seen, udp
+from tests.integration.lab.packets import PORT, connection, echoes, received, seen, udp
 
-PUBLIC, ECHO = "203.0.113.10", 7
-
-
-def connection(lab: RunningLab) -> Any:
-    """A connection of a client behind nat-a to the internet's echo."""
-    made = netns.inside(lab.names.namespace("client-a"), lambda: socket.create_connection((INTERNET, ECHO), 2))
-    made.settimeout(1)
-    return made
-
-
-def echoes(sock: Any) -> bool:
-    """Whether the echo still answers."""
-    sock.sendall(b"ping")
-    return received(sock) == b"ping"
-
-
-def received(sock: Any) -> bytes:
-    """The next packet's data; nothing if none comes."""
-    try:
-        return bytes(sock.recv(9))
-    except TimeoutError:
-        return b""
+PUBLIC = "203.0.113.10"
 
 
 @pytest.mark.parametrize(("mode", "alive"), [("open", True), ("accepting", True), ("syn", False)])
