@@ -98,7 +98,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def preflight(collection, tmp_path_factory):
-    """What the role always runs, in check mode, on the first host of each case; the nodes found, or the message it failed with."""
+    """The tasks that always run, in check mode, on the first host of each case; the nodes found, or the message of the failure."""
     numbers = {case: f"{number:02}" for number, case in enumerate(CASES)}
 
     def own(case, data):
