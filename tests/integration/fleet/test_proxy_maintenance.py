@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,3 +103,55 @@ def test_the_last_proxy_that_serves_stays(fleet: Fleet, balanced: Balanced) -> N
     fleet.node("nat-b", "proxy-health", "resume")
     assert "nat-a is not drained, since no other proxy is healthy: nat-b says drained" in said
     assert health(fleet, "nat-a") == "healthy" and fleet.status("nat-a")["state"] == "active"
+
+
+def serving(fleet: Fleet, node: str) -> list[str]:
+    """The engine's process and its files."""
+    show = ["systemctl", "show", "tinyproxy.service", "--property=MainPID,NRestarts,ActiveState"]
+    return [fleet.node(node, *show), fleet.node(node, "sh", "-c", "stat --format='%n %i %Y' /etc/aws-ha-egress/*")]
+
+
+def package_out_of_reach(fleet: Fleet) -> None:
+    """Another engine is wanted, whose package cannot be had."""
+    nowhere = "/etc/apt/apt.conf.d/99nowhere"
+    fleet.node("nat-a", "sh", "-c", f"echo 'Acquire::http::Proxy \"http://127.0.0.1:9\";' > {nowhere}")
+    try:
+        assert "squid" in fleet.refused("proxy", "--limit", "nat-a", **{**PROXY, "proxy_engine": "squid"})
+    finally:
+        fleet.node("nat-a", "rm", nowhere)
+
+
+def bad_line(fleet: Fleet) -> None:
+    said = fleet.refused("proxy", "--limit", "nat-a", **PROXY, proxy_tinyproxy_lines=["Nonsense On"])
+    assert "tinyproxy would not run with it: " in said
+
+
+def stopped(fleet: Fleet, unit: str) -> None:
+    fleet.node("nat-a", "systemctl", "stop", unit)
+    time.sleep(3)
+    fleet.node("nat-a", "systemctl", "start", unit)
+
+
+HARMLESS: dict[str, Callable[[Fleet], object]] = {
+    "a run in check mode": lambda fleet: fleet.run("proxy", "--check", **PROXY, proxy_max_clients=777),
+    "a second run": lambda fleet: fleet.run("proxy", **PROXY),
+    "a line that the engine refuses": bad_line,
+    "a package that cannot be had": package_out_of_reach,
+    "the guard is put in place again": lambda fleet: fleet.node("nat-a", "systemctl", "reload", "proxy-guard"),
+    "the nightly rotation": lambda fleet: fleet.node("nat-a", "systemctl", "reload", "tinyproxy"),
+    "the health check is stopped": lambda fleet: stopped(fleet, "proxy-health.service"),
+    "nat-failover is stopped": lambda fleet: stopped(fleet, "nat-failover.service"),
+}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+def test_a_running_proxy_is_not_disturbed(fleet: Fleet, balanced: Balanced, what: str) -> None:
+    """Clients of its own address notice nothing, and the same process serves on."""
+    before = serving(fleet, "nat-a")
+    with requests(fleet, "10.0.0.10") as made:
+        HARMLESS[what](fleet)
+        time.sleep(1)
+    assert serving(fleet, "nat-a") == before
+    assert len(made) > 4 and [each for each in made if each[3] != 200] == []
+    fleet.wait("nat-a is healthy", lambda: health(fleet, "nat-a") == "healthy")
+    fleet.settle()

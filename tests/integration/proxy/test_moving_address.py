@@ -103,3 +103,37 @@ def test_nothing_moves_to_a_node_without_a_proxy(served: Served) -> None:
     for zone in ("a", "b"):
         at(served, zone, "nat-b")
     assert (served.lab.owner("a"), served.lab.owner("b")) == ("nat-a", "nat-b")
+
+
+def test_the_service_that_moves_the_address_is_stopped_and_the_proxy_serves_on(served: Served) -> None:
+    """The route stays where it is, and the proxy is no part of the service."""
+    writes = served.writes()
+    user = served.requests("client-a")
+    time.sleep(1)
+    served.service("nat-a").terminate()
+    served.service("nat-a").wait(20)
+    time.sleep(5)
+    seen = ended(user)
+    assert (served.address_of("a"), served.writes()) == ("nat-a", writes)
+    assert {each.text for each in seen} == {PUBLIC["nat-a"]} and len(seen) > 20
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze", "uplink"])
+def test_a_node_fails_and_clients_go_on(served: Served, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that the node serves goes to the other one, and clients of the other zone notice nothing."""
+    users = {host: served.requests(host) for host in ("client-a", "client-b")}
+    time.sleep(1)
+    begin = time.monotonic()
+    served.lab.fault(fault, "nat-a")
+    at(served, "a", "nat-b")
+    moved = time.monotonic()
+    time.sleep(3 * downloads.LIMIT_S)
+    seen = {host: ended(process) for host, process in users.items()}
+    outage = downloads.outage_ms(seen["client-a"], begin)
+    with capsys.disabled():
+        print(f"\n  {fault}: downloads again after {outage or 0:.0f} ms, the address moved after {moved - begin:.1f} s")
+    between = [each for each in seen["client-a"] if each.begun > moved + downloads.LIMIT_S]
+    assert {each.text for each in between if each.ok} == {PUBLIC["nat-b"]}
+    assert sum(each.ok for each in between) > len(between) / 2
+    assert answered_by(seen["client-b"], 0.0) == {PUBLIC["nat-b"]}
+    assert served.lab.owner("a") == "nat-b", "NAT goes with it"
