@@ -106,6 +106,7 @@ STAGES = (
         lambda job: pytests.run_everywhere(job.log, ["tests/unit"], limit=job.limit, expression=job.expression),
         least=10,
         limit=1500,
+        lane=Lane.WORK_BESIDE,
     ),
     Stage(
         "simulation",
