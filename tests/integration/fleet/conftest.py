@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration/fleet" in item.nodeid:
             item.add_marker(pytest.mark.root)
-            item.add_marker(pytest.mark.timeout(1100))
+            item.add_marker(pytest.mark.timeout(2400))
             if os.geteuid() != 0:
                 raise pytest.UsageError("tests/integration/fleet boots machines: run it as root")
 

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A run of a playbook with tens of AWS modules takes a minute, and on a busy machine several."""
     for item in items:
         if "integration/playbooks" in item.nodeid:
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(2400))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Playbooks:
         return subprocess.Popen(words, cwd=self.folder, env=self.environment, stdout=nowhere, stderr=nowhere)
 
     def call(
-        self, argv: list[str], inventory: Path | None = None, limit_s: float = 600
+        self, argv: list[str], inventory: Path | None = None, limit_s: float = 1500
     ) -> subprocess.CompletedProcess[str]:
         """One of Ansible's commands, in the folder."""
         words = [str(ANSIBLE.with_name(argv[0])), "-i", str(inventory or self.folder / "none.yml"), *argv[1:]]
