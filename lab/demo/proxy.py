@@ -71,8 +71,8 @@ def _kill(show: Show, story: Story, names: Names, status: dict[str, Any]) -> dic
         Downloads(story.spawn(host), names.run, ADDRESS, status["ca"], WEB_NAME) for host in (CLIENT, OTHER_CLIENT)
     ]
     with (
-        clients[0] as mine,
         clients[1],
+        clients[0] as mine,
         Updates(lambda *argv: story.on(CLIENT, *argv), names.run, ADDRESS) as apt,
     ):
         for each in clients:

@@ -25,7 +25,10 @@ HERE = {"nat_instance_sources": ["10.0.0.0/16"], "nat_instance_manage_packages":
 
 
 def write_inventory(status: dict[str, Any], folder: Path, **more: dict[str, Any]) -> Path:
-    """The inventory, with more groups of all nodes and their variables. It is readable by root only: it holds the heartbeat key, which an operator would keep in a vault."""
+    """The inventory, with more groups of all nodes and their variables.
+
+    It is readable by root only: it holds the heartbeat key, which an operator would keep in a vault.
+    """
     inventory = render.inventory(status)
     variables = inventory["all"]["children"][render.GROUP]["vars"]
     variables.update(PACE, **HERE, nat_instance_heartbeat_key=secrets.token_hex(32))

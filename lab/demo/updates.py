@@ -85,9 +85,9 @@ class Updates:
 
     def _run(self) -> tuple[int, str]:
         argv = self._command("env", f"APT_CONFIG={self._folder}/apt.conf", "apt-get", "update")
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": LIMIT_S, "check": False}
+        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": LIMIT_S}
         try:
-            done = subprocess.run(argv, **options)
+            done = subprocess.run(argv, check=False, **options)
         except subprocess.TimeoutExpired:
             return 1, f"no end within {LIMIT_S} s"
         return done.returncode, " ".join(done.stderr.split())[-200:]

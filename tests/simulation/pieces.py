@@ -59,8 +59,10 @@ def play_on(incidents: int, shell: str, jobs: int, store: Store = STORE) -> t.It
     origin, began, results = _origin(), time.monotonic(), played(plan, jobs, shell)
     for first, count in plan:
         done = Played(0, [], 0.0)
-        while done.incidents < count:
-            done = done.plus(next(results))
+        for part in results:
+            done = done.plus(part)
+            if done.incidents >= count:
+                break
         row = {
             **origin,
             "shell": shell,
