@@ -24,6 +24,14 @@ def id_form(noun: str, prefix: str) -> Form:
     return Form(noun, prefix + ID, remedy)
 
 
+def check_ipv4(key: str, text: str, remedy: str) -> None:
+    """Raise ``ConfigError`` for a text that is not an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        raise ConfigError(key, text, "is not an IPv4 address", remedy) from None
+
+
 def destination(text: str) -> str:
     """A route's destination in the canonical form of EC2. A prefix list's id stays as it is.
 

@@ -32,7 +32,7 @@ def read(key: str, reader: Reader) -> tuple[Egress | None, dict[str, str]]:
     networks = addresses.networks(key + NETWORKS, reader.texts(NETWORKS, []))
     waiting = reader.table(WAITING)
     for name, text in waiting.items():
-        _check_address(key + WAITING, text, f"give the private address of this node that waits for {name}")
+        addresses.check_ipv4(key + WAITING, text, f"give the private address of this node that waits for {name}")
     if not allocation:
         for given, value in ((PRIVATE, private), (NETWORKS, list(networks))):
             if value:
@@ -42,16 +42,9 @@ def read(key: str, reader: Reader) -> tuple[Egress | None, dict[str, str]]:
     if not private:
         remedy = "assign the node a second private address, and name it here"
         raise ConfigError(key + PRIVATE, None, f"is missing, and {ADDRESS} needs it", remedy)
-    _check_address(key + PRIVATE, private, "give a second private address of the node")
+    addresses.check_ipv4(key + PRIVATE, private, "give a second private address of the node")
     refuse_empty(key + NETWORKS, networks, "name the networks of the clients, e.g. 10.0.10.0/24")
     return Egress(allocation, private, networks), waiting
-
-
-def _check_address(key: str, text: str, remedy: str) -> None:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        raise ConfigError(key, text, "is not an IPv4 address", remedy) from None
 
 
 def identities(nodes: t.Sequence[Node], self_name: str) -> tuple[Identity, ...]:

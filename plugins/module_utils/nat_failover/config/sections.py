@@ -94,15 +94,8 @@ def node(index: int, raw: t.Any) -> Node:
     reader = Reader(f"nodes[{index}].", raw)
     address = reader.text("address", "")
     if address:
-        try:
-            ipaddress.IPv4Address(address)  # heartbeats are IPv4 only
-        except ValueError:
-            raise ConfigError(
-                f"nodes[{index}].address",
-                address,
-                "is not an IPv4 address",
-                "give the node's private address, or leave it out to have it discovered",
-            ) from None
+        remedy = "give the node's private address, or leave it out to have it discovered"
+        addresses.check_ipv4(f"nodes[{index}].address", address, remedy)  # heartbeats are IPv4 only
     witness = reader.flag("witness", False)
     identity, waiting = egress.read(f"nodes[{index}].", reader)
     node = Node(

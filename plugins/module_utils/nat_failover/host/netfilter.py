@@ -44,16 +44,19 @@ def read_rules(nat: Nat, runner: Runner) -> RulesReading:
     missing, repeated, unguarded = "", "", ""
     unreadable: dict[str, str] = {}
     foreign: list[str] = []
-    found = states_seen(nat, runner)
-    nat = nat.translating(found)
+    seen: dict[tuple[str, str], Table] = {}
     for command, table, wanted in _tables(nat):
         if not any(wanted.values()):
             continue  # each table costs a process; see ``left_over_rules``
         try:
-            present = read(command, table, tuple(wanted), nat.interface, runner)
+            seen[command, table] = read(command, table, tuple(wanted), nat.interface, runner)
         except NatFailoverError as error:
             unreadable.setdefault(command, str(error))
+    found = _states_in(nat, seen.get(("iptables", POSTROUTING.table)))
+    for command, table, wanted in _tables(nat.translating(found)):
+        if (command, table) not in seen:
             continue
+        present = seen[command, table]
         where = f"{command} -t {table}"
         for chain, lines in wanted.items():
             difference = _difference(where, chain, lines, present)
@@ -73,6 +76,13 @@ def states_seen(nat: Nat, runner: Runner) -> dict[str, str]:
     try:
         present = read("iptables", POSTROUTING.table, (POSTROUTING,), nat.interface, runner)
     except NatFailoverError:
+        return {}
+    return _states_in(nat, present)
+
+
+def _states_in(nat: Nat, present: Table | None) -> dict[str, str]:
+    """The same by the table nat. None: it is not known."""
+    if present is None:
         return {}
     lines = present.get(POSTROUTING.name)
     return states(nat, None if lines is None else [rule.text for rule in lines])
