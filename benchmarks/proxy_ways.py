@@ -95,10 +95,7 @@ def measure(key: Key) -> Row:
 def _way(served: Served, name: str) -> Way:
     if name != "nlb":
         return Way({"vip": ADDRESS, "pair": ",".join(PLACES.values()), "single": PLACES["nat-a"]}[name])
-    check = {"HealthCheckProtocol": "HTTP", "HealthCheckPort": "3129", "HealthCheckPath": "/healthz"}
-    balanced = Balanced(served.lab, Matcher={"HttpCode": "200"}, **check)
-    balanced.cross_zone()
-    balanced.set(end_unhealthy="false", drain_unhealthy="300")
+    balanced = Balanced.of_proxies(served.lab)
     balanced.register()
     until(lambda: set(balanced.states().values()) == {"healthy"}, WITHIN_S)
     return Way(balanced.dns_name, balanced)

@@ -107,6 +107,20 @@ class Balanced:
         [balancer] = [each for each in lab.api.snapshot().balancers if each.dns_name == self.dns_name]
         self.addresses = {zone[-1]: address for zone, address in balancer.addresses.items()}
 
+    @classmethod
+    def of_proxies(cls, lab: RunningLab) -> Balanced:
+        """Set up as by the playbook proxy_load_balancer, without targets."""
+        made = cls(
+            lab,
+            HealthCheckProtocol="HTTP",
+            HealthCheckPort="3129",
+            HealthCheckPath="/healthz",
+            Matcher={"HttpCode": "200"},
+        )
+        made.cross_zone()
+        made.set(end_unhealthy="false", drain_unhealthy="300")
+        return made
+
     def remove(self) -> None:
         self.elb.delete_load_balancer(LoadBalancerArn=self.arn)
         self.elb.delete_target_group(TargetGroupArn=self.group)

@@ -20,7 +20,6 @@ from tests.integration.fleet.conftest import Fleet
 NODES = ("nat-a", "nat-b")
 GROUP = {"nat_proxy_hosts": "nat_nodes", "proxy_group": "nat_nodes"}
 PROXY = {**GROUP, "proxy_engine": "tinyproxy", "proxy_sources": ["10.0.0.0/16"]}
-CHECK = {"HealthCheckProtocol": "HTTP", "HealthCheckPort": "3129", "HealthCheckPath": "/healthz"}
 UNITS = "proxy-health.service proxy-restart.path tinyproxy.service proxy-guard.service".split()
 
 
@@ -28,9 +27,7 @@ UNITS = "proxy-health.service proxy-restart.path tinyproxy.service proxy-guard.s
 def balanced(fleet: Fleet) -> Iterator[Balanced]:
     """Both nodes are proxies behind a load balancer, set up as by the playbooks."""
     fleet.run("proxy", **PROXY)
-    made = Balanced(fleet.lab, Matcher={"HttpCode": "200"}, **CHECK)
-    made.cross_zone()
-    made.set(end_unhealthy="false", drain_unhealthy="300")
+    made = Balanced.of_proxies(fleet.lab)
     made.quick(1.0, 0.9)
     made.register()
     until(lambda: set(made.states().values()) == {"healthy"}, 40)

@@ -27,15 +27,7 @@ class Site:
 
     def __init__(self, nodes: Nodes) -> None:
         self.nodes, self.lab = nodes, nodes.lab
-        self.balanced = Balanced(
-            nodes.lab,
-            HealthCheckProtocol="HTTP",
-            HealthCheckPort="3129",
-            HealthCheckPath="/healthz",
-            Matcher={"HttpCode": "200"},
-        )
-        self.balanced.cross_zone()
-        self.balanced.set(end_unhealthy="false", drain_unhealthy="300")
+        self.balanced = Balanced.of_proxies(nodes.lab)
         self.balanced.register()
 
     def requests(self, host: str = "client-a", *urls: str) -> subprocess.Popen[str]:
