@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .. import launch
 from ..api.calls import read_calls
 from ..fabric.names import Names
 from ..stream import Result, Stream
 from . import site
 from .show import Show
-from .story import CLIENT, DIES, OTHER_CLIENT, SURVIVES, Story
+from .story import CLIENT, DIES, OTHER_CLIENT, SURVIVES, Story, stops
 
 
 def play(show: Show, story: Story, names: Names, status: dict[str, Any]) -> dict[str, Any]:
@@ -51,19 +50,15 @@ def _kill(show: Show, story: Story, names: Names, call_log: Path) -> dict[str, A
         time.sleep(1.0)
         with story.live(SURVIVES, call_log):
             time.sleep(0.5)
-            killed = launch.call(names, "fault", kind="kill", host=DIES)["at"]
-            show.zero(killed)
-            show.event(killed, "demo", f"{DIES} is killed: its kernel answers nothing, EC2 still says running")
+            killed = story.kill()
             story.wait(f"{SURVIVES} takes the route", lambda: story.owner("a") == SURVIVES, 20)
             first = stream.wait_for_answer(10, since=killed)
             show.event(first, CLIENT, "the first packet is back")
-            story.wait(f"{DIES} is started again", lambda: story.status()["hosts"][DIES]["boots"] > 1, 90)
-            show.event(time.monotonic(), "demo", f"{DIES} has been stopped and started, and boots")
+            story.wait_until_booted()
             story.wait(f"{DIES} takes its route back", lambda: story.owner("a") == DIES, 90)
             time.sleep(1.0)
             returned = story.owner("a") == DIES
-    calls = [call for call in read_calls(call_log)[before:] if call.ok]
-    fenced = sum(call.action == "StopInstances" for call in calls)
+    fenced = stops(call_log, before)
     return _summary(show, story, stream.result(), other.result(), killed, fenced, returned)
 
 

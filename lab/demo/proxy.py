@@ -7,14 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .. import launch
 from ..api.calls import read_calls
 from ..downloads import Download, Downloads, outage_ms
 from ..fabric.names import WEB_NAME, Names
 from ..vpc import DEFAULT_ROUTE
 from . import site
 from .show import Show
-from .story import CLIENT, DIES, OTHER_CLIENT, SURVIVES, Story
+from .story import CLIENT, DIES, OTHER_CLIENT, SURVIVES, Story, stops
 from .updates import Update, Updates
 
 ADDRESS = "100.64.99.1"
@@ -82,22 +81,18 @@ def _kill(show: Show, story: Story, names: Names, status: dict[str, Any]) -> dic
         time.sleep(WARM_S)
         with story.live(SURVIVES, call_log):
             time.sleep(0.5)
-            killed = launch.call(names, "fault", kind="kill", host=DIES)["at"]
-            show.zero(killed)
-            show.event(killed, "demo", f"{DIES} is killed: its kernel answers nothing, EC2 still says running")
+            killed = story.kill()
             story.wait(f"{SURVIVES} takes the address", lambda: _at(story, "a") == SURVIVES, 20)
             show.event(mine.wait_for_answer(10, killed), CLIENT, f"the first download is back, by {SURVIVES}")
             story.wait("apt-get update goes on", lambda: apt.across(killed) is not None, 60)
             across = apt.across(killed)
             assert across is not None
             show.event(across.ended, CLIENT, f"{across}: it was begun {_when(across.begun - killed)}")
-            story.wait(f"{DIES} is started again", lambda: story.status()["hosts"][DIES]["boots"] > 1, 90)
-            show.event(time.monotonic(), "demo", f"{DIES} has been stopped and started, and boots")
+            story.wait_until_booted()
             story.wait(f"{DIES} takes the address back", lambda: _at(story, "a") == DIES, 120)
             time.sleep(WARM_S)
             returned = (_at(story, "a"), story.owner("a")) == (DIES, DIES)
-    calls = [call for call in read_calls(call_log)[before:] if call.ok]
-    fenced = sum(call.action == "StopInstances" for call in calls)
+    fenced = stops(call_log, before)
     seen = [each.seen() for each in clients]
     return _summary(show, story, (seen[0], seen[1]), apt.done, across, killed) | {
         "fenced": fenced,

@@ -25,6 +25,11 @@ SHOWN = ("StopInstances", "StartInstances", "RebootInstances", "ReplaceRoute", "
 Call = Callable[..., dict[str, Any]]
 
 
+def stops(call_log: Path, before: int) -> int:
+    """How often EC2 has stopped an instance since it had answered so many calls."""
+    return sum(call.ok and call.action == "StopInstances" for call in read_calls(call_log)[before:])
+
+
 class Story:
     """Asks a running lab, and shows what its nodes do."""
 
@@ -69,6 +74,18 @@ class Story:
         self.wait(
             "the nodes see each other", lambda: {self.sees(host, peer) for host, peer in sight} == {"healthy"}, 30
         )
+
+    def kill(self) -> float:
+        """The node that dies is killed; when (monotonic). Times are shown from then on."""
+        killed: float = launch.call(self.names, "fault", kind="kill", host=DIES)["at"]
+        self.show.zero(killed)
+        self.show.event(killed, "demo", f"{DIES} is killed: its kernel answers nothing, EC2 still says running")
+        return killed
+
+    def wait_until_booted(self) -> None:
+        """Until its peer has stopped and started it."""
+        self.wait(f"{DIES} is started again", lambda: self.status()["hosts"][DIES]["boots"] > 1, 90)
+        self.show.event(time.monotonic(), "demo", f"{DIES} has been stopped and started, and boots")
 
     def wait(self, what: str, true: Callable[[], bool], seconds: float) -> None:
         """Wait for something, and say so when it takes long."""
