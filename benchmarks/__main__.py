@@ -27,6 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, help="file for the rows, instead of the one that the documentation is made of"
     )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of one part, the measurements with this value, such as case=return; may be repeated",
+    )
     asked = parser.parse_args(arguments)
     if asked.part == "report":
         return _say({"part": "report", "files": report.write()})
@@ -36,12 +43,17 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("the lab makes network namespaces: run this with sudo")
     if asked.part == "faults":  # each once; the options are those of the others
         return faults.main()
-    if asked.part == "all" and asked.out is not None:
-        parser.error("--out: one file is for one part")
+    if asked.part == "all" and (asked.out is not None or asked.only):
+        parser.error("--out and --only are for one part")
     wanted = PARTS.values() if asked.part == "all" else (PARTS[asked.part],)
     failures = 0
     for part in wanted:
-        store, failed = campaign.run(part, quick=asked.quick, resume=not asked.fresh, path=asked.out)
+        try:
+            store, failed = campaign.run(
+                part, quick=asked.quick, resume=not asked.fresh, path=asked.out, only=asked.only
+            )
+        except ValueError as error:
+            parser.error(f"--only: {error}")
         failures += failed
         rows = store.rows()
         _say({"part": part.name, "failed": failed, "figures": part.figures(rows), **part.facts(rows)})

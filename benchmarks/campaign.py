@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +43,14 @@ class Part:
         return Store(path or RESULTS / f"{self.name}.jsonl", self.keys)
 
 
-def run(part: Part, *, quick: bool, resume: bool = True, path: Path | None = None) -> tuple[Store, int]:
-    """Everything that is not measured yet, and how many measurements failed. Progress goes to stderr."""
+def run(
+    part: Part, *, quick: bool, resume: bool = True, path: Path | None = None, only: Sequence[str] = ()
+) -> tuple[Store, int]:
+    """Everything that is not measured yet, and how many measurements failed. Progress goes to stderr. ``only``: see ``chosen``."""
+    wanted = chosen(part.plan(quick), only)
     store = part.store(path)
     if not resume:
         store.set_aside()
-    wanted = list(part.plan(quick))
     missing = [(number, key) for number, key in enumerate(wanted, 1) if not store.has(**key)]
     failed, began = 0, time.monotonic()
     for done, (number, found) in enumerate(_rows(part, missing), 1):
@@ -64,6 +66,19 @@ def run(part: Part, *, quick: bool, resume: bool = True, path: Path | None = Non
         told = ", ".join(f"{name} {value:.4g}" for name, value in sorted(part.figures([row]).items())[:6])
         _tell(f"{what}: {told or 'done'}; about {left / 60:.0f} min to go")
     return store, failed
+
+
+def chosen(keys: Iterable[Key], only: Sequence[str]) -> list[Key]:
+    """The keys with all of some values, each written as NAME=VALUE. Raises ``ValueError`` with the known ones if there is no such key."""
+    found = list(keys)
+    for each in only:
+        name, _equals, value = each.partition("=")
+        known = list(dict.fromkeys(str(key.get(name)) for key in found))
+        found = [key for key in found if str(key.get(name)) == value]
+        if not found:
+            names = f"{name} is one of {', '.join(known)}" if known != ["None"] else "that is no name of a value"
+            raise ValueError(f"no measurement has {each}; {names}")
+    return found
 
 
 def _rows(part: Part, missing: list[tuple[int, Key]]) -> Iterator[tuple[int, Row]]:

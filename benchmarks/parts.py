@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import alarms, attacks, footprint, forwarding, outage, proxy, rollout, scale, surface
+from . import alarms, attacks, flows, footprint, forwarding, outage, proxy, rollout, scale, surface, sync
 
-_ALL = (footprint, forwarding, scale, alarms, rollout, attacks, surface, proxy, outage)
+_ALL = (footprint, forwarding, scale, alarms, rollout, attacks, surface, proxy, flows, sync, outage)
 PARTS = {module.PART.name: module.PART for module in _ALL}

@@ -45,17 +45,27 @@ def goals(rows: Sequence[Row]) -> str:
         ("memory of the health check", 20, found.get("health_mb"), "MB"),
         ("CPU of the health check", 0.5, found.get("health_cpu_percent"), "%"),
     ]
-    body = [
-        [what, f"{goal:,g} {unit}", f"{value:,.4g} {unit}", "PASS" if value <= goal else "FAIL"]
-        for what, goal, value, unit in wanted
-        if value is not None
-    ]
+    if all(value is None for _what, _goal, value, _unit in wanted):
+        return NOT_YET
+    body = [[what, f"{goal:,g} {unit}".strip(), *_judged(value, goal, unit)] for what, goal, value, unit in wanted]
     body += [
-        [f"memory of {engine}, idle", "–", f"{found[f'{engine}_mb']:,.4g} MB", "–"]
+        [f"memory of {engine}, idle", "–", f"{_plain(found[f'{engine}_mb'])} MB", "–"]
         for engine in proxy.ENGINES
         if f"{engine}_mb" in found
     ]
-    return table(["figure", "at most", "measured", ""], body) if body else NOT_YET
+    return table(["figure", "at most", "measured", ""], body)
+
+
+def _judged(value: float | None, goal: float, unit: str) -> tuple[str, str]:
+    """A figure and whether it is within its goal. One that was not measured has passed nothing."""
+    if value is None:
+        return "–", "not measured"
+    return f"{_plain(value)} {unit}".strip(), "PASS" if value <= goal else "FAIL"
+
+
+def _plain(value: float) -> str:
+    """Four digits at least, and no exponent."""
+    return f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
 
 
 def attacks(rows: Sequence[Row]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import compare, outage, proxy_section, sections, surface
+from . import compare, flows_section, outage, proxy_section, sections, surface
 from .campaign import Part
 from .parts import PARTS
 from .store import Store
@@ -38,6 +38,7 @@ STEPS = {
     "flowing": "packets flow",
 }
 SPLIT = ("detect", "decide", "api", "fabric")
+PICTURES = ("footprint", "adoption", "clusters", "rollout", "proxy", "flows")
 BEHAVIOUR = {
     "partition": "no packet passes between the nodes; both live and reach EC2 (40 s)",
     "api-outage": "a node dies, and the EC2 API answers 503 for the first 15 s",
@@ -128,7 +129,7 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
     rows = {name: store.rows() for name, store in found.items()}
     if not rows["outage"]:
         raise FileNotFoundError("nothing is measured yet: run ./dev bench outage --quick first")
-    plots = sections.plots(rows) | proxy_section.plots(rows["proxy"])
+    plots = sections.plots(rows) | proxy_section.plots(rows["proxy"]) | flows_section.plots(rows["flows"])
     fields = {
         **{f"load {name}": _load(each) for name, each in rows.items()},
         "note": found["outage"].note(),
@@ -155,8 +156,14 @@ def write(stores: Mapping[str, Store] | None = None, docs: Path = DOCS) -> list[
         "proxy goals": proxy_section.goals(rows["proxy"]),
         "proxy attacks": proxy_section.attacks(rows["proxy"]),
         "note proxy": found["proxy"].note(),
+        "flows": flows_section.summary(rows["flows"]),
+        "flow goals": flows_section.goals(rows["flows"]),
+        "flow kinds": flows_section.kinds(rows["flows"]),
+        "note flows": found["flows"].note(),
+        "sync": flows_section.costs(rows["sync"]),
+        "note sync": found["sync"].note(),
         "compared": _compared(PARTS.values(), found),
-        **{f"plot {name}": _picture(name, plots) for name in ("footprint", "adoption", "clusters", "rollout", "proxy")},
+        **{f"plot {name}": _picture(name, plots) for name in PICTURES},
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in fields.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.errors import LabError
 from lab.fabric.names import INTERNET_MORE
 from lab.hosts.host import ON
 from tests.integration.e2e.cluster import Cluster, running_cluster
@@ -63,7 +65,7 @@ def suffer(cluster: Cluster, night: Night, node: str) -> Row:
     else:
         while time.monotonic() < began + night.watch_s:
             samples.append(sample(cluster))
-    screens = {name: screen(cluster, name) for name in alive(cluster)}
+    screens = {name: "\n".join(done.stdout.splitlines()[:SCREEN]) for name, done in ask_all(cluster).items()}
     names = named(night, node, cluster, screens)
     untrue = [line for name in screens for line in lies(cluster, name, node, died)]
     return {
@@ -84,16 +86,27 @@ class Sample:
     codes: Mapping[str, int]
 
 
-def alive(cluster: Cluster) -> list[str]:
-    """The nodes that an operator can ask."""
-    return [name for name in NODES if cluster.lab.host(name).state == ON]
+def ask(cluster: Cluster, name: str, *options: str) -> subprocess.CompletedProcess[str] | None:
+    """The status of a node. None: it is off, perhaps since a moment ago."""
+    try:
+        return cluster.run(name, "status", *options)
+    except LabError:
+        if cluster.lab.host(name).state == ON:
+            raise
+        return None
+
+
+def ask_all(cluster: Cluster, *options: str) -> dict[str, subprocess.CompletedProcess[str]]:
+    """The status of each node that an operator can ask."""
+    answers = {name: ask(cluster, name, *options) for name in NODES}
+    return {name: done for name, done in answers.items() if done}
 
 
 def sample(cluster: Cluster) -> Sample:
     at, zones = time.monotonic(), list(cluster.lab.ids.zones)
     with ThreadPoolExecutor() as pool:
         reached = pool.map(lambda zone: cluster.lab.connect(f"client-{zone}", INTERNET_MORE[0], 443, 0.7), zones)
-        codes = {name: cluster.run(name, "status", "--brief").returncode for name in alive(cluster)}
+        codes = {name: done.returncode for name, done in ask_all(cluster, "--brief").items()}
         dark = frozenset(zone for zone, well in zip(zones, reached, strict=True) if not well)
     return Sample(at, dark, codes)
 
@@ -107,11 +120,6 @@ def missed(samples: Sequence[Sample]) -> int:
         late = any(each.at - at > NOTICED_S for at in since.values())
         found += late and CRITICAL not in each.codes.values()
     return found
-
-
-def screen(cluster: Cluster, name: str) -> str:
-    """The first lines of a node's status."""
-    return "\n".join(cluster.run(name, "status").stdout.splitlines()[:SCREEN])
 
 
 def named(night: Night, node: str, cluster: Cluster, screens: Mapping[str, str]) -> list[str]:
@@ -133,8 +141,8 @@ def named(night: Night, node: str, cluster: Cluster, screens: Mapping[str, str])
 
 def lies(cluster: Cluster, name: str, node: str, died: float | None) -> list[str]:
     """The statements of a node's status that are not so."""
-    done = cluster.run(name, "status", "--json")
-    status = json.loads(done.stdout)
+    done = ask(cluster, name, "--json")
+    status = json.loads(done.stdout) if done else {}
     if "claims" not in status:  # its service does not run: it says so, and nothing else
         return []
     found = []

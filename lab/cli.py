@@ -66,7 +66,9 @@ def _up(arguments: argparse.Namespace) -> int:
     zones = tuple(arguments.zones.split(","))
     if not zones or len(set(zones)) != len(zones) or not set(zones) <= {"a", "b", "c"}:
         raise Prerequisite(f"--zones is a list of different zones out of a,b,c, not {arguments.zones!r}")
-    settings = Settings(arguments.name, zones, arguments.weight, not arguments.no_iam, ipv6=arguments.ipv6)
+    settings = Settings(
+        arguments.name, zones, arguments.weight, not arguments.no_iam, ipv6=arguments.ipv6, egress=arguments.egress
+    )
     launch.up(settings, progress)
     return _status(arguments)
 
@@ -155,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--zones", default="a,b", help="availability zones, one NAT node in each (default: a,b)")
     up.add_argument("--no-iam", action="store_true", help="let every caller do everything")
     up.add_argument("--ipv6", action="store_true", help="IPv6 besides IPv4, with default routes of its own")
+    up.add_argument("--egress", action="store_true", help="an egress address for each zone (see lab/egress.py)")
     command("down", _down, "remove a lab, also what a crashed one left")
     command("status", _status, "show hosts, routes and faults").add_argument("--json", action="store_true")
     run = command("exec", _exec, "run a command on a host (a shell without one)")

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from . import status
+from . import node_role, status
 from .api.control import ControlError
 from .errors import LabError, Prerequisite
 from .fabric import cleanup
@@ -49,6 +49,13 @@ class Control:
 
     def _do_heal(self, world: World) -> dict[str, Any]:
         world.heal()
+        return {}
+
+    def _do_policy(self, world: World, document: dict[str, Any]) -> dict[str, Any]:
+        """The roles of all nodes get this policy in place of the lab's own."""
+        with world.api.lock:
+            for zone in world.ids.zones.values():
+                node_role.attach(zone.role, document)
         return {}
 
     def _do_command(self, world: World, host: str) -> dict[str, Any]:
@@ -112,6 +119,7 @@ def _start(names: Names, settings: Settings, reporter: Reporter) -> World:
         enforce_iam=settings.enforce_iam,
         transition_s=settings.transition_s,
         ipv6=settings.ipv6,
+        with_egress=settings.egress,
     )
     control.world = world
     status.write_known_hosts(world)

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .api import addresses, backend
-from .vpc import CLUSTER, CLUSTER_TAG, VpcIds, ZoneIds
+from .tags import CLUSTER, CLUSTER_TAG
+from .vpc import VpcIds, ZoneIds, subnets
+
+TYPE = "t3.small"  # an instance type whose interface has four private addresses; three are needed in two zones
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,19 @@ def add(ids: VpcIds, *, account: str = backend.ACCOUNT, region: str = backend.RE
         waiting = {other: _egress_address(each, number) for other, each in ids.zones.items() if other != zone}
         built[zone] = EgressIds(elastic.allocation_id, elastic.public_ip, private, waiting)
     return built
+
+
+def of_node(ids: VpcIds, addresses: dict[str, EgressIds], zone: ZoneIds) -> dict[str, Any]:
+    """The identity of a zone's node, and its addresses that wait for other identities, by the names of their nodes."""
+    own = addresses[zone.zone]
+    return {
+        "address": own.allocation_id,
+        "private_address": own.private_ip,
+        "networks": [f"10.0.{subnets(zone.zone)[1]}.0/24"],
+        "waiting": {
+            ids.zones[other].node: each.waiting[zone.zone] for other, each in addresses.items() if other != zone.zone
+        },
+    }
 
 
 def _egress_address(zone: ZoneIds, number: int) -> str:

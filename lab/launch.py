@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import pythons
 from .errors import LabError, Prerequisite
 from .fabric import cleanup
 from .fabric.names import Names
@@ -101,7 +102,6 @@ def _spawn(names: Names, settings: Settings) -> tuple[subprocess.Popen[bytes], i
     """The process, and where it tells how it gets on."""
     names.run.mkdir(parents=True)
     answers, report = os.pipe()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         with (names.run / LOG_FILE).open("wb") as log:
             process = subprocess.Popen(
@@ -111,7 +111,7 @@ def _spawn(names: Names, settings: Settings) -> tuple[subprocess.Popen[bytes], i
                 stderr=log,
                 pass_fds=[report],
                 start_new_session=True,
-                env=environment,
+                env=pythons.environment(PYTHONPATH=str(ROOT)),
             )
     finally:
         os.close(report)

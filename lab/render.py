@@ -44,6 +44,7 @@ def inventory(data: dict[str, Any]) -> dict[str, Any]:
             "nat_instance_instance_id": host["instance_id"],
             "nat_instance_address": host["address"],
             "nat_instance_route_tables": host["route_tables"],
+            **{f"nat_instance_egress_{key}": value for key, value in host.get("egress", {}).items()},
         }
         for name, host in _nodes(data).items()
     }

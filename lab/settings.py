@@ -40,6 +40,7 @@ class Settings:
     enforce_iam: bool = True
     transition_s: float = 1.0
     ipv6: bool = False
+    egress: bool = False  # an egress address for each zone, see lab/egress.py
 
     @classmethod
     def load(cls, text: str) -> Settings:

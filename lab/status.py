@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from . import egress
 from .api.identity import OPERATOR_ACCESS_KEY, OPERATOR_SECRET_KEY
 from .hosts.machine import Machine
 from .settings import KNOWN_HOSTS
-from .vpc import CLUSTER
+from .tags import CLUSTER
 from .world import World
 
 
@@ -28,8 +29,11 @@ def describe(world: World) -> dict[str, Any]:
                 "instance_state": instance.state,
                 "public_ip": instance.public_ip,
                 "source_dest_check": instance.source_dest_check,
+                "interface_id": zone.interface_id,
                 "route_tables": [zone.route_table],
             }
+            if zone.zone in world.egress:
+                hosts[name]["egress"] = egress.of_node(world.ids, world.egress, zone)
     return {
         "endpoint": world.endpoint,
         "region": world.api.region,

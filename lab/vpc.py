@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reference VPC: one NAT node and one private route table per availability zone, with least-privilege roles."""
+"""The reference VPC: one NAT node and one private route table per availability zone, with the roles of ``node_role``."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import node_role
 from .api import backend
 from .fabric.names import address6
+from .tags import CLUSTER, CLUSTER_TAG, NODE_TAG
 
 CIDR = "10.0.0.0/16"
-CLUSTER = "lab"
-CLUSTER_TAG = "nat-failover:cluster"
-NODE_TAG = "nat-failover:node"
 DEFAULT_ROUTE, DEFAULT_ROUTE6 = "0.0.0.0/0", "::/0"
 IMAGE = "ami-12c6146b"
-POLICY = "nat-failover"
 INSTANCE_TYPE = "t3.nano"  # its interface has two private addresses at most
 
 
@@ -88,7 +85,7 @@ def build(
         for zone_ids in built.values():
             _add_ipv6(model, zone_ids)
     for zone_ids in built.values():
-        grant(zone_ids.role, tables, cluster, account, region)
+        node_role.grant(zone_ids.role, tables, cluster, account, region)
     return VpcIds(vpc.id, gateway.id, public.id, group.id, built)
 
 
@@ -133,10 +130,10 @@ def add_pairs(
             instance = _launch(model, region, name, subnet, address, ids.security_group, True, cluster)
             table = model.create_route_table(ids.vpc, tags=_tags(Name=name, **{CLUSTER_TAG: cluster}))
             model.create_route(table.id, DEFAULT_ROUTE, interface_id=instance.nics[0].id)
-            _role(model, account, instance.id, f"lab-{name}")
+            node_role.create(model, account, instance.id, f"lab-{name}")
             pair.append(NodeIds(name, cluster, instance.id, address, table.id))
         for each in pair:
-            grant(f"lab-{each.name}", [one.route_table for one in pair], cluster, account, region)
+            node_role.grant(f"lab-{each.name}", [one.route_table for one in pair], cluster, account, region)
         built += pair
     return built
 
@@ -177,7 +174,7 @@ def _zone(
     model.create_route(table.id, DEFAULT_ROUTE, interface_id=interface.id)
     model.associate_route_table(public_table, subnet_id=public.id)
     model.associate_route_table(table.id, subnet_id=private.id)
-    role = _role(model, account, instance.id, f"lab-{node}")
+    role = node_role.create(model, account, instance.id, f"lab-{node}")
     return ZoneIds(
         zone,
         availability_zone,
@@ -247,83 +244,6 @@ def _add_ipv6(model: Any, zone: ZoneIds) -> None:
     """An address of the node's own, and the private table's default route to it."""
     model.assign_ipv6_addresses(zone.interface_id, [address6(zone.private_ip)])
     model.create_route(zone.route_table, None, DEFAULT_ROUTE6, interface_id=zone.interface_id)
-
-
-def _role(model: Any, account: str, instance_id: str, name: str) -> str:
-    iam = backend.iam(account)
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-    }
-    iam.create_role(name, json.dumps(trust), "/", None, "A NAT node of the lab", [], "3600")
-    iam.create_instance_profile(name, "/", [name])
-    model.associate_iam_instance_profile(instance_id, iam_instance_profile_name=name)
-    return name
-
-
-def policy(route_tables: Sequence[str], cluster: str, account: str, region: str) -> dict[str, Any]:
-    """The least that a node needs: read all (EC2 cannot scope that), write the cluster's own resources."""
-    arn = f"arn:aws:ec2:{region}:{account}:"
-    of_cluster = {"StringEquals": {f"aws:ResourceTag/{CLUSTER_TAG}": cluster}}
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "Read",
-                "Effect": "Allow",
-                "Resource": "*",
-                "Action": [
-                    "ec2:DescribeRouteTables",
-                    "ec2:DescribeInstances",
-                    "ec2:DescribeInstanceStatus",
-                    "ec2:DescribeNetworkInterfaces",
-                ],
-            },
-            {
-                "Sid": "Routes",
-                "Effect": "Allow",
-                "Resource": [arn + "route-table/" + table for table in route_tables],
-                "Action": ["ec2:ReplaceRoute", "ec2:CreateRoute"],
-            },
-            {
-                "Sid": "Fence",
-                "Effect": "Allow",
-                "Resource": arn + "instance/*",
-                "Condition": of_cluster,
-                "Action": ["ec2:StopInstances", "ec2:StartInstances", "ec2:RebootInstances"],
-            },
-            {
-                "Sid": "Tags",
-                "Effect": "Allow",
-                "Resource": arn + "instance/*",
-                "Action": ["ec2:CreateTags", "ec2:DeleteTags"],
-                # A node must not be able to tag itself into another cluster.
-                "Condition": {
-                    **of_cluster,
-                    "ForAllValues:StringLike": {"aws:TagKeys": "nat-failover:*"},
-                    "ForAllValues:StringNotEquals": {"aws:TagKeys": CLUSTER_TAG},
-                },
-            },
-            {
-                "Sid": "Forwarding",
-                "Effect": "Allow",
-                "Resource": [arn + "instance/*", arn + "network-interface/*"],
-                "Condition": of_cluster,
-                "Action": ["ec2:ModifyInstanceAttribute", "ec2:ModifyNetworkInterfaceAttribute"],
-            },
-        ],
-    }
-
-
-def grant(
-    role: str,
-    route_tables: Sequence[str],
-    cluster: str = CLUSTER,
-    account: str = backend.ACCOUNT,
-    region: str = backend.REGION,
-) -> None:
-    """Let a node's role write these route tables, and no others."""
-    backend.iam(account).put_role_policy(role, POLICY, json.dumps(policy(route_tables, cluster, account, region)))
 
 
 def _tags(**tags: str) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import authority, vpc
+from . import authority, egress, vpc
 from .api import backend
 from .api.health_checks import probe
 from .api.imds import Imds, imds_app
@@ -44,6 +44,7 @@ class World(ServedApi):
         control: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
         transition_s: float = 0.2,
         ipv6: bool = False,
+        with_egress: bool = False,
         **options: Any,
     ) -> None:
         self.names = names
@@ -60,8 +61,10 @@ class World(ServedApi):
             transition_s=transition_s,
             ipv6=ipv6,
             probe=self._check_target,
-            **options,
+            **{**({"instance_type": egress.TYPE} if with_egress else {}), **options},
         )
+        with self.api.lock:
+            self.egress = egress.add(self.ids) if with_egress else {}
         try:
             self._build(make_node, on_boot)
         except BaseException:
@@ -73,8 +76,10 @@ class World(ServedApi):
         super().stop()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda host: host.power_off(hard=True), self.hosts.values()))
-        if self.network is not None:
-            self.network.close()
+        with self.api.lock:
+            network, self.network = self.network, None  # a call that was delayed may still come, and finds no network
+        if network is not None:
+            network.close()
         cleanup.remove(self.names)
 
     @property

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from moto.ec2.models.elastic_ip_addresses import ElasticAddress
@@ -34,10 +33,7 @@ def _private_ip(elastic: Any) -> str | None:
 
 def _listed(interface: Any) -> list[dict[str, Any]]:
     """The private addresses as DescribeNetworkInterfaces and DescribeInstances show them, each with its association."""
-    return list(_items(interface))
-
-
-def _items(interface: Any) -> Iterator[dict[str, Any]]:
+    listed = []
     for address in addresses_of(interface):
         item = {"PrivateIpAddress": address, "Primary": address == interface.private_ip_address}
         elastic = next(
@@ -58,7 +54,8 @@ def _items(interface: Any) -> Iterator[dict[str, Any]]:
             }
         elif item["Primary"] and interface.public_ip:
             item["Association"] = interface.association
-        yield item
+        listed.append(item)
+    return listed
 
 
 _filter_value = ElasticAddress.get_filter_value

@@ -39,6 +39,13 @@ def deleted_nat_gateway(model: Any, gateway_id: str) -> None:
             _free(elastic)
 
 
+def of_terminated(instance: Any) -> None:
+    """EC2 User Guide, "Elastic IP addresses": those of an instance that is terminated are disassociated, and stay allocated."""
+    for elastic in instance.ec2_backend.addresses:
+        if elastic.instance is instance:
+            _free(elastic)
+
+
 def check(model: Any, request: ApiRequest) -> None:
     """Raise ``ApiError`` where AWS would refuse this call."""
     _PLANS[request.action](model, request)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from moto.elbv2.exceptions import ValidationError
+
 BALANCER = {
     "access_logs.s3.enabled": "false",
     "access_logs.s3.bucket": "",
@@ -61,3 +63,10 @@ def wrong(what: str, known: Iterable[str], wanted: Mapping[str, str]) -> str | N
         if key in {*BOOLEANS, PRESERVE} and value not in ("true", "false", "use_load_balancer_configuration"):
             return f"'{key}' value '{value}' must be one of [true, false]"
     return None
+
+
+def require(what: str, known: Iterable[str], wanted: Mapping[str, str]) -> None:
+    """Refuse attributes that AWS refuses. Raises ``ValidationError``."""
+    message = wrong(what, known, wanted)
+    if message:
+        raise ValidationError(message)

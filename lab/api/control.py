@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from . import backend, balancers
+from . import backend, target_groups
 from .corrections import set_status
 from .faults import Rule
 from .power import Times
@@ -91,8 +91,8 @@ class Control:
         return asdict(self._state.power.times)
 
     def _post_balancer(self, _rest: str, body: dict[str, Any]) -> dict[str, Any]:
-        delays = balancers.delays(self._state.balancers)
-        known = {each.name for each in fields(balancers.Delays)}
+        delays = target_groups.delays(self._state.balancers)
+        known = {each.name for each in fields(target_groups.Delays)}
         if not set(body) <= known:
             raise ControlError(f"unknown delays {sorted(set(body) - known)}; known: {sorted(known)}")
         for name, value in body.items():

@@ -11,7 +11,7 @@ from moto.ec2.models.instances import Instance
 from moto.ec2.models.route_tables import Route, RouteBackend
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping, generate_route_id
 
-from . import address_views, balancers
+from . import address_views, balancers, target_groups
 
 GONE = ("stopped", "terminated")
 
@@ -140,7 +140,7 @@ CORRECTED: tuple[tuple[Any, str, Any], ...] = (
 @functools.cache
 def install() -> None:
     """Correct moto's classes, once per process."""
-    for owner, name, value in (*CORRECTED, *address_views.CORRECTED, *balancers.CORRECTED):
+    for owner, name, value in (*CORRECTED, *address_views.CORRECTED, *balancers.CORRECTED, *target_groups.CORRECTED):
         setattr(owner, name, value)
     filter_dict_attribute_mapping["iam-instance-profile.arn"] = "lab_profile_arn"
     EC2_PREFIX_TO_RESOURCE["eipalloc"] = (

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from . import balancers
+from . import target_groups
 from .target_health import DRAINING, UNUSED, Check, Health, Target, matches
 
 log = logging.getLogger(__name__)
@@ -68,13 +68,15 @@ class HealthChecks:
     def _states(self) -> States:
         backend = self._backend()
         return {
-            (group.arn, target.id, target.port): balancers.health(backend, group, target, balancers.delays(backend))
-            for group in balancers.groups(backend)
-            for target in balancers.targets(group).values()
+            (group.arn, target.id, target.port): target_groups.health(
+                backend, group, target, target_groups.delays(backend)
+            )
+            for group in target_groups.groups(backend)
+            for target in target_groups.targets(group).values()
         }
 
     def _publish(self, states: States) -> bool:
-        now, delay = time.monotonic(), balancers.delays(self._backend()).propagation_s
+        now, delay = time.monotonic(), target_groups.delays(self._backend()).propagation_s
         latest = self._waiting[-1][1] if self._waiting else self.published
         if states != latest:
             self._waiting.append((now + delay, states))
@@ -86,9 +88,9 @@ class HealthChecks:
     def _turn(self, now: float) -> None:
         """Start the checks that are due, and publish what time has changed."""
         states = self._states()
-        for group in balancers.groups(self._backend()):
-            check = balancers.check_of(group)
-            for target in list(balancers.targets(group).values()):
+        for group in target_groups.groups(self._backend()):
+            check = target_groups.check_of(group)
+            for target in list(target_groups.targets(group).values()):
                 health = states[group.arn, target.id, target.port]
                 if health.state == UNUSED:
                     target.forget_checks()

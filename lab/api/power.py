@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from . import addresses
 from .backend import find_instance, instances
 from .errors import Answer, ApiError
 from .request import NAMESPACE, ApiRequest
@@ -171,13 +172,15 @@ class Power:
 
 
 def set_state(instance: Any, name: str) -> None:
-    """Put an instance into a state, with moto's side effects of it (an automatic public address comes and goes)."""
+    """Put an instance into a state, with its side effects on public addresses."""
     if name == "stopped":
         instance.stop()
     elif name == "running" and instance.state == "pending":
         for interface in instance.nics.values():
             if not interface.public_ip:
                 interface.start()
+    elif name == "terminated":
+        addresses.of_terminated(instance)
     instance._state.name, instance._state.code = name, CODES[name]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import address_views, backend, balancers
+from . import address_views, backend, balancers, target_groups
 from .balancer_attributes import DRAIN_UNHEALTHY, END_FLOWS, PRESERVE, RESET_UNHEALTHY
 from .corrections import primary_interface, target_interface
 from .health_checks import States
@@ -163,10 +163,10 @@ def _balancers(model: Any, health: States) -> Iterator[Balancer]:
 
 def _listeners(model: Any, balancer: Any, addresses: Mapping[str, str], health: States) -> Iterator[Listener]:
     for listener in balancer.listeners.values():
-        for group in (model.target_groups[arn] for arn in balancers.forwards_to(model, listener)):
+        for group in (model.target_groups[arn] for arn in target_groups.forwards_to(model, listener)):
             known = [
                 (target, health[(group.arn, *key)])
-                for key, target in balancers.targets(group).items()
+                for key, target in target_groups.targets(group).items()
                 if (group.arn, *key) in health
             ]
             for zone, address in addresses.items():
@@ -194,7 +194,7 @@ def _ended(group: Any, unhealthy: tuple[tuple[str, int], ...]) -> Iterator[tuple
     if group.attributes[RESET_UNHEALTHY] == "true" or int(group.attributes[DRAIN_UNHEALTHY]) > 0:
         yield from unhealthy
     if group.attributes[END_FLOWS] == "true":
-        yield from (_place(target) for target in balancers.gone(group).values())
+        yield from (_place(target) for target in target_groups.gone(group).values())
 
 
 def _place(target: Target) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from .. import cli, launch
 from ..errors import LabError, Prerequisite
 from ..fabric.names import Names
 from ..settings import MACHINE, Settings
-from . import nat, proxy
+from . import identities, nat, proxy
 from .show import Show
 from .story import DIES, SURVIVES, Story
 
@@ -25,7 +25,11 @@ def main() -> int:
     """Run the demo; the lab is removed at the end, however that comes about."""
     parser = argparse.ArgumentParser(prog="demo", description=sys.modules[__package__ or ""].__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("nat", "proxy"), default="nat", help="the remedy that is shown (default: nat)"
+        "what",
+        nargs="?",
+        choices=("nat", "proxy", "identities"),
+        default="nat",
+        help="the remedy that is shown (default: nat)",
     )
     parser.add_argument("--engine", choices=("squid", "tinyproxy"), help="of the proxy (default: squid)")
     parser.add_argument("--keep", action="store_true", help="leave the lab up, to look around")
@@ -59,7 +63,7 @@ def _play(show: Show, names: Names, asked: argparse.Namespace) -> tuple[dict[str
     story = Story(names, show)
     show.head("A VPC in a box: two availability zones, a NAT instance and a private subnet in each")
     launch.down(names)  # what an earlier demo may have left
-    launch.up(Settings(NAME), show.line)
+    launch.up(Settings(NAME, egress=asked.what == "identities"), show.line)
     status = story.status()
     for name in (DIES, SURVIVES):
         host = status["hosts"][name]
@@ -67,6 +71,9 @@ def _play(show: Show, names: Names, asked: argparse.Namespace) -> tuple[dict[str
     if asked.what == "proxy":
         figures = proxy.play(show, story, names, status, asked.engine)
         good = proxy.as_it_must(figures)
+    elif asked.what == "identities":
+        figures = identities.play(show, story, names, status)
+        good = identities.as_it_must(figures)
     else:
         figures = nat.play(show, story, names, status)
         good = nat.as_it_must(figures)

@@ -33,6 +33,8 @@ def write_inventory(status: dict[str, Any], folder: Path, **more: dict[str, Any]
     variables = inventory["all"]["children"][render.GROUP]["vars"]
     variables.update(PACE, **HERE, nat_instance_heartbeat_key=secrets.token_hex(32))
     nodes = inventory["all"]["children"][render.GROUP]["hosts"]
+    for name, node in nodes.items():
+        node["nat_iam_interface_id"] = status["hosts"][name]["interface_id"]
     for group, values in more.items():
         inventory["all"]["children"][group] = {"hosts": {name: {} for name in nodes}, "vars": values}
     file = folder / "inventory.yml"

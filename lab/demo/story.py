@@ -21,7 +21,7 @@ from .show import Show
 
 HISTORY = "/var/lib/nat-failover/history.jsonl"
 DIES, SURVIVES, CLIENT, OTHER_CLIENT = "nat-a", "nat-b", "client-a", "client-b"
-SHOWN = ("StopInstances", "StartInstances", "RebootInstances", "ReplaceRoute", "CreateRoute")
+SHOWN = ("StopInstances", "StartInstances", "RebootInstances", "ReplaceRoute", "CreateRoute", "AssociateAddress")
 Call = Callable[..., dict[str, Any]]
 
 

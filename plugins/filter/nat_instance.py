@@ -70,13 +70,16 @@ def nat_instance_plan(
     objections = (
         refused,
         "" if refused else egress.problem(made["config"], network),
+        made.pop("contradiction"),
         made["web"]["problem"],
         made["hooks"]["problem"],
         made["cloudwatch"]["problem"],
+        made["sync"]["problem"],
         plan.lockout(asked, connection),
         acceleration.problem(asked, facts["host"]),
     )
-    return {**made, "problem": next(filter(None, objections), "")}
+    needed = [] if refused else egress.addresses(made["config"])
+    return {**made, "private_addresses": needed, "problem": next(filter(None, objections), "")}
 
 
 class FilterModule:

@@ -17,6 +17,7 @@ author:
   - The aws_ha.egress contributors (@aws-ha)
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
+  - aws_ha.egress.credentials
 attributes:
   check_mode:
     support: full
@@ -43,25 +44,6 @@ options:
   endpoint_url:
     description: URL of the Elastic Load Balancing API, for example of a VPC endpoint; without it the region's own.
     type: str
-  profile:
-    description: Profile of the credentials, when the module runs on your machine.
-    type: str
-  access_key:
-    description: Access key id. Give O(secret_key) with it.
-    type: str
-  secret_key:
-    description: Secret access key.
-    type: str
-  session_token:
-    description: Session token of temporary credentials.
-    type: str
-  aws_ca_bundle:
-    description: File of the certificates that sign the API's certificate.
-    type: path
-notes:
-  - Without credentials the module finds them as boto3 does, on an instance from its role.
-  - The options are named as in P(amazon.aws.ec2_instance#module); C(module_defaults) of C(group/aws_ha.egress.aws) reach this module and all of
-    the collection C(amazon.aws).
 """
 
 EXAMPLES = r"""

@@ -76,7 +76,6 @@ files:
 """
 
 import hashlib
-import importlib.util
 import os
 import pkgutil
 
@@ -97,11 +96,12 @@ def carried() -> dict:
     """Content of the package's source files by their path below it, wherever Ansible has put them
     (in a zip, as a rule).
     """
-    names = {"__init__.py": PACKAGE}
+    names = ["__init__.py"]
     for found in pkgutil.walk_packages(nat_failover.__path__, PACKAGE + "."):
         path = found.name[len(PACKAGE) + 1 :].replace(".", "/")
-        names[path + ("/__init__.py" if found.ispkg else ".py")] = found.name
-    return {file: importlib.util.find_spec(name).loader.get_source(name).encode() for file, name in names.items()}
+        names.append(path + ("/__init__.py" if found.ispkg else ".py"))
+    # As data: in a zip, importlib compiles each module that it finds.
+    return {name: pkgutil.get_data(PACKAGE, name) for name in names}
 
 
 def installed(folder: str) -> dict:
@@ -155,17 +155,17 @@ def version_of(files: dict) -> str:
     return ""
 
 
-def plan(parent: str, launcher: str, content: str, completions: dict) -> tuple:
+def plan(parent: str, sources: dict, launcher: str, content: str, completions: dict) -> tuple:
     """(wanted files, present files) by path, with the launcher beside the package.
 
-    ``completions``: path -> shell.
+    ``sources``: as by ``carried``. ``completions``: path -> shell.
     """
     folder = os.path.join(parent, "nat_failover")
 
     def file(content: bytes, mode: int) -> _files.File:
         return _files.File(content, mode, os.geteuid(), os.getegid())
 
-    wanted = {os.path.join(folder, name): file(content, FILE_MODE) for name, content in carried().items()}
+    wanted = {os.path.join(folder, name): file(content, FILE_MODE) for name, content in sources.items()}
     present = {os.path.join(folder, name): found for name, found in installed(folder).items()}
     if launcher:
         wanted[launcher] = file(content.encode(), FOLDER_MODE)
@@ -208,10 +208,11 @@ def main() -> None:
     folder = os.path.join(parent, "nat_failover")
     asked = {shell: module.params["completion_" + shell] for shell in completion.SHELLS}
     completions = {path: shell for shell, path in asked.items() if path}
-    wanted, present = plan(parent, module.params["launcher"], module.params["launcher_content"], completions)
+    sources = carried()
+    wanted, present = plan(parent, sources, launcher, module.params["launcher_content"], completions)
     stale = sorted(present.keys() - wanted.keys())
     differing = sorted(path for path in wanted if present.get(path) != wanted[path])
-    folders = [path for path in folders_of(parent, folder, carried()) if not _files.folder_is_right(path, FOLDER_MODE)]
+    folders = [path for path in folders_of(parent, folder, sources) if not _files.folder_is_right(path, FOLDER_MODE)]
     if not module.check_mode:
         try:
             for path in folders:

@@ -69,6 +69,12 @@ options:
     type: list
     elements: str
     default: []
+  sysctl_files:
+    description: Kernel settings, named likewise, of which the files of sysctl.d(5) are searched.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
   python:
     description: An interpreter whose version, and the version of its boto3, are wanted. It runs as under the service.
     type: path
@@ -180,6 +186,11 @@ sysctls:
   returned: success
   type: dict
   sample: {"net/ipv4/ip_forward": "1"}
+sysctl_files:
+  description: Per setting of O(sysctl_files), each file that sets it with its value, in the order in which systemd applies them.
+  returned: success
+  type: dict
+  sample: {"net/netfilter/nf_conntrack_tcp_loose": [["/etc/sysctl.d/90-nat-failover.conf", "1"]]}
 python:
   description: Versions of O(python) and of its boto3; fewer lines if one of them is missing.
   returned: success
@@ -298,6 +309,38 @@ def settings(names: list) -> dict:
     return {name: value for name, value in found.items() if value}
 
 
+# A name in an earlier folder hides the same name in a later one (sysctl.d(5)).
+SYSCTL_FOLDERS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d")
+
+
+def settings_of_files(names: list, root: str = "/") -> dict:
+    """Per setting, the pairs of a file and the value in it, in the order in which systemd applies
+    them.
+    """
+    found = {name: [] for name in names}
+    for path in sysctl_paths(root) if names else []:
+        for line in text(path).splitlines():
+            key, _is, value = line.strip().lstrip("-").partition("=")
+            name = key.strip()
+            # sysctl.d(5): where the first separator is a dot, dots and slashes change places.
+            if "/" not in name.split(".")[0]:
+                name = name.translate(str.maketrans("./", "/."))
+            if name in found:
+                found[name].append(["/" + os.path.relpath(path, root), value.strip()])
+    return found
+
+
+def sysctl_paths(root: str) -> list:
+    """The files of sysctl.d(5) in the order in which systemd applies them."""
+    files = {}
+    for folder in SYSCTL_FOLDERS:
+        where = os.path.join(root, folder)
+        for name in os.listdir(where) if os.path.isdir(where) else []:
+            if name.endswith(".conf"):
+                files.setdefault(name, os.path.join(where, name))
+    return [files[name] for name in sorted(files)]
+
+
 FLOWTABLE = "nft_flow_offload"
 
 
@@ -364,6 +407,7 @@ def main() -> None:
             "needed_users": words,
             "user_groups": words,
             "sysctls": words,
+            "sysctl_files": words,
             "python": {"type": "path"},
             "unit": {"type": "str", "default": "nat-failover.service"},
             "unit_content": {"type": "str", "default": ""},
@@ -391,6 +435,7 @@ def main() -> None:
         flowtable=given["flowtable_wanted"] and has_flowtable(os.uname().release),
         ssh_connection=ssh_connection(os.getpid()),
         sysctls=settings(given["sysctls"]),
+        sysctl_files=settings_of_files(given["sysctl_files"]),
         python=python,
         python_problem=python_problem,
         packages=said(module, given["package_query"]),

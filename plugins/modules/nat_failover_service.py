@@ -74,7 +74,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.config import load
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.errors import NatFailoverError
-from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.service.control import send_request
+from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.service.sender import send_request
 
 EVERY = 0.3  # seconds between two questions
 REFUSED_FOR = 3  # seconds after which a refusal is that of this reload

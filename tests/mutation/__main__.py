@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``./dev mutate``: one line of JSON on stdout; progress, and at the end the survivors, on stderr.
 
-A second call goes on where the first one ended. A verdict is kept while the function stays as it is. A survivor is
-judged again once a test of its room has changed.
+A second call goes on where the first one ended. A verdict is kept in ``verdicts/`` while the function stays as it is.
+A survivor is judged again once a test of its room has changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from .results import Known, count, equivalents
 
 ROOMS = ("policy", "act", "wire", "config")
 TESTS = ROOT / "tests" / "unit" / "engine"
-KNOWN = ROOT / ".cache" / "mutate"
+VERDICTS = Path(__file__).with_name(
+    "verdicts"
+)  # in the repository: a campaign takes hours, and lasts over many sittings
+LISTS = ROOT / ".cache" / "mutate"
 NICE = 15
 TELL_EVERY_S = 20.0
 
@@ -40,16 +43,15 @@ def main() -> int:
     listed, left = equivalents(), sys.maxsize if asked.limit is None else asked.limit
     for room in asked.room or ROOMS:
         began = time.monotonic()
-        of_room = [
-            m for p in sorted((ENGINE / room).glob("*.py")) for m in mutants(p, f"{room}/{p.name}", KNOWN / "mutants")
-        ]
+        of_room = [m for p in sorted((ENGINE / room).glob("*.py")) for m in mutants(p, f"{room}/{p.name}", LISTS)]
         of_room.sort(key=lambda mutant: mutant.key)  # in no order, so that half a run is a fair sample
-        known = Known(KNOWN / f"{room}.jsonl")
+        known = Known(VERDICTS / f"{room}.jsonl")
         try:
             left -= _judge(room, of_room, known, left)
         except BaselineError as error:
             print(f"{room}: the tests fail {error}", file=sys.stderr)
             return 1
+        known.tidy({mutant.key for mutant in of_room})
         score, remarks = count(of_room, known, [entry for entry in listed if entry.file.startswith(f"{room}/")])
         print("\n".join(remarks), file=sys.stderr)
         seconds = round(time.monotonic() - began, 1)
@@ -72,17 +74,10 @@ def _judge(room: str, of_room: list[Mutant], known: Known, most: int) -> int:
     began = told = time.monotonic()
     killed = 0
     for done, mutant in enumerate(missing, 1):
-        at = time.monotonic()
         verdict = judge.try_out(mutant)
         killed += verdict.outcome == "killed"
-        row = {
-            **vars(mutant),
-            "outcome": verdict.outcome,
-            "by": verdict.by,
-            "tests": tests,
-            "took_s": round(time.monotonic() - at, 2),
-        }
-        known.add(row)
+        row = {"key": mutant.key, "outcome": verdict.outcome}
+        known.add(row | ({"by": verdict.by} if verdict.outcome == "killed" else {"tests": tests}))
         if time.monotonic() - told > TELL_EVERY_S:
             told = time.monotonic()
             minutes = (told - began) / done * (len(missing) - done) / 60

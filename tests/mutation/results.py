@@ -65,6 +65,15 @@ class Known:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, sort_keys=True) + "\n")
 
+    def tidy(self, keys: t.Collection[str]) -> None:
+        """Keep the last verdicts on the mutants that there are, in the order of their keys."""
+        self._rows = {key: self._rows[key] for key in sorted(self._rows) if key in keys}
+        lines = "".join(json.dumps(row, sort_keys=True) + "\n" for row in self._rows.values())
+        if self.path.exists() and self.path.read_text(encoding="utf-8") != lines:
+            beside = self.path.with_suffix(".new")
+            beside.write_text(lines, encoding="utf-8")
+            beside.replace(self.path)
+
 
 @dataclass
 class Score:

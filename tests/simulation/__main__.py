@@ -14,8 +14,8 @@ from .broken import BROKEN
 from .campaign import campaign, hunts
 from .fastest import WARM, become
 from .incidents import play, story
-from .laws import Violation
 from .shells import FAST, REAL, shell_of
+from .violation import Violation
 
 TELL_EVERY = 5.0  # seconds
 # By shell and policy: the number of an incident that has caught it. The search for it takes minutes, its replay a moment.

@@ -13,7 +13,7 @@ import typing as t
 from nat_failover.model.evidence import Heard
 from nat_failover.model.memory import Memory
 from nat_failover.model.settings import Config
-from nat_failover.policy import identities, probe_plan, services
+from nat_failover.policy import address_order, identities, probe_plan, services, synchronised
 from nat_failover.policy.fence_steps import SETTLED
 from nat_failover.policy.suspicion import LATE
 from nat_failover.policy.verdict import FLARE_VALID, swap_wait
@@ -45,7 +45,9 @@ def spans(config: Config) -> list[float]:
     if config.services:
         lengths |= {services.hold(config, failures) for failures in range(1, 20)}
     if config.identities:
-        lengths.add(identities.PATIENCE)
+        lengths |= {address_order.PATIENCE, identities.SETTLE, address_order.GIVE_UP}
+    if config.state_sync:
+        lengths.add(synchronised.FLOWS_WITHIN)
     doubled = (config.returns.after * 2**flaps for flaps in range(20))  # policy.return_after
     return sorted(lengths | {length for length in doubled if length < config.returns.maximum})
 
@@ -69,8 +71,9 @@ def times(memory: Memory, heard: t.Mapping[str, Heard]) -> list[float | None]:
         memory.returned_at,
         memory.lock_since,
         memory.paused_at,
+        memory.due_since,
     ]
-    found += [*memory.astray.values(), *memory.led.values()]
+    found += [*memory.astray.values(), *memory.led.values(), *memory.arrived.values()]
     found += [each.well_since for each in memory.services.values()]
     for name, peer in memory.peers.items():
         found += (peer.since, peer.suspected_at, peer.proven_at, peer.flare_at, peer.item_at, peer.took_own_claim_at)

@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 from .hunt import hunt
 from .incidents import play
-from .laws import Violation
 from .shells import FAST, prepare, shell_of
+from .violation import Violation
 
 CHUNK = 50  # incidents handed to a process at a time
 

@@ -116,10 +116,15 @@ class Cloud(Api):
                 False,
                 None,
                 f"i-{state.generations[name]:08x}{index + 1:09x}",
+                addresses=self.held(name),
             )
             for index, name in enumerate(self.names)
         }
         return routes, instances, state.homes
+
+    def held(self, name: str) -> tuple[str, ...]:
+        """The private addresses of a node's interface, the primary one first."""
+        return (self.primary(name), *self.privates.get(name, ()))
 
     def read_addresses(self, caller: str, wanted: t.Iterable[str], began: float) -> dict[str, AddressView] | None:
         """The answer of DescribeAddresses. None: the caller may not read them."""

@@ -21,6 +21,7 @@ if t.TYPE_CHECKING:
 
 Key = tuple[str, ...]
 NONE: frozenset[Key] = frozenset()
+READING = "reading"  # that a follower waits for
 
 
 class Executor:
@@ -46,10 +47,9 @@ class Executor:
         return min((at for at in self._not_before.values() if at > now), default=float("inf"))
 
     def carry_out(self, plan: Plan) -> None:
+        followers = [Follower(self, address) for address in plan.addresses]
         for action in plan.routes:
-            self._set_route(action)
-        for address in plan.addresses:
-            self._set_address(address)
+            self._set_route(action, followers)
         for step in plan.fence:
             self._fence(step)
         if plan.flare and not self._flaring:
@@ -80,10 +80,13 @@ class Executor:
         done: t.Callable[[t.Any], bool],
         subject: str = "",
         wanted: FenceStep | None = None,
+        told: t.Callable[[bool], None] = lambda yes: None,
     ) -> None:
+        """``told``: called with whether the write was answered, before anything else."""
         ended, began, collector = self._begin(key), self.timeline.now, self.service.collector
 
         def answered(result: t.Any) -> None:
+            told(True)
             collector.note_ec2(True, began, True)
             if key[0] == "fence":
                 collector.read(lambda: ended(done(result)))  # the next step must rest on a newer reading
@@ -91,6 +94,7 @@ class Executor:
                 ended(done(result))
 
         def failed(code: str) -> None:
+            told(False)
             self.timeline.tell("{}: {} failed: {}".format(self.name, " ".join(key), code))
             error = Ec2Error(f"ec2:{action}", subject, code, "simulated", retryable=codes.retryable(code))
             unfit = self.unfit.note(wanted, error, self.timeline.now)
@@ -98,7 +102,7 @@ class Executor:
 
         self.service.call(action, apply, answered, failed, subject)
 
-    def _set_route(self, action: SetRoute) -> None:
+    def _set_route(self, action: SetRoute, followers: t.Sequence[Follower]) -> None:
         self.timeline.tell(f"{self.name}: {action.reason}")
 
         def done(view: RouteView) -> bool:
@@ -108,9 +112,14 @@ class Executor:
         def apply() -> RouteView:
             return self.cloud.set_route(self.name, action.claim, action.interface_id)
 
-        self._act(action.key, "ReplaceRoute", apply, done, action.claim.route_table)
+        def told(yes: bool) -> None:
+            for follower in followers:
+                follower.answered(action.claim, yes)
 
-    def _set_address(self, action: SetAddress) -> None:
+        self._act(action.key, "ReplaceRoute", apply, done, action.claim.route_table, told=told)
+
+    def set_address(self, action: SetAddress) -> None:
+        """Write at once."""
         self.timeline.tell(f"{self.name}: {action.reason}")
         place = action.interface_id, action.private
 
@@ -124,6 +133,37 @@ class Executor:
             return view is not None and (view.interface_id, view.private) == place
 
         self._act(action.key, "AssociateAddress", apply, done, action.allocation)
+
+    def renew(self, action: SetAddress, told: t.Callable[[bool], None]) -> None:
+        """Read an Elastic IP again. ``told``: called with whether it is where it was."""
+        ended = self._begin(action.key)
+
+        def answered(views: t.Any) -> None:
+            self.service.collector.merge_addresses(views)
+            view = (views or {}).get(action.allocation)
+            if view is None:
+                ended(False)
+            told(
+                view is not None
+                and (view.interface_id, view.private) == (action.before.interface_id, action.before.private)
+            )
+
+        def failed(code: str) -> None:
+            ended(False, codes.lasting(code))
+            told(False)
+
+        def apply() -> t.Any:
+            return self.cloud.read_addresses(self.name, [action.allocation], self.timeline.now)
+
+        self.service.call("DescribeAddresses", apply, answered, failed, action.allocation)
+
+    def hold(self, key: Key, held: bool) -> None:
+        """Something is under way that is no write yet, or it is given up."""
+        if held:
+            self._in_flight.add(key)
+        else:
+            self._in_flight.discard(key)
+            self.service.wake()
 
     def _fence(self, step: FenceStep) -> None:
         self.timeline.tell(f"{self.name}: {step.reason}")
@@ -199,3 +239,27 @@ class Executor:
         self._flares_failed = self._flares_failed + 1 if code else 0
         if not code or codes.lasting(code) or self._flares_failed >= UNSEEN_AFTER:
             self.service.collector.note_unseen(code)
+
+
+class Follower:
+    """An Elastic IP that waits for the routes before it, and for a newer reading if the one that it rests on is old."""
+
+    def __init__(self, executor: Executor, action: SetAddress) -> None:
+        self._executor, self._action = executor, action
+        self._left: set[t.Any] = {*action.after, *([READING] if action.renews else ())}
+        executor.hold(action.key, True)
+        if action.renews:
+            executor.renew(action, lambda yes: self.answered(READING, yes))
+        if not self._left:
+            executor.set_address(action)
+
+    def answered(self, what: t.Any, yes: bool) -> None:
+        """A route was written, or the reading shows what the plan rests on. Else nothing follows."""
+        if what not in self._left:
+            return
+        self._left.discard(what)
+        if not yes:
+            self._left.clear()
+            self._executor.hold(self._action.key, False)
+        elif not self._left:
+            self._executor.set_address(self._action)

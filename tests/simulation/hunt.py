@@ -7,8 +7,8 @@ import contextlib
 
 from .broken import BROKEN
 from .incidents import EARLY, IDENTITIES, SERVED, WITNESSED, play
-from .laws import Violation
 from .shells import FAST, shell_of
+from .violation import Violation
 
 # Those that only incidents with a witness table or a witness show.
 OF_WITNESSES = (
@@ -28,8 +28,10 @@ OF_SERVICES = (  # that only incidents with claims that depend on a service show
     "any heir of a service",
     "trusts a service at once",
 )
+RARE_OF_SERVICES = ("no last heir of a service",)  # the same, but only one in thousands shows it
 OF_IDENTITIES = (  # that only incidents with identities show
     "leads with the address",
+    "overtakes the routes",
     "steals addresses",
     "takes management addresses",
     "forgets the address",
@@ -39,7 +41,7 @@ OF_EARLY = ("trusts old readings",)  # that only incidents with early takeovers 
 
 
 def _seeds_of(name: str) -> int:
-    if name in OF_SERVICES:
+    if name in OF_SERVICES + RARE_OF_SERVICES:
         return SERVED
     if name in OF_IDENTITIES:
         return IDENTITIES

@@ -13,13 +13,14 @@ from .apis import dark_partition, dynamodb
 from .cloud import STOP
 from .departures import DEPARTURES, switch_on
 from .faults import FAULTS
-from .laws import TAGGED, Violation
 from .machines import crash, die, one, replaced, twin_deaths
 from .operators import ELSEWHERE, pausing
 from .service import Service
 from .shape import EARLY, IDENTITIES, SERVED, WITNESSED, is_served, latency_if_early, shape
 from .tables import CHANGES
 from .tags import REFUSALS
+from .truth import TAGGED
+from .violation import Violation
 from .world import World
 
 __all__ = ["EARLY", "IDENTITIES", "SERVED", "WITNESSED", "play", "story"]

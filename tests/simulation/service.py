@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The service of one node on virtual time: what ``service.py`` of the engine does, around the real policy.
 
-Its loops have the engine's paces; only sockets, threads and EC2 are modelled. ``gatherer.py`` and ``hands.py`` stand beside it as in the engine.
+Its loops have the engine's paces; only sockets, threads and EC2 are modelled. ``collector.py`` and ``executor.py`` stand beside it as in the engine.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .alarms import next_alarm
 from .collector import EvidenceCollector
 from .drain import Drain
 from .executor import Executor
+from .hosted import Hosted
 from .network import Stamp
 from .quiet import nothing_to_do
 from .timeline import EPOCH
@@ -38,20 +39,14 @@ PING_EVERY = 1.0
 NO_STAMP = (0, float("-inf"))
 
 
-def nothing(_result: t.Any) -> None:
-    """For calls whose end nobody waits for."""
-
-
-class Service:
+class Service(Hosted):
     """One process: begins with an empty mind, and ends with ``alive = False``."""
 
     def __init__(self, host: Host, settled: bool) -> None:
         """``settled``: as if it had been up for long and all were well."""
-        self.host, self.config, self.timeline, self.network = host, host.config, host.timeline, host.network
-        self.cloud, self.rng = host.cloud, host.cloud.rng
-        self.name = host.name
+        super().__init__(host)
+        self.config, self.network, self.rng = host.config, host.network, host.cloud.rng
         self.peers = tuple(node.name for node in host.config.peers)
-        self.alive = True
         self.born = self.timeline.now - (3600.0 if settled else 0.0)
         # Its announcement; the announcement of EC2, if nothing else makes it drain.
         self.state, self.reluctant = (WITNESS if host.witness else ACTIVE), ""
@@ -99,55 +94,6 @@ class Service:
         self.memory, _plan = policy.decide(self.config, self.memory, self.evidence())
         peers = {name: replace(peer, seen_healthy=True) for name, peer in self.memory.peers.items()}
         self.memory = replace(self.memory, fit_since=now - 3600, peers=peers)
-
-    # --- the event loop ----------------------------------------------------------------------------------------------------------
-
-    def soon(self, seconds: float, do: t.Callable[[], t.Any]) -> None:
-        """Dies with the process, and waits while it is frozen."""
-        host = self.host
-
-        def run() -> None:
-            if not self.alive:
-                return
-            if host.frozen or host.paused:
-                host.stalled.append(run)
-                return
-            do()
-
-        self.timeline.after(seconds, run)
-
-    def loop(self, seconds: float, step: t.Callable[[], float]) -> None:
-        """Again and again; each step says in how many seconds the next one is due."""
-        host, after = self.host, self.timeline.after
-
-        def run() -> None:
-            if not self.alive:
-                return
-            if host.frozen or host.paused:
-                host.stalled.append(run)
-                return
-            after(step(), run)
-
-        after(seconds, run)
-
-    def call(
-        self,
-        action: str,
-        apply: t.Callable[[], t.Any],
-        done: t.Callable[[t.Any], None] = nothing,
-        failed: t.Callable[[str], None] = nothing,
-        subject: str = "",
-    ) -> None:
-        """An EC2 call."""
-        self.cloud.call(
-            self.name,
-            action,
-            self.host.reaches_ec2,
-            apply,
-            lambda result: self.soon(0.0, lambda: done(result)),
-            lambda code: self.soon(0.0, lambda: failed(code)),
-            subject,
-        )
 
     # --- what operators do ------------------------------------------------------------------------------------------
 

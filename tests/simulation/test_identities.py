@@ -7,6 +7,7 @@ import typing as t
 
 import pytest
 
+from nat_failover.policy import address_order
 from nat_failover.policy import identities as identities_policy
 
 from .cloud import interface
@@ -43,9 +44,10 @@ class Played(t.NamedTuple):
     worst: str  # where the Elastic IP of the dead node was before the return
 
 
-def death(shell: t.Any, *, identities: bool = True, denied: str = "") -> Played:
-    """The death of nat-1 among two nodes. ``denied``: a call that nat-0 may not make."""
+def death(shell: t.Any, *, identities: bool = True, denied: str = "", narrow: bool = False) -> Played:
+    """The death of nat-1 among two nodes. ``denied``: a call that nat-0 may not make. ``narrow``: each interface has one address only."""
     world = World(1, traits=Traits(identities=identities), shell=shell)
+    world.cloud.privates = {} if narrow else world.cloud.privates
     watch, writes, seen = world.cloud.watch, [], []
 
     def watched(caller: str, action: str, subject: str) -> None:
@@ -75,10 +77,11 @@ def actions(played: Played) -> list[tuple[str, str]]:
 def test_the_elastic_ip_goes_with_the_route_and_comes_home_with_it(shell):
     played = death(shell)
     assert sorted(actions(played)[:2]) == [("nat-0", "AssociateAddress"), ("nat-0", "ReplaceRoute")]
-    assert sorted(actions(played)[2:]) == [("nat-1", "AssociateAddress"), ("nat-1", "ReplaceRoute")]
+    assert actions(played)[2:] == [("nat-1", "ReplaceRoute"), ("nat-1", "AssociateAddress")]
     assert played.worst == str((interface("nat-0"), private(0, 1)))
     assert played.addresses == {allocation(n): (interface(f"nat-{n}"), private(n, n)) for n in (0, 1)}
     assert abs(played.writes[0][0] - played.writes[1][0]) < 0.1  # side by side
+    assert played.writes[3][0] - played.writes[2][0] < 1.0  # one after the other, and no longer out than that
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -107,20 +110,103 @@ def test_without_identities_no_call_names_an_elastic_ip(shell, monkeypatch):
     assert actions(played) == [("nat-0", "ReplaceRoute"), ("nat-1", "ReplaceRoute")]
 
 
-def fight() -> list[str]:
-    """The nodes that move the Elastic IP of a node that drains, while EC2 writes none of its routes."""
+@pytest.mark.parametrize("shell", SHELLS)
+def test_interfaces_with_one_address_cost_the_identity_and_everything_else_is_as_without(shell):
+    without, narrow = death(shell, identities=False), death(shell, narrow=True)
+    assert actions(narrow) == actions(without) == [("nat-0", "ReplaceRoute"), ("nat-1", "ReplaceRoute")]
+    for (at, _who, _action), (before, _caller, _call) in zip(narrow.writes, without.writes, strict=True):
+        assert abs(at - before) < 1.0
+    assert narrow.worst == str((interface("nat-1"), private(1, 1))), "the Elastic IP stays"
+
+
+ROUND_TRIP = 0.04  # seconds: the slowest answer of EC2 when nothing hinders it
+
+
+def handover(
+    shell: t.Any, hinder: t.Callable[[World], None] = lambda world: None, seconds: float = 6.0, tables: int = 1
+) -> Played:
+    """The drain of nat-1 among two nodes. ``hinder``: a fault before it."""
+    world = World(1, tables=tables, traits=Traits(identities=True), shell=shell)
+    watch, writes = world.cloud.watch, []
+
+    def watched(caller: str, action: str, subject: str) -> None:
+        if action in ("ReplaceRoute", "AssociateAddress"):
+            writes.append((world.timeline.now, caller, action))
+        watch(caller, action, subject)
+
+    world.cloud.watch = watched
+    hinder(world)
+    world.timeline.after(1.0, world.hosts["nat-1"].drain)
+    end = world.timeline.now + 1.0 + seconds
+    while world.timeline.now < end:
+        world.timeline.run(world.timeline.now + 0.25)
+        world.laws.look()
+    world.end()
+    return Played(writes, world.cloud.state.addresses, "")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_in_a_planned_move_the_elastic_ip_comes_one_answer_after_the_route(shell):
+    """It waits neither for a reading of the route nor for one of its own."""
+    played = handover(shell)
+    assert actions(played) == [("nat-0", "ReplaceRoute"), ("nat-0", "AssociateAddress")]
+    assert 0 < played.writes[1][0] - played.writes[0][0] < ROUND_TRIP
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_while_ec2_refuses_the_route_the_elastic_ip_stays_with_the_node_that_drains(shell):
+    played = handover(shell, lambda world: world.cloud.denied.add(("nat-0", "ReplaceRoute")))
+    assert played.writes == [] and played.addresses[allocation(1)] == (interface("nat-1"), private(1, 1))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_after_a_route_whose_answer_was_lost_it_comes_once_a_reading_shows_the_route(shell):
+    def lose(world: World) -> None:
+        world.timeline.after(0.9, lambda: setattr(world.cloud, "lost_answers", 1.0))
+        world.timeline.after(1.1, lambda: setattr(world.cloud, "lost_answers", 0.0))
+
+    played = handover(shell, lose)
+    assert actions(played)[-1] == ("nat-0", "AssociateAddress")
+    assert actions(played)[0] == ("nat-0", "ReplaceRoute") and actions(played).count(("nat-0", "AssociateAddress")) == 1
+    assert played.addresses[allocation(1)] == (interface("nat-0"), private(0, 1))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_while_one_of_two_tables_fails_it_stays_and_comes_with_the_other_one(shell):
+    def hinder(world: World) -> None:
+        first = min(claim.route_table for claim in world.cloud.state.routes if claim.home == "nat-1")
+        world.cloud.failing.add(first)
+        world.timeline.after(3.0, lambda: world.cloud.failing.discard(first))
+
+    played = handover(shell, hinder, seconds=9.0, tables=2)
+    assert actions(played) == [("nat-0", "ReplaceRoute")] * 2 + [("nat-0", "AssociateAddress")]
+    assert played.writes[1][0] - played.writes[0][0] > 1.0
+    assert 0 < played.writes[2][0] - played.writes[1][0] < ROUND_TRIP
+
+
+LAPSES_EVERY = 7  # seconds: it proves itself in between
+
+
+def fight(*, drains: bool) -> list[str]:
+    """The nodes that move the Elastic IP of a node that drains, or lapses over and over, while EC2 writes none of its routes."""
     world, moves = World(1, traits=Traits(identities=True)), []
     world.cloud.watch = lambda caller, action, subject: moves.append(caller) if action == "AssociateAddress" else None
     world.cloud.failing |= {claim.route_table for claim in world.cloud.state.routes if claim.home == "nat-1"}
-    world.timeline.after(1.0, world.hosts["nat-1"].drain)
-    world.timeline.run(40.0)
+    host = world.hosts["nat-1"]
+    if drains:
+        world.timeline.after(1.0, host.drain)
+    for at in () if drains else range(1, 40, LAPSES_EVERY):
+        world.timeline.after(at, lambda: host.set_nat(False))
+        world.timeline.after(at + 2.0, lambda: host.set_nat(True))
+    world.timeline.run(50.0)
     world.end()
     return moves
 
 
 def test_two_nodes_do_not_fight_over_an_elastic_ip(monkeypatch):
     """The peer takes it beside the routes once in return.max_s (24 s here), and its owner fetches it back after a moment."""
-    assert fight() == ["nat-0", "nat-1"] * 2
-    monkeypatch.setattr(identities_policy, "PATIENCE", 0.0)
+    assert fight(drains=True) == [], "a node that hands over keeps it until its routes have gone"
+    assert fight(drains=False) == ["nat-0", "nat-1"] * 2
+    monkeypatch.setattr(address_order, "PATIENCE", 0.0)
     monkeypatch.setattr(identities_policy, "note", lambda memory, actions, routes, now: memory)
-    assert len(fight()) > 2 * len(["nat-0", "nat-1"])  # without the bounds they do
+    assert len(fight(drains=False)) > 2 * len(["nat-0", "nat-1"])  # without the bounds they do

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import random
 import typing as t
 
@@ -11,11 +13,11 @@ import pytest
 from . import departures, links, machines, strangers
 from .cloud import interface
 from .incidents import play, story
-from .laws import Violation
 from .service import Service
 from .shipping.broken import BROKEN_SHELLS, broken
 from .shipping.process import Process
 from .test_simulation import simulate
+from .violation import Violation
 from .world import Traits, World
 
 INCIDENTS = 2000
@@ -38,6 +40,19 @@ def test_an_incident_replays_exactly():
 
 
 # --- one fault at a time ----------------------------------------------------------------------------------------------
+
+
+def test_a_killed_process_leaves_no_coroutine_behind():
+    """The garbage collector cannot end one that waits for something as it ends, such as a check of the internet."""
+    world = World(1, shell=Process)
+    world.hosts["nat-0"].uplink = False
+    world.timeline.run(world.timeline.now + 3.0)
+    tasks = [task for host in world.hosts.values() for task in asyncio.all_tasks(host.service.loop)]
+    names = {task.get_coro().__qualname__ for task in tasks}
+    assert {"InternetWatch.work", "SimulatedProber.reach"} & names and len(tasks) > 10, names
+    world.end()
+    left = [task for task in tasks if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CLOSED]
+    assert not left
 
 
 def dies(world: World) -> None:
@@ -198,7 +213,17 @@ def ghosts_prevent_no_fence() -> None:
         raise Violation("fence: the mark of a ghost keeps a dead node from being fenced")
 
 
+def hands_over_in_order() -> None:
+    """EC2 refuses the routes of a node that drains: its Elastic IP stays, and goes nowhere before its routes."""
+    world = World(1, traits=Traits(identities=True), shell=Process)
+    world.cloud.failing |= {claim.route_table for claim in world.cloud.state.routes if claim.home == "nat-1"}
+    world.timeline.after(1.0, world.hosts["nat-1"].drain)
+    world.timeline.run(world.timeline.now + 4.0)
+    world.end()
+
+
 CATCH = {
+    "waits for no route": hands_over_in_order,
     "honours ghosts": ghosts_prevent_no_fence,
     "never backs off": writes_are_bounded,
     "confirms nothing": lost_answers_are_not_taken_for_done,

@@ -12,10 +12,11 @@ from nat_failover.policy import ownership, verdict
 
 from . import links, machines
 from .cloud import interface
-from .laws import HOUR, WRITES, Violation
+from .laws import HOUR, WRITES
 from .service import Service
 from .shipping.process import Process
 from .test_shipping import scenario
+from .violation import Violation
 from .world import World
 
 LONG = 900.0  # seconds of the shipping shell, which is slow

@@ -14,11 +14,12 @@ from nat_failover.model.settings import Config
 from . import identities
 from .cloud import Cloud, interface
 from .host import Host
-from .laws import Laws, Violation
+from .laws import Laws
 from .network import Network
 from .service import Service
 from .table import Table
 from .timeline import Timeline
+from .violation import Violation
 
 # Shorter than the defaults by a common factor, so that an incident takes less virtual time; config.py accepts them, so the laws hold for them.
 TIMES: dict[str, t.Any] = {

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ BESIDE = () if Path("/run/systemd/system").is_dir() else packages("beside")  # f
 # The engines of the role `proxy`. Their packages start them, so they are installed with starts held back.
 PROXY = packages("proxy")
 BENCH = packages("bench")
+# The daemon that synchronises connections. Its own unit is masked before it is installed.
+SYNC = packages("sync")
 # The checks of metrics and rules. The package also has a server, whose unit is masked before it is installed.
 MONITORING = packages("monitoring")
 # The reader of the live page.
@@ -49,6 +52,10 @@ def _installed(names: Sequence[str]) -> set[str]:
     argv = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\\n", *names]
     lines = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
     return {line.split()[0] for line in lines if line.endswith(" installed")}
+
+
+# Stages beside each other may need the same packages: the second one waits, and finds them installed.
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
@@ -79,23 +86,30 @@ def mask(unit: str, units: Path = UNITS) -> bool:
 
 def ensure_masked(packages: Sequence[str], *units: str) -> None:
     """Install what is missing, with these units of the packages masked, so that they never start."""
-    if missing(packages) and os.geteuid() == 0:
-        for unit in units:
-            mask(unit)
-    ensure_held_back(packages)
+    with _one_at_a_time:
+        if missing(packages) and os.geteuid() == 0:
+            for unit in units:
+                mask(unit)
+        ensure_held_back(packages)
 
 
 def ensure_held_back(packages: Sequence[str]) -> None:
     """Install what is missing, without starting its services."""
-    if missing(packages) and os.geteuid() == 0:
-        with held_back():
+    with _one_at_a_time:
+        if missing(packages) and os.geteuid() == 0:
+            with held_back():
+                ensure(packages)
+        else:
             ensure(packages)
-    else:
-        ensure(packages)
 
 
 def ensure(packages: Sequence[str]) -> None:
     """Install what is missing; refuse with the remedy when that is not possible."""
+    with _one_at_a_time:
+        _ensure(packages)
+
+
+def _ensure(packages: Sequence[str]) -> None:
     if not shutil.which("dpkg-query") or not shutil.which("apt-get"):
         raise console.Refusal(
             "apt-get and dpkg-query are not here; ./dev needs a Debian 12 or 13 (or alike) with " + " ".join(packages)

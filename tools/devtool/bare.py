@@ -92,7 +92,7 @@ def play(suite: str, words: Sequence[str]) -> Result:
     root = paths.CACHE / "bare" / suite
     log = paths.LOGS / f"bare-{suite}-{words[0]}.log"
     remove(root)
-    began = time.monotonic()
+    began, commit = time.monotonic(), _commit()  # before others land on the branch
     try:
         console.progress(f"making a bare {suite} in {root}")
         make(root, suite, log)
@@ -108,7 +108,7 @@ def play(suite: str, words: Sequence[str]) -> Result:
     said = last_line(outcome.text())
     console.result(f"{suite}: {text}: exit code {outcome.code} after {console.seconds(outcome.seconds)}: {said}")
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Result(suite, text, _commit(), when, outcome.code, round(outcome.seconds), round(made - began), said)
+    return Result(suite, text, commit, when, outcome.code, round(outcome.seconds), round(made - began), said)
 
 
 def make(root: Path, suite: str, log: Path) -> None:

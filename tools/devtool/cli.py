@@ -28,6 +28,7 @@ HELP = """usage: ./dev COMMAND [...]
 
   demo       show a NAT node dying and its peer taking over, in a VPC in a box on this machine (root)
              demo proxy: the same with an HTTP proxy on both nodes
+             demo identities: a download goes on through the death of its node, from one public address
   test       run every gate: ./dev test [--only unit,lint,...] [-k EXPRESSION]; the last line is the total
   lab        the VPC in a box: ./dev lab up|down|status|... (root)
   lint       the linters alone
@@ -97,6 +98,8 @@ def _command(name: str, rest: list[str]) -> int:
         apt.ensure(apt.BENCH)
         if {"proxy", "all"} & set(rest):
             apt.ensure_held_back(apt.PROXY)
+        if {"flows", "sync", "all"} & set(rest):
+            apt.ensure_masked(apt.SYNC, "conntrackd.service")
         _module("benchmarks", "benchmarks/__main__.py", rest)
     if name == "simulate":
         apt.prefer(apt.SIMULATE)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ class Count:
     names: tuple[str, ...] = ()
     unsteady: tuple[str, ...] = ()
     tales: tuple[str, ...] = ()  # the ends of what pytest says of failed tests
+    nightly: int = 0  # tests that were left to a run with --nightly
 
     def __add__(self, other: Count) -> Count:
         return Count(
@@ -28,6 +30,7 @@ class Count:
             self.names + other.names,
             self.unsteady + other.unsteady,
             self.tales + other.tales,
+            self.nightly + other.nightly,
         )
 
 
@@ -49,3 +52,9 @@ def of_junit(files: Iterable[Path]) -> Count:
             else:
                 total += Count(passed=1)
     return total
+
+
+def deselected(text: str) -> int:
+    """The tests that pytest's last line says it has left out, such as "3 passed, 2 deselected in 1.20s"."""
+    found = re.findall(r"^.*?\b(\d+) deselected.* in [0-9.]+s", text, flags=re.MULTILINE)
+    return int(found[-1]) if found else 0

@@ -25,11 +25,13 @@ PIP_VARIABLES = (
 def base() -> dict[str, str]:
     """For anything that runs from the checkout."""
     env = dict(os.environ)
-    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "ANSIBLE_CONFIG"):
+    for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "ANSIBLE_CONFIG"):
         env.pop(name, None)
     env.update(
         PATH=os.pathsep.join([str(paths.VENV / "bin"), env.get("PATH", os.defpath), "/usr/sbin", "/sbin"]),
         LC_ALL="C.UTF-8",
+        # Thousands of Pythons start during the tests: each file is compiled once, and nothing of root lies beside a source.
+        PYTHONPYCACHEPREFIX=str(paths.BYTECODE),
         ANSIBLE_COLLECTIONS_PATH=str(paths.LIVE),
         ANSIBLE_CACHE_PLUGIN="memory",  # a cache on disk goes by the host's name, which another lab's host has too
     )

@@ -9,7 +9,12 @@ import pwd
 import subprocess
 from pathlib import Path
 
-OTHERS = ("3.9", "3.13")
+OTHERS = ("3.9", "3.13")  # the oldest one first
+
+
+def wanted(*, nightly: bool) -> tuple[str, ...]:
+    """Those that a run tries. The newest one is the Python of the stage cores, which imports modules and engine at each run."""
+    return OTHERS if nightly else OTHERS[:1]
 
 
 @functools.cache

@@ -13,6 +13,7 @@ TESTS = ROOT / "tests"
 PROGRAMS = ROOT / "tools" / "programs.toml"
 CACHE = ROOT / ".cache"
 LOGS = CACHE / "logs"
+BYTECODE = CACHE / "bytecode"
 
 # A copy of the checkout's files, for the tools that insist on a folder of this shape (ansible-test).
 COPY = CACHE / "collections" / "ansible_collections" / "aws_ha" / "egress"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -21,6 +22,11 @@ GRACE_SECONDS = 40.0
 _running: set[subprocess.Popen[bytes]] = set()
 _guard = threading.Lock()
 _stopping = threading.Event()
+_worked: dict[Path, float] = {}  # seconds of one core, by the log of the commands
+_patient: set[int] = set()  # commands that work only where others wait, while _clocks are read
+_clocks = threading.Event()
+_thread = threading.local()
+BEHIND = 19  # niceness
 
 
 class Interrupted(Exception):
@@ -29,7 +35,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended. A command that ran out of time has code 124."""
+    """How a command ended, and after how many seconds. A command that ran out of time has code 124."""
 
     code: int
     seconds: float
@@ -38,6 +44,45 @@ class Outcome:
     def text(self) -> str:
         """All that the command has said."""
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+def worked(log: Path) -> float:
+    """Seconds for which the commands with this log, or with one of its parts (``e2e.test_drain.log`` of ``e2e.log``), have kept a core busy.
+
+    A process counts once its parent has waited for it. A daemon that left its parent does not; a machine of the lab is no daemon.
+    """
+    with _guard:
+        return sum(
+            seconds
+            for of, seconds in _worked.items()
+            if of == log or (of.parent == log.parent and of.name.startswith(f"{log.stem}."))
+        )
+
+
+def be_patient() -> None:
+    """Commands of this thread leave the processors to all others, as long as these are on a real clock."""
+    _thread.patient = True
+
+
+@contextlib.contextmanager
+def on_a_clock() -> Iterator[None]:
+    """While inside, commands of other threads wait for packets in real time, and patient ones give way."""
+    _clocks.set()
+    try:
+        yield
+    finally:
+        with _guard:
+            _clocks.clear()
+            for number in _patient:
+                _be_nice(number, os.getpriority(os.PRIO_PROCESS, 0))
+
+
+def _be_nice(leader: int, niceness: int) -> None:
+    """The niceness of a session. Where the kernel groups tasks by session, that of its processes counts among themselves only (sched(7))."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, leader, niceness)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{leader}/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def run(
@@ -69,42 +114,63 @@ def run(
                 start_new_session=True,
             )
             _running.add(child)
+            if getattr(_thread, "patient", False):
+                _patient.add(child.pid)
+                if _clocks.is_set():
+                    _be_nice(child.pid, BEHIND)
         try:
-            code = _wait(child, began=began, limit=limit, title=title)
+            code = _wait(child, log, began=began, limit=limit, title=title)
         except BaseException:
-            _end(child)
+            _end(child, log)
             raise
         finally:
             with _guard:
                 _running.discard(child)
+                _patient.discard(child.pid)
     if _stopping.is_set():
         raise Interrupted
     return Outcome(code, time.monotonic() - began, log)
 
 
-def _wait(child: subprocess.Popen[bytes], *, began: float, limit: float, title: str) -> int:
+def _wait(child: subprocess.Popen[bytes], log: Path, *, began: float, limit: float, title: str) -> int:
     """Wait for the child up to its limit."""
     while True:
         spent = time.monotonic() - began
+        code = _code(child, log, max(0.1, min(TICK_SECONDS, limit - spent)))
+        if code is not None:
+            return code
+        spent = time.monotonic() - began
+        if spent >= limit:
+            console.progress(f"{title}: no end after {limit:.0f} s, stopping it")
+            _end(child, log)
+            return 124
+        if not _stopping.is_set():
+            console.progress(f"{title}: still at work after {console.seconds(spent)}")
+
+
+def _code(child: subprocess.Popen[bytes], log: Path, seconds: float) -> int | None:
+    """The exit code of a child that ends within some seconds; its work is written down. None while it goes on."""
+    if child.returncode is None:
+        number = os.pidfd_open(child.pid)
         try:
-            return child.wait(timeout=max(0.1, min(TICK_SECONDS, limit - spent)))
-        except subprocess.TimeoutExpired:
-            spent = time.monotonic() - began
-            if spent >= limit:
-                console.progress(f"{title}: no end after {limit:.0f} s, stopping it")
-                _end(child)
-                return 124
-            if not _stopping.is_set():
-                console.progress(f"{title}: still at work after {console.seconds(spent)}")
+            if not select.select([number], [], [], seconds)[0]:
+                return None
+        finally:
+            os.close(number)
+        # Popen's own wait does not say what the child has used.
+        status, usage = os.wait4(child.pid, 0)[1:]
+        child.returncode = os.waitstatus_to_exitcode(status)
+        with _guard:
+            _worked[log] = _worked.get(log, 0.0) + usage.ru_utime + usage.ru_stime
+    return child.returncode
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes], log: Path) -> None:
     """Stop a child and all it has started: ask first, so that it can clean up; then insist."""
     for number, grace in ((signal.SIGINT, GRACE_SECONDS), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=grace)
+        if _code(child, log, grace) is not None:
             return
 
 

@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from devtool import console, count, environment, interpreters, paths, process, venv
+from devtool.choice import USUAL, Choice
 from devtool.count import Count
 
 NOTHING_COLLECTED = 5
@@ -23,7 +25,7 @@ def run(
     folders: list[str],
     *,
     limit: float,
-    expression: str = "",
+    choice: Choice = USUAL,
     python: Path = paths.PYTHON,
     append: bool = False,
     failed_before: bool = False,
@@ -48,15 +50,18 @@ def run(
         "--color=no",
         "-o",
         f"cache_dir={paths.CACHE / 'pytest' / log.stem}",  # runs beside each other share no file
-        *(["-k", expression] if expression else []),
+        *choice.flags(),
         *(["--last-failed", "--last-failed-no-failures=none"] if failed_before else []),
         *folders,
     ]
+    mark = log.stat().st_size if append and log.exists() else 0
     outcome = process.run(
         argv, log=log, cwd=paths.ROOT, limit=limit, env=environment.for_log(), title=log.stem + version, append=append
     )
     seen = count.of_junit([report]) if report.exists() else Count()
-    if outcome.code == NOTHING_COLLECTED and expression:
+    if choice.leaves_nightly and not failed_before:
+        seen += Count(nightly=count.deselected(log.read_bytes()[mark:].decode(errors="replace")))
+    if outcome.code == NOTHING_COLLECTED and choice.expression:
         return seen
     if outcome.code and not seen.failed:
         reason = {NOTHING_COLLECTED: "nothing was collected", 124: "ran out of time"}
@@ -64,26 +69,29 @@ def run(
     return seen
 
 
-def run_timed(log: Path, folders: list[str], *, limit: float, expression: str = "") -> Count:
+def run_timed(log: Path, folders: list[str], *, limit: float, choice: Choice = USUAL) -> Count:
     """The same for tests on a real clock, kernel and network: a few that failed are played once more, and reported as unsteady."""
-    seen = run(log, folders, limit=limit, expression=expression)
+    seen = run(log, folders, limit=limit, choice=choice)
     return second_try(seen, lambda: run(log, folders, limit=limit, append=True, failed_before=True))
 
 
 def second_try(seen: Count, again: Callable[[], Count]) -> Count:
-    """The count after a second try of a few failed tests. Each of them must pass then; otherwise the first result stands."""
+    """The count after a second try of a few failed tests. Each of them must pass then; otherwise the first result stands.
+
+    The tales of both tries are kept: the second one may have failed for another reason.
+    """
     if not 0 < seen.failed <= FEW:
         return seen
     console.progress(f"played once more: {', '.join(seen.names)}")
     tried = again()
     if tried.failed or tried.skipped or tried.passed < seen.failed:
-        return seen
+        return replace(seen, tales=seen.tales + tried.tales)
     passed = max(tried.passed, seen.passed + seen.failed)  # a scenario's later steps are counted in its second try only
-    return Count(passed, 0, seen.skipped, unsteady=seen.names, tales=seen.tales)
+    return Count(passed, 0, seen.skipped, unsteady=seen.names, tales=seen.tales, nightly=seen.nightly)
 
 
 def run_beside(
-    log: Path, folder: str, *, lanes: int, limit: float, expression: str = "", first: Sequence[str] = ()
+    log: Path, folder: str, *, lanes: int, limit: float, choice: Choice = USUAL, first: Sequence[str] = ()
 ) -> Count:
     """The same with a process for each file, ``lanes`` of them at a time: for tests that wait more than they work.
 
@@ -97,7 +105,7 @@ def run_beside(
         own = log.with_name(f"{log.stem}.{name.removesuffix('.py')}.log")
         left = max(1.0, end - time.monotonic())
         try:
-            return run(own, [f"{folder}/{name}"], limit=left, expression=expression, failed_before=failed_before)
+            return run(own, [f"{folder}/{name}"], limit=left, choice=choice, failed_before=failed_before)
         finally:
             if own.exists():
                 with guard, log.open("ab") as sink:
@@ -109,17 +117,17 @@ def run_beside(
     return second_try(sum(seen.values(), Count()), lambda: sum((run_file(name, True) for name in unlucky), Count()))
 
 
-def run_everywhere(log: Path, folders: list[str], *, limit: float, expression: str = "") -> Count:
-    """The same in the main environment and under each other Python of this machine, with what a NAT node has."""
-    total = run(log, folders, limit=limit, expression=expression)
+def run_everywhere(log: Path, folders: list[str], *, limit: float, choice: Choice = USUAL) -> Count:
+    """The same in the main environment and under the oldest Python, nightly under each other one of this machine, with what a NAT node has."""
+    total = run(log, folders, limit=limit, choice=choice)
     if not all((paths.ROOT / name).is_dir() for name in folders):
         return total
-    for version in interpreters.OTHERS:
+    for version in interpreters.wanted(nightly=choice.nightly):
         interpreter = interpreters.find(version)
         if interpreter is None:
             with log.open("a", encoding="utf-8") as sink:
                 sink.write(f"\nno Python {version} on this machine: not run under it\n")
             continue
         python = venv.ensure_small(f"py{version}", interpreter, NODE_REQUIREMENTS)
-        total += run(log, folders, limit=limit, expression=expression, python=python, append=True)
+        total += run(log, folders, limit=limit, choice=choice, python=python, append=True)
     return total

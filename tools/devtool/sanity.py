@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from devtool import count, environment, interpreters, paths, process, tree
+from devtool.choice import USUAL, Choice
 from devtool.count import Count
 
 BOOTSTRAP = """# Written by ./dev: the pip of the standard library is enough.
@@ -36,40 +37,49 @@ MUST_APPLY = (
 )
 # The other Python versions see what runs on nodes.
 PER_VERSION = ("compile", "import")
+# More than half of all work. At each run it sees what the tarball ships, as Galaxy does: ruff and mypy read the rest.
+LONG, SHIPPED = "pylint", ("plugins/", "roles/")
 
 
-def run(log: Path, limit: float) -> Count:
-    """All sanity tests with the Python of .venv; compile and import under each other one that this machine has."""
+def run(log: Path, limit: float, choice: Choice = USUAL) -> Count:
+    """All sanity tests with the Python of .venv; compile and import under the oldest one, nightly under each that this machine has.
+
+    pylint sees all files nightly.
+    """
     copy = tree.refresh_copy()
     if not list((copy / "plugins" / "modules").glob("*.py")):
         return Count(failed=1, names=("sanity: there is no module to test in plugins/modules",))
     env = environment.with_home("sanity")
     _seed_bootstrap(Path(env["HOME"]))
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    found = {version: interpreters.find(version) for version in interpreters.OTHERS if version != here}
+    others = [version for version in interpreters.wanted(nightly=choice.nightly) if version != here]
+    found = {version: interpreters.find(version) for version in others}
     own = {version: path for version, path in found.items() if path}
     # Real interpreters come before anything else that PATH may offer under the same name.
     folders = [str(Path(path).parent) for path in own.values()]
     env["PATH"] = os.pathsep.join([str(paths.VENV / "bin"), *folders, env["PATH"]])
-    total = _call([], here, copy, env, log, limit)
-    for version in own:
-        tests = [word for name in PER_VERSION for word in ("--test", name)]
-        total += _call(tests, version, copy, env, log, limit, append=True)
-    return total
+    log.unlink(missing_ok=True)
+    calls: list[tuple[str, tuple[str, ...], list[str]]] = [(here, MUST_APPLY, [])]
+    if not choice.nightly:
+        rest = tuple(name for name in MUST_APPLY if name != LONG)
+        calls = [(here, rest, ["--skip-test", LONG]), (here, (LONG,), ["--test", LONG, *SHIPPED])]
+    words = [word for name in PER_VERSION for word in ("--test", name)]
+    calls += [(version, PER_VERSION, words) for version in own]
+    return sum((_call(*call, copy, env, log, limit) for call in calls), Count())
 
 
 def _call(
-    tests: list[str], version: str, copy: Path, env: dict[str, str], log: Path, limit: float, *, append: bool = False
+    version: str, must: tuple[str, ...], words: list[str], copy: Path, env: dict[str, str], log: Path, limit: float
 ) -> Count:
-    """One run of ansible-test; its results are read from the JUnit files that it leaves."""
+    """One run of ansible-test; its results are read from the JUnit files that it leaves. ``must``: tests that must have looked at something."""
     reports = copy / "tests" / "output" / "junit"
     for old in reports.glob("*.xml"):
         old.unlink()
-    argv = [paths.bin_path("ansible-test"), "sanity", "--junit", "--color", "no", "--python", version, *tests]
-    outcome = process.run(argv, log=log, cwd=copy, limit=limit, env=env, title="sanity", append=append)
+    argv = [paths.bin_path("ansible-test"), "sanity", "--junit", "--color", "no", "--python", version, *words]
+    outcome = process.run(argv, log=log, cwd=copy, limit=limit, env=env, title="sanity", append=True)
     files = sorted(reports.glob("*.xml"))
     seen = count.of_junit(files)
-    idle = _idle(files, PER_VERSION if tests else MUST_APPLY)
+    idle = _idle(files, must)
     seen += Count(failed=len(idle), names=tuple(f"sanity::{name} looked at nothing ({version})" for name in idle))
     if outcome.code and not seen.failed:
         seen += Count(failed=1, names=(f"ansible-test sanity --python {version}: exit code {outcome.code}",))

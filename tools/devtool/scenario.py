@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from devtool import environment, paths, process, pytests
-from devtool.count import Count
+from devtool.count import TALE_LINES, Count
 
-# The scenarios that every change has to pass. The others take minutes for little more.
-OFTEN = ("default", "alternative", "proxy")
-ALL = (*OFTEN, "maintenance", "cluster3")
+# The scenarios that every change has to pass. The others, which are nightly, take minutes for little more.
+OFTEN = ("default", "proxy")
+ALL = (*OFTEN, "alternative", "maintenance", "cluster3")
 SUITES = ("bookworm", "trixie")  # Debian 12 and 13
 # Steps without which a green run means little.
 ESSENTIAL = ("converge", "verify")
@@ -38,9 +38,11 @@ def _run_one(log: Path, limit: float, name: str, suite: str) -> Count:
     mark = log.stat().st_size if log.exists() else 0
     argv = [paths.bin_path("molecule"), "test", "-s", name]
     outcome = process.run(argv, log=log, cwd=paths.ROOT, limit=limit, env=env, title=title, append=True)
-    done = steps(log.read_bytes()[mark:].decode(errors="replace"), name)
+    text = log.read_bytes()[mark:].decode(errors="replace")
+    done = steps(text, name)
     if outcome.code:
-        return Count(passed=len(done), failed=1, names=(f"{title}: exit code {outcome.code} after {', '.join(done)}",))
+        failure = f"{title}: exit code {outcome.code} after {', '.join(done)}"
+        return Count(passed=len(done), failed=1, names=(failure,), tales=(f"{failure}:\n{last_words(text)}",))
     lacking = [step for step in ESSENTIAL if step not in done]
     return Count(passed=len(done), failed=len(lacking), names=tuple(f"{title}: no {step}" for step in lacking))
 
@@ -50,3 +52,9 @@ def steps(text: str, scenario: str) -> list[str]:
     pattern = rf"\b{scenario}\s+\S+\s+([a-z_]+):\s+Executed:\s+Successful"
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     return list(dict.fromkeys(re.findall(pattern, plain)))
+
+
+def last_words(text: str) -> str:
+    """The end of the output up to the failed playbook. The rest of the output is about the removal of the lab."""
+    before = re.split(r"^.*Ansible return code was", text, maxsplit=1, flags=re.MULTILINE)[0]
+    return "\n".join(before.rstrip().splitlines()[-TALE_LINES:])

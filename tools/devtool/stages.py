@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devtool import apt, cores, gates, package, paths, pytests, sanity, scenario
+from devtool.choice import USUAL, Choice
 from devtool.count import Count
 
 # Each file has a lab of its own, and waits for half of its time: one after the other they keep half a core busy.
@@ -18,17 +19,19 @@ E2E_LANES = 3
 class Lane(enum.Enum):
     """Stages of one lane run one after the other, the lanes of a turn beside each other."""
 
-    WORK = enum.auto()  # processors: both cores have work while machines boot and playbooks wait
-    WORK_BESIDE = enum.auto()
-    MACHINES = enum.auto()
-    MACHINES_BESIDE = enum.auto()
     CLOCK = enum.auto()  # packets on a real clock: these wait for most of their time, and need a core when they do not
     CLOCK_BESIDE = enum.auto()
+    CLOCK_THIRD = enum.auto()
+    MACHINES = enum.auto()  # machines boot and playbooks wait for them, while the other lanes have work
+    MACHINES_BESIDE = enum.auto()
+    WORK = enum.auto()
+    COMPUTE = enum.auto()  # work for processors that no clock hurries: beside all turns
 
 
+# The lanes of a turn, and whether they are on a real clock: the lane COMPUTE gives way to these.
 TURNS = (
-    (Lane.WORK, Lane.WORK_BESIDE, Lane.MACHINES, Lane.MACHINES_BESIDE),
-    (Lane.CLOCK, Lane.CLOCK_BESIDE),
+    ((Lane.CLOCK, Lane.CLOCK_BESIDE, Lane.CLOCK_THIRD), True),
+    ((Lane.MACHINES, Lane.MACHINES_BESIDE, Lane.WORK), False),
 )
 
 
@@ -39,7 +42,7 @@ class Job:
     name: str
     log: Path
     limit: float
-    expression: str = ""
+    choice: Choice = USUAL
 
 
 @dataclass(frozen=True)
@@ -58,25 +61,49 @@ class Stage:
     applies: Callable[[], bool] = lambda: True
 
     def wanted(self) -> bool:
-        """Whether it runs without being named: if it is not long for little, and its folder and its interpreters are here."""
+        """Whether it runs without being named: if it is not long for little, and can run."""
+        return self.can_run() and not self.on_demand
+
+    def can_run(self) -> bool:
+        """Whether its folder and its interpreters are here."""
         there = not self.optional_folder or (paths.ROOT / self.optional_folder).is_dir()
-        return there and not self.on_demand and self.applies()
+        return there and self.applies()
 
 
 def _pytest(*folders: str) -> Callable[[Job], Count]:
     """A stage that runs pytest in the main environment."""
-    return lambda job: pytests.run(job.log, list(folders), limit=job.limit, expression=job.expression)
+    return lambda job: pytests.run(job.log, list(folders), limit=job.limit, choice=job.choice)
 
 
 def _timed(*folders: str) -> Callable[[Job], Count]:
     """The same for tests on a real clock, kernel and network."""
-    return lambda job: pytests.run_timed(job.log, list(folders), limit=job.limit, expression=job.expression)
+    return lambda job: pytests.run_timed(job.log, list(folders), limit=job.limit, choice=job.choice)
 
 
 def _proxy(job: Job) -> Count:
     """The engines come from the distribution; nothing starts them but the tests."""
     apt.ensure_held_back(apt.PROXY)
     return _timed("tests/integration/proxy")(job)
+
+
+def _e2e(job: Job) -> Count:
+    """The longest files first. conntrackd comes from the distribution; nothing starts it but the tests."""
+    apt.ensure_masked(apt.SYNC, "conntrackd.service")
+    first = ("identities", "restraint", "state_sync", "endurance", "forwarding_faults", "least_privilege", "hardship")
+    return pytests.run_beside(
+        job.log,
+        "tests/integration/e2e",
+        lanes=E2E_LANES,
+        limit=job.limit,
+        choice=job.choice,
+        first=tuple(f"test_{name}.py" for name in first),
+    )
+
+
+def _sync(job: Job) -> Count:
+    """conntrackd comes from the distribution; nothing starts it but the tests."""
+    apt.ensure_masked(apt.SYNC, "conntrackd.service")
+    return _timed("tests/integration/sync")(job)
 
 
 def _monitoring(job: Job) -> Count:
@@ -99,14 +126,14 @@ STAGES = (
         lambda job: package.run(job.log, job.limit),
         least=7,
         limit=1200,
+        lane=Lane.COMPUTE,
     ),
     Stage(
         "unit",
         "pytest tests/unit, here and under other Pythons",
-        lambda job: pytests.run_everywhere(job.log, ["tests/unit"], limit=job.limit, expression=job.expression),
+        lambda job: pytests.run_everywhere(job.log, ["tests/unit"], limit=job.limit, choice=job.choice),
         least=10,
         limit=1500,
-        lane=Lane.WORK_BESIDE,
     ),
     Stage(
         "simulation",
@@ -115,6 +142,7 @@ STAGES = (
         least=1,
         limit=3600,
         optional_folder="tests/simulation",
+        lane=Lane.COMPUTE,
     ),
     Stage(
         "api",
@@ -158,31 +186,27 @@ STAGES = (
         lab=True,
     ),
     Stage(
+        "sync",
+        "pytest tests/integration/sync: conntrackd on two nodes in network namespaces",
+        _sync,
+        least=12,
+        limit=600,
+        lane=Lane.CLOCK_THIRD,
+        lab=True,
+    ),
+    Stage(
         "lab",
         "pytest tests/integration/lab",
         _timed("tests/integration/lab"),
         least=1,
         limit=1800,
-        lane=Lane.CLOCK_BESIDE,
+        lane=Lane.CLOCK_THIRD,
         lab=True,
     ),
     Stage(
         "e2e",
         f"pytest tests/integration/e2e, {E2E_LANES} files at a time",
-        lambda job: pytests.run_beside(
-            job.log,
-            "tests/integration/e2e",
-            lanes=E2E_LANES,
-            limit=job.limit,
-            expression=job.expression,
-            first=(
-                "test_restraint.py",
-                "test_endurance.py",
-                "test_forwarding_faults.py",
-                "test_least_privilege.py",
-                "test_hardship.py",
-            ),
-        ),
+        _e2e,
         least=50,
         limit=2400,
         lane=Lane.CLOCK,
@@ -194,24 +218,22 @@ STAGES = (
         _timed("tests/integration/playbooks"),
         least=15,
         limit=3000,
-        lane=Lane.WORK_BESIDE,
     ),
     Stage(
         "cores",
         "playbooks and modules under the newest ansible-core, where its Python is here",
-        lambda job: cores.run(job.log, job.limit, cores.NEWEST, job.expression),
+        lambda job: cores.run(job.log, job.limit, cores.NEWEST, job.choice),
         least=30,
         limit=1800,
-        lane=Lane.WORK_BESIDE,
         applies=lambda: bool(cores.here(cores.NEWEST)),
     ),
     Stage(
         "sanity",
         "ansible-test sanity",
-        lambda job: sanity.run(job.log, job.limit),
+        lambda job: sanity.run(job.log, job.limit, job.choice),
         least=15,
         limit=2400,
-        lane=Lane.WORK_BESIDE,
+        lane=Lane.COMPUTE,
     ),
     Stage(
         "lint",
@@ -219,7 +241,7 @@ STAGES = (
         lambda job: gates.run(job.log, job.limit),
         least=8,
         limit=1200,
-        lane=Lane.WORK_BESIDE,
+        lane=Lane.COMPUTE,
     ),
     Stage(
         "molecule",
@@ -233,11 +255,11 @@ STAGES = (
     Stage(
         "cores-all",
         "the same under each supported ansible-core that is newer than the lock's",
-        lambda job: cores.run(job.log, job.limit, cores.ALL, job.expression),
+        lambda job: cores.run(job.log, job.limit, cores.ALL, job.choice),
         least=60,
         limit=1800,
-        lane=Lane.WORK_BESIDE,
         on_demand=True,
+        applies=lambda: bool(cores.here(cores.ALL)),
     ),
     Stage(
         "molecule-all",

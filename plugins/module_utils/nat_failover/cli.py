@@ -22,7 +22,7 @@ from .console import beside, completion, explain, history, orders, show
 from .console.entry import Parser, guarded
 from .console.words import unknown
 from .errors import NatFailoverError, UsageError
-from .host import flowtable, kernel, netfilter, queues, systemd
+from .host import address_map, flowtable, kernel, netfilter, queues, systemd
 from .service.history import last_seq
 from .service.journal import start_logging
 
@@ -240,16 +240,18 @@ def _rules(arguments: argparse.Namespace, runner: Runner) -> int:
         found = [
             *netfilter.differences(config.nat, runner),
             *flowtable.differences(config.nat, runner),
+            *([] if config.nat.synced else address_map.differences(config.nat, runner)),
             *queues.differences(config.nat),
         ]
         sys.stdout.write("\n".join(found or ["ok"]) + "\n")
         return 1 if found else 0
     if arguments.what == "remove":
-        changed = any([netfilter.remove_rules(runner), flowtable.remove(runner)])
+        changed = any([netfilter.remove_rules(runner), flowtable.remove(runner), address_map.remove(runner)])
     else:
         configuration.check_interface(config)
         changed = netfilter.apply_rules(config.nat, runner)
-        changed = kernel.write_sysctls({kernel.LIBERAL: "1"}) or changed  # one of the rules needs it
+        changed = kernel.write_sysctls(kernel.tracking(config.nat)) or changed  # some of the rules need it
+        changed = (not config.nat.synced and address_map.remove(runner)) or changed  # of an earlier configuration
         changed = flowtable.apply(config.nat, runner) or changed
         changed = queues.apply(config.nat) or changed
     sys.stdout.write("changed\n" if changed else "ok\n")

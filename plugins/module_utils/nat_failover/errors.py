@@ -36,6 +36,10 @@ class NoAnswer(NatFailoverError):
     """The service does not run here, or does not answer, so its state is unknown."""
 
 
+class PortTaken(NatFailoverError):
+    """Another process on this host has the port for heartbeats, most often the service itself."""
+
+
 class ConfigError(NatFailoverError):
     """A configuration that is refused before anything is changed.
 

@@ -17,12 +17,13 @@ import math
 import re
 import typing as t
 
-from . import cloudwatch, hooks, units, web
+from . import cloudwatch, egress, hooks, sync, units, web
 
 Asked = t.Mapping[str, t.Any]
 # A running service cannot change these: its reload refuses, and a restart is needed.
 FIXED = ("self", "cluster", "region", "ec2", "witness")
 PORT = 4710
+SYSCTL_FILE = "/etc/sysctl.d/90-nat-failover.conf"  # as the role's vars/main.yml names it
 SERVICE_USER = "nat-failover"  # as the role's vars/main.yml names it
 # Variables of the role that are sections of the configuration file, in the order of the file.
 SECTIONS = {
@@ -74,6 +75,8 @@ def configuration(
     }
     if asked.get("services") and not asked["witness"]:
         config["services"] = [dict(each) for each in asked["services"]]
+    if asked["state_sync"] and not asked["witness"]:
+        config["state_sync"] = asked["state_sync"]
     if asked["clamp_mss"]:
         config["clamp_mss"] = asked["clamp_mss"]
     if asked["imds_restricted"] and not asked["witness"]:
@@ -143,16 +146,16 @@ def conntrack(given: t.Mapping[str, t.Any], memory_kib: int) -> dict[str, int | 
     return {CONNTRACK + name: value for name, value in settings.items() if value}
 
 
-def sysctls(asked: Asked, interface: str, memory_kib: int) -> dict[str, str]:
+def sysctls(asked: Asked, interface: str, tracking: t.Mapping[str, int | str]) -> dict[str, str]:
     """The kernel settings that must hold, by their paths below /proc/sys.
 
-    Not accept_ra: where systemd-networkd reads router advertisements, it keeps the kernel's at 0
-    and gives the route itself.
+    ``tracking``: those of connection tracking. Not accept_ra: where systemd-networkd reads router
+    advertisements, it keeps the kernel's at 0 and gives the route itself.
     """
     held = {"net/ipv4/ip_forward": "1", f"net/ipv4/conf/{interface}/rp_filter": "2"}
     if has_ipv6(asked):
         held["net/ipv6/conf/all/forwarding"] = "1"
-    held.update({key: str(value) for key, value in conntrack(asked["conntrack"], memory_kib).items()})
+    held.update({key: str(value) for key, value in tracking.items()})
     return held
 
 
@@ -203,21 +206,31 @@ def plan(
     ``host`` is what the module nat_failover_host_info returns of the node as it is now.
     """
     config = configuration(asked, nodes, region, interface, key_file)
-    memory_kib = int(host.get("memory_kib", 0))
+    tracking = {**conntrack(asked["conntrack"], int(host.get("memory_kib", 0))), **egress.sysctls(config)}
+    written, present_ones = host.get("sysctl_files", {}), host.get("sysctls", {})
     canary, witness = has_canary(asked), asked["witness"]
-    shown, told, written = web.plan(asked), hooks.plan(asked, host), cloudwatch.plan(asked)
-    there = {path.rpartition("/")[2]: path for path in host.get("optional", ())}
-    beside = {units.WEB: shown["enabled"], units.HOOKS: told["enabled"], units.CLOUDWATCH: written["enabled"]}
+    shown, told, reported = web.plan(asked), hooks.plan(asked, host), cloudwatch.plan(asked)
+    synced = sync.plan(asked, nodes, interface, int(tracking.get(CONNTRACK + "max", 0)), host)
+    beside = {
+        units.WEB: shown["enabled"],
+        units.HOOKS: told["enabled"],
+        units.CLOUDWATCH: reported["enabled"],
+        units.SYNC: synced["enabled"],
+    }
+    there = {name: path for path in host.get("optional", ()) for name in [path.rpartition("/")[2]] if name in beside}
     return {
         "config": config,
         "ipv6": has_ipv6(asked),
         "canary": canary,
-        "conntrack": conntrack(asked["conntrack"], memory_kib),
-        "sysctls": sysctls(asked, interface, memory_kib),
+        "conntrack": tracking,
+        "sysctls": sysctls(asked, interface, tracking),
+        "undone_sysctls": egress.undone(config, written, SYSCTL_FILE, present_ones),
+        "contradiction": egress.contradiction(config, written, SYSCTL_FILE),
         "stop_timeout_s": stop_timeout_s(asked),
         "web": shown,
         "hooks": told,
-        "cloudwatch": written,
+        "cloudwatch": reported,
+        "sync": synced,
         "units": units.wanted(witness, canary, asked["service_enabled"], asked["service_state"], beside),
         "new_units": [name for name, want in beside.items() if want and name not in there],
         "absent_units": [path for name, path in there.items() if not beside[name]],

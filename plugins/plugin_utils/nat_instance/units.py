@@ -14,6 +14,7 @@ SERVICE = "nat-failover.service"
 WEB = "nat-failover-web.service"
 HOOKS = "nat-failover-hooks.service"
 CLOUDWATCH = "nat-failover-cloudwatch.service"
+SYNC = "nat-failover-sync.service"
 Unit = dict[str, t.Any]
 
 

@@ -24,20 +24,21 @@ import threading
 import time
 import typing as t
 
+from proxy_healthz import ANSWER_S, Answer, Server, status_line
+
 SETTINGS = "/etc/aws-ha-egress/proxy.json"
 STATE = "/var/lib/aws-ha-egress"
 DRAINED, RESTARTS = STATE + "/drained", STATE + "/health/restarts.json"
 REQUEST = "/run/aws-ha-egress-health/restart"
 # Read by the service nat-failover, which moves the address of the proxy by it.
 VERDICT, BOOT_ID = "/run/aws-ha-egress-health/verdict.json", "/proc/sys/kernel/random/boot_id"
-INTERVAL_S, ANSWER_S = 2.0, 2.0
+INTERVAL_S = 2.0
 # A check of all destinations may take long; a verdict that is older says nothing any more.
 STALE_S = 15.0
 FAILURES_BEFORE_RESTART, RESTARTS_AN_HOUR = 3, 3
 # Each node may restart its engine in its own part of the clock only, so that two never do so within
 # a minute.
 SLOT_S, WINDOW_S = 90, 30
-MOST_CLIENTS, REQUEST_LIMIT = 32, 4096
 Destination = tuple[str, int]
 HEALTHY, FAILING, DRAINED_STATE, STARTING = "healthy", "failing", "drained", "starting"
 
@@ -48,14 +49,6 @@ class Proof(t.NamedTuple):
     ok: bool
     reason: str
     at: float
-
-
-class Answer(t.NamedTuple):
-    """The answer of /healthz."""
-
-    code: int
-    state: str
-    reason: str
 
 
 # --- decisions ----------------------------------------------------------------------------
@@ -111,7 +104,7 @@ def ask_proxy(port: int, destination: Destination) -> str:
         with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S) as connection:
             where = "{}:{}".format(*destination)
             connection.sendall(f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode("ascii"))
-            line = _status_line(connection, end)
+            line = status_line(connection, end)
     except OSError as error:
         return f"the proxy on port {port}: {error.strerror or error}"
     words = line.split(None, 2)
@@ -119,17 +112,6 @@ def ask_proxy(port: int, destination: Destination) -> str:
         return ""
     said = " ".join(words[1:]) or "nothing"
     return f"the proxy says {said} for {destination[0]}:{destination[1]}"
-
-
-def _status_line(connection: socket.socket, end: float) -> str:
-    received = b""
-    while b"\n" not in received and len(received) < REQUEST_LIMIT:
-        connection.settimeout(max(0.01, end - time.monotonic()))
-        part = connection.recv(512)
-        if not part:
-            break
-        received += part
-    return received.partition(b"\n")[0].decode("ascii", "replace").strip()
 
 
 def tunnel(destination: Destination) -> str:
@@ -223,80 +205,6 @@ class Health:
             _write(REQUEST, why + "\n")
         except OSError as error:
             print(f"proxy health: cannot ask for a restart: {error}", flush=True)
-
-
-class Server:
-    """GET /healthz for the load balancer; a slow client costs a thread for two seconds at most."""
-
-    def __init__(self, port: int, state: t.Callable[[], Answer], sources: t.Sequence[str]) -> None:
-        import ipaddress
-
-        self.state = state
-        self.sources = [ipaddress.ip_network(each) for each in (*sources, "127.0.0.0/8")]
-        self.parse = ipaddress.ip_address
-        self.room = threading.BoundedSemaphore(MOST_CLIENTS)
-        self.listener = _listen(port)
-
-    def forever(self) -> None:
-        while True:
-            try:
-                connection, peer = self.listener.accept()
-            except OSError:
-                time.sleep(0.1)  # no descriptors left; others close theirs
-                continue
-            if not self._welcome(peer[0]) or not self.room.acquire(blocking=False):
-                connection.close()
-                continue
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _welcome(self, host: str) -> bool:
-        address = self.parse(host.partition("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address.version == each.version and address in each for each in self.sources)
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            end = time.monotonic() + ANSWER_S
-            with connection:
-                line = _status_line(connection, end)
-                connection.settimeout(ANSWER_S)
-                connection.sendall(response(line, self.state()))
-        except OSError:
-            pass  # the client's affair
-        finally:
-            self.room.release()
-
-
-def response(request_line: str, found: Answer) -> bytes:
-    """The whole HTTP response to the first line of a request."""
-    words = request_line.split()
-    known = len(words) == 3 and words[0] in ("GET", "HEAD") and words[1] == "/healthz"
-    code = found.code if known else 404
-    body = (
-        json.dumps({"state": found.state, "reason": found.reason}) + "\n"
-        if known
-        else "only GET /healthz is known here\n"
-    )
-    name = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}[code]
-    kind = "application/json" if known else "text/plain"
-    head = "\r\n".join(
-        (
-            f"HTTP/1.1 {code} {name}",
-            f"Content-Type: {kind}",
-            f"Content-Length: {len(body.encode())}",
-            "Connection: close",
-            "\r\n",
-        )
-    )
-    return (head + ("" if words[:1] == ["HEAD"] else body)).encode()
-
-
-def _listen(port: int) -> socket.socket:
-    """Both families on one socket where there is IPv6."""
-    try:
-        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
-    except (OSError, ValueError):
-        return socket.create_server(("0.0.0.0", port), backlog=64)
 
 
 def _read_json(path: str, otherwise: t.Any) -> t.Any:

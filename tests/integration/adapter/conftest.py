@@ -12,9 +12,11 @@ from lab.vpc import DEFAULT_ROUTE
 from nat_failover.act.once import Readings, write_routes
 from nat_failover.act.steps import ReplaceRoute
 from nat_failover.aws.ec2 import Ec2
+from nat_failover.aws.witness_table import Table
 from nat_failover.model.cluster import ROUTE_ACTIVE, Claim, InstanceView, Node, RouteView
 from nat_failover.observe.instances import read_instances
 from nat_failover.runtime.real import AsyncioRuntime
+from tests.integration.adapter.witnessed import connect_to, make
 
 
 @pytest.fixture(autouse=True)
@@ -68,15 +70,22 @@ class World:
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     """``connect(api, node)``: the adapter with a node's credentials, found as botocore finds them."""
 
-    def make(running: RunningApi, node: str = "nat-a", **options: float) -> World:
+    def connected(running: RunningApi, node: str = "nat-a", **options: float) -> World:
         for name, value in running.credentials(node).items():
             monkeypatch.setenv(name.upper(), value)
         return World(running, Ec2(running.api.region, running.endpoint, **options), node)  # type: ignore[arg-type]
 
-    return make
+    return connected
 
 
 @pytest.fixture
 def world(api: RunningApi, connect: Callable[..., World]) -> World:
     """nat-a's adapter, nothing enforced."""
     return connect(api)
+
+
+@pytest.fixture
+def table(world: World) -> Table:
+    """An empty witness table."""
+    make(world.api)
+    return connect_to(world.api)

@@ -4,26 +4,18 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 
 import pytest
 
 from lab.api import backend
-from nat_failover.aws import calls, client
+from nat_failover.aws import client
 from nat_failover.aws.ec2 import Ec2
-from nat_failover.errors import Ec2Error, NatFailoverError
 from nat_failover.model.cluster import ROUTE_ACTIVE
+from tests.integration.adapter.ec2_error import failure
 
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
-
-
-def failure(call, *arguments, **options):
-    with pytest.raises(Ec2Error) as caught:
-        call(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return caught.value
 
 
 # --- the answer is lost, or late -------------------------------------------------------------------------------------------------
@@ -205,91 +197,6 @@ def test_wrong_credentials(iam, connect, monkeypatch):
     assert "check this instance's role and the clock" in error.remedy
 
 
-# --- before EC2 is reached -----------------------------------------------------------------------------------------------------------
-
-
-def test_no_credentials(api):
-    error = failure(Ec2(api.api.region, api.endpoint).stop, "i-0fffffffffffffff0")
-    assert (error.code, error.retryable) == ("NoCredentials", False)
-    assert "instance profile" in error.remedy and "169.254.169.254" in error.remedy
-    assert api.calls() == []
-
-
-def test_nobody_listens(api, connect):
-    world = connect(api)
-    api.stop()
-    error = failure(world.ec2.describe_routes, world.claims)
-    assert (error.code, error.retryable) == ("EndpointUnreachable", True)
-    assert f"check that this host reaches {api.endpoint}" in error.remedy
-
-
-def test_a_name_that_is_none(connect, api):
-    connect(api)
-    error = failure(Ec2("eu-west-1", "http://ec2.invalid").stop, "i-0fffffffffffffff0")
-    assert error.code == "EndpointUnreachable"
-    assert "http://ec2.invalid" in error.remedy
-
-
-def test_no_answer_in_time(api, connect):
-    world = connect(api, read_timeout=0.1)
-    api.fault("DescribeInstances", delay_ms=500)
-    began = time.monotonic()
-    error = failure(world.instances, world.nodes)
-    assert (error.code, error.retryable) == ("Timeout", True)
-    assert time.monotonic() - began < 0.5
-
-
-def test_no_connection_in_time(connect, api):
-    connect(api)
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        address = full.getsockname()
-        waiting = [socket.socket() for _turn in range(4)]
-        for each in waiting:  # the queue is full: the kernel drops what follows
-            each.setblocking(False)
-            each.connect_ex(address)
-        ec2 = Ec2("eu-west-1", f"http://127.0.0.1:{address[1]}", connect_timeout=0.2)
-        error = failure(ec2.stop, "i-0fffffffffffffff0")
-        for each in waiting:
-            each.close()
-    assert (error.code, error.retryable) == ("Timeout", True)
-
-
-def test_a_connection_that_is_cut(api, connect):
-    world = connect(api)
-    api.fault("StopInstances", drop="before")
-    error = failure(world.ec2.stop, world.instance("b"))
-    assert (error.code, error.retryable) == ("EndpointUnreachable", True)
-
-
-def test_tls_to_something_else(connect, api):
-    connect(api)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def refuse():
-            connection, _peer = server.accept()
-            connection.recv(1000)
-            connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
-            connection.close()
-
-        thread = threading.Thread(target=refuse)
-        thread.start()
-        error = failure(Ec2("eu-west-1", f"https://127.0.0.1:{server.getsockname()[1]}").stop, "i-0fffffffffffffff0")
-        thread.join()
-    assert error.code == "EndpointUnreachable"
-
-
-@pytest.mark.parametrize("region, endpoint", [("eu west", None), ("eu-west-1", "nonsense")])
-def test_a_client_that_cannot_be_made(region, endpoint):
-    with pytest.raises(NatFailoverError, match="ec2: no client for region"):
-        Ec2(region, endpoint)
-
-
-def test_without_boto3(monkeypatch):
-    monkeypatch.setattr("nat_failover.aws.client.HAS_BOTO3", False)
-    with pytest.raises(NatFailoverError, match="boto3 is missing.*apt-get install python3-boto3"):
-        Ec2("eu-west-1")
-
-
 # --- threads -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -310,16 +217,3 @@ def test_many_threads_share_one_adapter(world):
     for thread in threads:
         thread.join()
     assert failures == []
-
-
-@pytest.mark.parametrize(
-    ("region", "url"),
-    [
-        ("eu-west-1", "https://ec2.eu-west-1.amazonaws.com"),
-        ("cn-north-1", "https://ec2.cn-north-1.amazonaws.com.cn"),
-        ("us-iso-east-1", "https://ec2.us-iso-east-1.c2s.ic.gov"),
-    ],
-)
-def test_what_to_check_is_the_endpoint_of_the_regions_partition(region, url):
-    error = Ec2(region)._error(calls.DESCRIBE_INSTANCES, "*", "EndpointUnreachable", "no route to host")
-    assert f"check that this host reaches {url} " in str(error)

@@ -3,33 +3,22 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from lab import vpc
-from lab.api import backend
+from lab.tags import CLUSTER_TAG
 from nat_failover.aws import ec2, permissions
-from nat_failover.config import load as configuration
-from nat_failover.errors import Ec2Error, NatFailoverError
+from nat_failover.errors import Ec2Error
 from nat_failover.service.preflight import check_online
 from tests.integration import generated_policy
-
-FENCE_ACTIONS = {
-    "stop_start": ("StopInstances", "StartInstances"),
-    "reboot": ("RebootInstances",),
-    "none": (),
-}
-
-
-def generated(world, **options):
-    """The policy that the playbook iam_policy makes for the cluster."""
-    return generated_policy.document(world.ids, **options)
-
-
-def give(world, policy):
-    with world.api.api.lock:
-        backend.iam().put_role_policy("lab-nat-a", vpc.POLICY, json.dumps(policy))
+from tests.integration.adapter.preflighted import (
+    FENCE_ACTIONS,
+    allow_only_without,
+    config_of,
+    generated,
+    give,
+    nameless,
+    refusal,
+)
 
 
 @pytest.fixture
@@ -38,41 +27,6 @@ def guarded(iam, connect):
     world = connect(iam)
     give(world, generated(world))
     return world
-
-
-def config_of(world, mode="full", fence="stop_start", **changes):
-    raw = {
-        "cluster": "lab",
-        "self": world.name,
-        "region": world.api.api.region,
-        "mode": mode,
-        "nodes": [
-            {"name": zone.node, "instance_id": zone.instance_id, "route_tables": [zone.route_table]}
-            for zone in world.ids.zones.values()
-        ],
-        "interface": "ens5",
-        "fence": {"policy": fence},
-        "key_file": "/etc/nat-failover/heartbeat.key",
-        **changes,
-    }
-    return configuration.parse(raw)
-
-
-def allow_only_without(world, *actions, **options):
-    """The role's policy without some actions."""
-    policy = generated(world, **options)
-    for statement in policy["Statement"]:
-        statement["Action"] = [each for each in statement["Action"] if each.removeprefix("ec2:") not in actions] or [
-            "ec2:DescribeVpcs"
-        ]
-    give(world, policy)
-
-
-def refusal(world, **options):
-    with pytest.raises(NatFailoverError) as caught:
-        check_online(config_of(world, **options), world.ec2)
-    assert "\n" not in str(caught.value)
-    return caught.value
 
 
 def test_masquerading_ipv6_needs_an_address_that_ec2_knows(guarded):
@@ -175,7 +129,7 @@ def test_reading_that_is_not_allowed(guarded, action):
 def test_a_cluster_tag_that_is_missing_is_a_missing_permission(guarded):
     give(guarded, generated(guarded, scope="tag"))
     check_online(config_of(guarded), guarded.ec2)
-    guarded.api.client().delete_tags(Resources=[guarded.instance("b")], Tags=[{"Key": vpc.CLUSTER_TAG}])
+    guarded.api.client().delete_tags(Resources=[guarded.instance("b")], Tags=[{"Key": CLUSTER_TAG}])
     assert f"missing permission ec2:StopInstances on instance {guarded.instance('b')}" in str(refusal(guarded))
 
 
@@ -210,12 +164,6 @@ def test_each_tag_of_the_service_is_tried(guarded):
 def test_a_peer_that_is_stopped_is_no_missing_permission(guarded):
     guarded.api.fault("StopInstances", error="IncorrectInstanceState")
     assert check_online(config_of(guarded), guarded.ec2)
-
-
-def nameless(world):
-    """Instances as they are where nobody tags them with a node's name."""
-    instances = [zone.instance_id for zone in world.ids.zones.values()]
-    world.api.client().delete_tags(Resources=instances, Tags=[{"Key": vpc.NODE_TAG}])
 
 
 def test_an_instance_that_was_replaced_is_told(guarded):
@@ -280,84 +228,3 @@ def test_an_api_that_is_not_reachable_is_one_clear_error(guarded):
     error = str(refusal(guarded))
     assert f"check that this host reaches {guarded.api.endpoint}" in error
     assert error.count("EndpointUnreachable") == 1
-
-
-# --- what is found by its tags -----------------------------------------------------------------------------------------------------
-
-BY_TAGS = [{"name": "nat-a"}, {"name": "nat-b"}]
-
-
-def tag(world, resource, **tags):
-    named = [{"Key": f"nat-failover:{key}", "Value": value} for key, value in tags.items()]
-    world.api.client().create_tags(Resources=[resource], Tags=named)
-
-
-def test_a_configuration_by_tags(world):
-    nameless(world)
-    error = str(refusal(world, nodes=BY_TAGS))
-    assert "nodes[0].name: no instance carries its tags (got 'nat-a')" in error
-    assert "tag the instance with nat-failover:cluster=lab and nat-failover:node=nat-a" in error
-    assert "nodes[1]" not in error, "a peer may come later"
-    assert "no node is the home of any route table" in error
-    tag(world, world.instance("a"), node="nat-a")
-    tag(world, world.claim("b").route_table, home="nat-b")
-    assert check_online(config_of(world, nodes=BY_TAGS), world.ec2)[:2] == [
-        "1 instances found, without nat-b, which will be found by its tags",
-        "1 routes read",
-    ]
-
-
-def test_two_homes_of_one_table_are_refused(world):
-    tag(world, world.claim("a").route_table, home="nat-b")
-    assert "has two homes: nat-a by the configuration, which counts, and nat-b by its tag" in str(refusal(world))
-
-
-def test_tagged_tables_need_the_permission_for_tagged_tables(guarded):
-    with guarded.api.api.lock:
-        [table] = vpc.add_route_tables(1, guarded.ids.zones["b"])
-    tag(guarded, table, home="nat-b")
-    assert f"missing permission ec2:ReplaceRoute on route-table {table}" in str(refusal(guarded))
-
-
-def test_where_no_routes_are_made_the_permission_for_it_is_not_needed(guarded, connect):
-    give(guarded, generated(guarded, create_route=False))
-    config = config_of(guarded, ec2={"create_routes": False})
-    world = connect(guarded.api, create_routes=False)
-    assert check_online(config, world.ec2)
-    with pytest.raises(NatFailoverError, match="missing permission ec2:CreateRoute on route-table"):
-        check_online(config, guarded.ec2)
-
-
-def test_a_network_of_the_vpc_that_the_sources_lack_is_named(guarded):
-    guarded.api.client().associate_vpc_cidr_block(VpcId=guarded.ids.vpc, CidrBlock="100.64.0.0/16")
-    table = guarded.ids.zones["a"].route_table
-    with guarded.api.api.lock:
-        backend.ec2().create_route(table, "100.64.0.0/16", local=True)
-    with pytest.raises(NatFailoverError, match=r"the VPC also has 100\.64\.0\.0/16, .* add it to sources"):
-        check_online(config_of(guarded), guarded.ec2)
-    assert check_online(config_of(guarded, ec2={"unserved_networks": ["100.64.0.0/16"]}), guarded.ec2)
-    assert check_online(config_of(guarded, sources=["10.0.0.0/8", "100.64.0.0/10"]), guarded.ec2)
-
-
-def test_an_instance_without_room_for_tags_is_named(guarded):
-    peer = guarded.ids.zones["b"].instance_id
-    have = len(guarded.api.client().describe_tags(Filters=[{"Name": "resource-id", "Values": [peer]}])["Tags"])
-    more = [{"Key": f"finops:{number:02d}", "Value": "x"} for number in range(50 - have)]
-    guarded.api.client().create_tags(Resources=[peer], Tags=more)
-    words = rf"{peer} \(nat-b\) has 50 tags, and EC2 takes 50: the service needs room for .*flare.*; remove 4 others"
-    with pytest.raises(NatFailoverError, match=words):
-        check_online(config_of(guarded), guarded.ec2)
-    guarded.api.client().delete_tags(Resources=[peer], Tags=[{"Key": each["Key"]} for each in more[:4]])
-    assert check_online(config_of(guarded), guarded.ec2)
-
-
-def test_a_member_in_another_vpc_is_refused(guarded):
-    stranger = guarded.api.client().run_instances(ImageId=vpc.IMAGE, MinCount=1, MaxCount=1)["Instances"][0]
-    me = guarded.ids.zones["a"]
-    nodes = [
-        {"name": "nat-a", "instance_id": me.instance_id, "route_tables": [me.route_table]},
-        {"name": "nat-evil", "instance_id": stranger["InstanceId"], "route_tables": []},
-    ]
-    words = f"{stranger['InstanceId']} is in {stranger['VpcId']}, and this node \\(nat-a\\) is in {guarded.ids.vpc}"
-    with pytest.raises(NatFailoverError, match=words):
-        check_online(config_of(guarded, nodes=nodes), guarded.ec2)

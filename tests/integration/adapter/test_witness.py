@@ -4,49 +4,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 
 import pytest
 
-from lab import vpc
-from lab.api import backend
 from nat_failover.aws import witness_table
-from nat_failover.aws.witness_table import Table
-from nat_failover.config import load as configuration
 from nat_failover.errors import NatFailoverError, WitnessError
 from nat_failover.model.evidence import UNSIGNED, VALID
 from nat_failover.model.liveness import LivenessCounter
 from nat_failover.model.plan import FenceStep
 from nat_failover.observe import witness_reader
 from nat_failover.runtime.real import AsyncioRuntime
-from nat_failover.service.preflight import check_online
 from nat_failover.timing import TimerCoalescer
 from nat_failover.wire.seals import ITEM, Seals
+from tests.integration.adapter.witnessed import NAME, config_of, connect_to
 
-NAME = "nat-failover"
 MINE = "i-0aaaaaaaaaaaaaaaa"
 SEALS = Seals((b"k" * 32,), "prod")
-
-
-def make(running, keys=("cluster", "item"), kind="S"):
-    running.client("dynamodb").create_table(
-        TableName=NAME,
-        KeySchema=[{"AttributeName": key, "KeyType": ("HASH", "RANGE")[n]} for n, key in enumerate(keys)],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key in keys],
-        BillingMode="PAY_PER_REQUEST",
-    )
-
-
-def connect_to(running, cluster="lab", **options):
-    return Table(NAME, cluster, running.api.region, running.endpoint, **options)
-
-
-@pytest.fixture
-def table(world):
-    make(world.api)
-    return connect_to(world.api)
 
 
 def failure(call, *arguments, **options):
@@ -156,76 +131,6 @@ def test_a_dead_endpoint(world, table):
     world.api.stop()
     error = failure(table.read)
     assert error.code == "EndpointUnreachable" and "witness.endpoint_url" in error.remedy
-
-
-# --- check-config --online ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_good_table_is_found_good_and_nothing_is_changed(world, table):
-    assert table.lock("nat-a", "nat-b", "a:1", "")
-    assert table.check(fences=True) == []
-    assert table.read() == ({}, ("nat-a", "nat-b", "a:1"))
-
-
-def test_a_table_that_is_not_there(world):
-    (text,) = connect_to(world.api).check(fences=True)
-    assert "ResourceNotFoundException" in text and "create it" in text and NAME in text
-
-
-@pytest.mark.parametrize("keys, kind", [(("id",), "S"), (("cluster",), "S"), (("item", "cluster"), "S")])
-def test_a_table_with_other_keys(world, keys, kind):
-    make(world.api, keys, kind)
-    (text,) = connect_to(world.api).check(fences=True)
-    assert "its partition key must be `cluster` and its sort key `item`, both strings" in text
-
-
-@pytest.fixture
-def guarded(iam, connect):
-    make(iam)
-    return connect(iam)
-
-
-def allow(world, *actions):
-    statement = {"Effect": "Allow", "Action": ["dynamodb:" + each for each in actions], "Resource": "*"}
-    document = {"Version": "2012-10-17", "Statement": [statement]}
-    with world.api.api.lock:
-        backend.iam().put_role_policy("lab-nat-a", "dynamodb", json.dumps(document))
-
-
-@pytest.mark.parametrize("missing", ["Query", "PutItem", "DeleteItem"])
-def test_each_missing_permission_is_named(guarded, missing):
-    allow(guarded, *{"Query", "PutItem", "DeleteItem"} - {missing})
-    table = connect_to(guarded.api)
-    (text,) = table.check(fences=True)
-    assert f"allow dynamodb:{missing} on table {NAME} in the IAM policy" in text
-    assert len(table.check(fences=False)) == (missing != "DeleteItem"), "who never fences frees no lock"
-
-
-def test_check_online_tells_it_all_at_once(guarded):
-    allow(guarded, "Query")
-    config = config_of(guarded)
-    with pytest.raises(NatFailoverError) as caught:
-        check_online(config, guarded.ec2, connect_to(guarded.api))
-    assert "dynamodb:PutItem" in str(caught.value) and "dynamodb:DeleteItem" in str(caught.value)
-    allow(guarded, "Query", "PutItem", "DeleteItem")
-    assert "the witness table nat-failover can be used" in check_online(config, guarded.ec2, connect_to(guarded.api))
-
-
-def config_of(world, **changes):
-    zones = world.ids.zones.values()
-    return configuration.parse(
-        {
-            "cluster": vpc.CLUSTER,
-            "self": world.name,
-            "region": world.api.api.region,
-            "nodes": [{"name": z.node, "instance_id": z.instance_id, "route_tables": [z.route_table]} for z in zones],
-            "interface": "ens5",
-            "ec2": {"poll_s": 0.5, "connect_timeout_s": 0.5, "read_timeout_s": 0.5},
-            "key_file": "/etc/nat-failover/heartbeat.key",
-            "witness": {"dynamodb_table": NAME, "endpoint_url": world.api.endpoint},
-            **changes,
-        }
-    )
 
 
 # --- kept fresh --------------------------------------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from lab.running_api import RunningApi
+from lab.running_api import RunningApi, running_api
+from tests.integration.api.balanced_site import Answers, Site
 
 
 @pytest.fixture
@@ -35,3 +36,11 @@ def refusal() -> Callable[..., str]:
         return f"{error['Code']}: {error['Message']}"
 
     return refuse
+
+
+@pytest.fixture
+def site(one_loader: None) -> Iterator[Site]:
+    """A place for balancers, with targets that answer as the test says."""
+    answers = Answers()
+    with running_api(probe=answers) as api:
+        yield Site(api, answers)

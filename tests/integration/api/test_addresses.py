@@ -7,7 +7,6 @@ Amazon EC2". Plain moto knows one private address of an association, that of the
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,12 +15,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lab import egress as egress_addresses
-from lab import vpc
-from lab.api import address_views, backend
+from lab.api import address_views
 from lab.api.associations import Associations
 from lab.running_api import RunningApi, running_api
-
-ARN = "arn:aws:ec2:eu-west-1:123456789012:"
 
 
 @pytest.fixture
@@ -148,6 +144,18 @@ def test_an_address_is_disassociated_before_it_is_released(ec2: Any, a: Any, ref
     assert placed(ec2, type("Zone", (), {"allocation_id": made["AllocationId"]})) == (None, None)
 
 
+def test_a_terminated_instance_leaves_its_addresses_allocated(api: RunningApi, ec2: Any, a: Any, b: Any) -> None:
+    # EC2 User Guide, "Elastic IP addresses": terminating an instance disassociates them. Not while it shuts down.
+    ec2.assign_private_ip_addresses(NetworkInterfaceId=b.interface_id, PrivateIpAddresses=["10.0.1.20"])
+    ec2.associate_address(AllocationId=a.allocation_id, NetworkInterfaceId=b.interface_id, PrivateIpAddress="10.0.1.20")
+    ec2.terminate_instances(InstanceIds=[b.instance_id])
+    assert placed(ec2, a) == (b.interface_id, "10.0.1.20")
+    end = time.monotonic() + 30
+    while placed(ec2, a) != (None, None) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert placed(ec2, a) == placed(ec2, b) == (None, None)
+
+
 def test_a_deleted_nat_gateway_leaves_its_address(ec2: Any, a: Any, refusal: Callable[..., str]) -> None:
     # VPC User Guide, "Delete a NAT gateway": deleting one disassociates its Elastic IP address, but does not release it.
     address = ec2.allocate_address(Domain="vpc")["AllocationId"]
@@ -243,69 +251,6 @@ def test_a_dry_run_changes_nothing(api: RunningApi, ec2: Any, a: Any, b: Any, re
             getattr(ec2, call)(**parameters, DryRun=True)
         assert caught.value.response["Error"]["Code"] == "DryRunOperation", call
     assert (ec2.describe_addresses()["Addresses"], api.api.snapshot()) == before
-
-
-def allow(action: str, resource: str, **condition: Any) -> dict[str, Any]:
-    made = {"Effect": "Allow", "Action": f"ec2:{action}", "Resource": ARN + resource}
-    return {**made, "Condition": condition} if condition else made
-
-
-def test_each_action_is_authorized_on_what_it_touches() -> None:
-    with running_api(enforce_iam=True, instance_type="t3.small") as api:
-        a, b = api.ids.zones["a"], api.ids.zones["b"]
-        with api.api.lock:
-            egress = egress_addresses.add(api.ids)
-            free = api.api.model.allocate_address("vpc").allocation_id
-            held = api.api.model.address_by_allocation([a.allocation_id])[0].association_id
-        ec2 = api.client(node="nat-b")
-
-        def allowed(call: str, parameters: dict[str, Any], *statements: dict[str, Any]) -> bool:
-            document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-            with api.api.lock:
-                backend.iam().put_role_policy("lab-nat-b", vpc.POLICY, document)
-            try:
-                getattr(ec2, call)(**parameters)
-            except ClientError as error:
-                assert error.response["Error"]["Code"] == "UnauthorizedOperation"
-                return False
-            return True
-
-        elastic, interface = f"elastic-ip/{egress['a'].allocation_id}", f"network-interface/{b.interface_id}"
-        move = {
-            "AllocationId": egress["a"].allocation_id,
-            "NetworkInterfaceId": b.interface_id,
-            "PrivateIpAddress": egress["a"].waiting["b"],
-        }
-        both = allow("AssociateAddress", elastic), allow("AssociateAddress", interface)
-        assert not allowed("associate_address", move, both[0])
-        assert not allowed("associate_address", move, both[1])
-        other = allow("AssociateAddress", f"elastic-ip/{a.allocation_id}")
-        assert not allowed("associate_address", move, other, both[1])
-        keyed = {"StringEquals": {"ec2:AllocationId": egress["b"].allocation_id}}
-        assert not allowed("associate_address", move, allow("AssociateAddress", "elastic-ip/*", **keyed), both[1])
-        keyed = {"StringEquals": {"ec2:PublicIpAddress": egress["a"].public_ip, "ec2:Domain": "vpc"}}
-        assert allowed("associate_address", move, allow("AssociateAddress", "elastic-ip/*", **keyed), both[1])
-        assert allowed("associate_address", move, *both)
-        tagged = {"StringEquals": {f"aws:ResourceTag/{vpc.CLUSTER_TAG}": vpc.CLUSTER}}
-        assert allowed("associate_address", move, allow("AssociateAddress", "*", **tagged))
-
-        interface_a = f"network-interface/{a.interface_id}"
-        end = {"AssociationId": held}
-        assert not allowed("disassociate_address", end, allow("DisassociateAddress", f"elastic-ip/{a.allocation_id}"))
-        assert not allowed("disassociate_address", end, allow("DisassociateAddress", interface_a))
-        granted = [allow("DisassociateAddress", each) for each in (f"elastic-ip/{a.allocation_id}", interface_a)]
-        assert allowed("disassociate_address", end, *granted)
-
-        assign = {"NetworkInterfaceId": b.interface_id, "PrivateIpAddresses": ["10.0.1.99"]}
-        for call, action in (("assign", "Assign"), ("unassign", "Unassign")):
-            name, permission = f"{call}_private_ip_addresses", f"{action}PrivateIpAddresses"
-            assert not allowed(name, assign, allow(permission, interface_a))
-            assert allowed(name, assign, allow(permission, interface))
-
-        assert not allowed("allocate_address", {"Domain": "vpc"}, allow("AllocateAddress", "network-interface/*"))
-        assert allowed("allocate_address", {"Domain": "vpc"}, allow("AllocateAddress", "elastic-ip/*"))
-        assert not allowed("release_address", {"AllocationId": free}, allow("ReleaseAddress", elastic))
-        assert allowed("release_address", {"AllocationId": free}, allow("ReleaseAddress", f"elastic-ip/{free}"))
 
 
 # --- the metadata service, and the time that an association takes --------------------------------------------------------------------------

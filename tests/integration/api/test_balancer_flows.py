@@ -14,7 +14,7 @@ import pytest
 from lab.api.balancer_attributes import CROSS_ZONE, DELAY, DRAIN_UNHEALTHY, END_FLOWS, RESET_UNHEALTHY
 from lab.api.snapshot import Listener
 from lab.running_api import running_api
-from tests.integration.api.test_balancers import Answers, Site, serving, until
+from tests.integration.api.balanced_site import Answers, Site, serving, until
 
 A, B = ("10.0.0.10", 3128), ("10.0.1.10", 3128)
 

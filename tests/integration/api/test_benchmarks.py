@@ -13,21 +13,17 @@ import pytest
 
 from benchmarks import (
     alarms,
-    attacks,
     campaign,
     compare,
     contenders,
     footprint,
-    forgery,
-    forwarding,
-    garbage,
     outage,
-    packets,
     report,
     rollout,
     scale,
     sections,
 )
+from benchmarks.parts import PARTS
 from benchmarks.store import Store
 from benchmarks.summary import median, percentile, summarize
 from benchmarks.svg import Lane, timeline
@@ -100,8 +96,8 @@ def test_the_page_is_made_of_the_rows(tmp_path: Path) -> None:
         row("article", 0, 0, "partition"),
     ):
         store.add(each)
-    empty = {name: Store(tmp_path / name, ()) for name in ("footprint", "scale", "alarms", "rollout", "forwarding")}
-    assert report.write({"outage": store, **empty}, tmp_path) == ["docs/benchmarks.md", "docs/images/outage.svg"]
+    empty = {name: Store(tmp_path / name, ()) for name in PARTS}
+    assert report.write({**empty, "outage": store}, tmp_path) == ["docs/benchmarks.md", "docs/images/outage.svg"]
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| this collection, `default` | 0 ms | 2 | 600 | 610 | 620 | 620 | 620 | 630 | 122 |" in page
     assert "| the article's loop | 9.8 | – | – | – | – |" in page
@@ -312,115 +308,3 @@ def test_neighbours_are_measured_at_once_each_in_a_process_of_its_own(tmp_path: 
     assert pids["a", 0] == os.getpid() and os.getpid() not in (pids["b", 0], pids["b", 1])
     _store, failed = campaign.run(part, quick=True, path=tmp_path / "rows.jsonl")
     assert failed == 2 and len(store.rows()) == 3, "what is there is not measured again, what failed is tried again"
-
-
-# --- attacks -----------------------------------------------------------------------------------------------------------
-
-
-def of_attack(attack: str, kind: str, run: int = 0, **found: Any) -> dict[str, Any]:
-    """A measurement as the part attacks records it."""
-    return {"attack": attack, "kind": kind, "count": 1, "run": run, "load": 0.5, **found}
-
-
-ATTACKS = [
-    of_attack("forged heartbeats", "all", forged=1000, accepted=0, microseconds=6.0),
-    of_attack("forged heartbeats", "all", 1, forged=1000, accepted=2, microseconds=8.0),
-    of_attack("mutated input", "EC2", fuzzed=500, refused=400, unexpected=3),
-    of_attack(
-        "flood", attacks.STRANGER, pps=20000, taken_percent=50.0, cpu_percent=20.0, idle_cpu_percent=1.0, verdicts=1,
-        routes=0, fences=0, sent=160000,
-    ),
-]  # fmt: skip
-
-
-def test_the_figures_of_attacks_are_sums_of_what_must_not_happen_and_medians_of_costs() -> None:
-    figures, facts = attacks.figures(ATTACKS), attacks.facts(ATTACKS)
-    assert figures["forged heartbeats, all: accepted"] == 2 and figures["forged heartbeats, all: microseconds"] == 7.0
-    assert figures["mutated input, EC2: unexpected"] == 3
-    assert (
-        figures[f"flood, {attacks.STRANGER}: verdicts"] == 1
-        and figures[f"flood, {attacks.STRANGER}: cpu_percent"] == 20
-    )
-    assert (facts["packets_forged"], facts["fuzzed, EC2"]) == (2000, 500)
-    assert facts[f"flood pps, {attacks.STRANGER}"] == 20000
-    assert "| forged heartbeats | all | 2,000 | 2 | 7.0 µs to refuse one |" in sections.forgeries(ATTACKS)
-    assert "| 20,000 | 50.0 % | 20 % | 1.0 % | 1 | 0 | 0 |" in sections.floods(ATTACKS)
-    assert sections.floods([]) == sections.forgeries([]) == sections.NOT_YET
-
-
-@pytest.mark.parametrize("parser", sorted(garbage.PARSERS))
-def test_each_parser_understands_the_valid_input_and_foresees_what_is_mutated(parser: str) -> None:
-    found = garbage.attack(parser, 300, "a seed")
-    assert found["fuzzed"] == 300 and found["unexpected"] == 0
-
-
-def test_a_parser_that_raises_something_else_or_lets_a_control_character_through_is_found() -> None:
-    def read(body: bytes) -> str:
-        if body == b"bad":
-            raise KeyError("nobody foresaw it")
-        return body.decode()
-
-    parser = garbage.Parser((b"good",), read, (ValueError,), lambda found: found == "good")
-    assert [garbage._try(parser, body) for body in (b"good", b"bad", b"\x1b[31m", b"\xff")] == [
-        "read",
-        "unexpected",
-        "unexpected",
-        "refused",
-    ]
-    with pytest.raises(RuntimeError, match="a valid input is not understood"):
-        garbage._check(parser, b"other")
-
-
-def test_no_forged_heartbeat_is_accepted() -> None:
-    found = forgery.attack(2000, 0)
-    assert (found["forged"], found["accepted"]) == (2000, 0) and found["microseconds"] > 0
-
-
-# --- forwarding --------------------------------------------------------------------------------------------------------
-
-
-def round_of(plain: float, bare: float, role: float) -> dict[str, Any]:
-    """A round as the carriers tell it; the numbers are nanoseconds per packet, of which the sender takes 400."""
-    costs = {"floor": 400.0, "plain": plain, "bare": bare, "role": role}
-    return {name: {"sent": 1000, "returned": 1000, "cpu_ns": cost * 1000} for name, cost in costs.items()}
-
-
-def test_a_node_is_held_against_the_bare_rule_of_the_same_round() -> None:
-    rounds = [round_of(500, 1000 + each, 1020 + each) for each in (0, 10, 300)]
-    found = forwarding.summed(rounds)
-    assert found["pps"] == {"plain": 2_000_000, "bare": 990_099, "role": 970_874}
-    assert found["ns"] == {"plain": 100, "bare": 610, "role": 630} and found["sender_ns"] == 400
-    assert found["share"] == 0.9806
-    rows = [{"traffic": "UDP, 1 flow", "rounds": 3, "run": 0, "load": 0.5, **found, "spread": 0.02}]
-    assert "| UDP, 1 flow | 2,000,000 | 990,099 | 970,874 | 100 | 610 | 630 | 98.1 % | 2.0 % | PASS |" in (
-        sections.carried(rows)
-    )
-    slow = [{**rows[0], "share": 0.96, "spread": 0.2}]
-    assert "| 96.0 % | 20.0 % | FAIL, noisy |" in sections.carried(slow)
-    assert forwarding.facts(slow)["noisy"] == ["UDP, 1 flow"] and forwarding.facts(rows)["noisy"] == []
-    assert forwarding.figures(rows)["UDP, 1 flow: role / bare"] == 1.0198
-    assert sections.carried([]) == sections.NOT_YET
-
-
-def internet_sum(data: bytes) -> int:
-    """0 for what carries its own correct checksum."""
-    return packets.checksum(data)
-
-
-@pytest.mark.parametrize(("kind", "opening", "measured"), [("UDP", 4, 4), ("TCP", 6, 4), ("new", 0, 2)])
-def test_frames_are_valid_and_each_flow_has_both_ways(kind: str, opening: int, measured: int) -> None:
-    first, then = packets.frames(kind, 2, "10.0.0.10")
-    assert (len(first), len(then)) == (opening, measured)
-    for each in first + then:
-        assert internet_sum(each[:20]) == 0 and int.from_bytes(each[2:4], "big") == len(each)
-        if each[9] == 6:
-            assert internet_sum(each[12:20] + bytes([0, 6, 0, len(each) - 20]) + each[20:]) == 0
-    ends = {(each[12:16], each[16:20], each[20:24]) for each in then}
-    assert len(ends) == measured, "each is another flow, or another direction"
-    if kind != "new":
-        assert {bytes(each[16:20]) for each in then[1::2]} == {bytes([10, 0, 0, 10])}, "answers go to the node"
-
-
-def test_new_connections_of_another_round_are_others() -> None:
-    found = [set(packets.frames("new", 500, "", number)[1]) for number in range(3)]
-    assert sum(map(len, found)) == len(set().union(*found)) == 1500

@@ -13,8 +13,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lab import vpc
+from lab import node_role
 from lab.api import backend
+from lab.tags import CLUSTER_TAG
 from lab.vpc import DEFAULT_ROUTE
 
 ROUTES = "arn:aws:ec2:eu-west-1:123456789012:route-table/"
@@ -96,7 +97,7 @@ class Role:
         """May nat-a replace the default route of zone b's table?"""
         with self.api.api.lock:
             backend.iam().put_role_policy(
-                "lab-nat-a", vpc.POLICY, json.dumps({"Version": "2012-10-17", "Statement": statements})
+                "lab-nat-a", node_role.POLICY, json.dumps({"Version": "2012-10-17", "Statement": statements})
             )
         try:
             self.client.replace_route(
@@ -118,8 +119,8 @@ def statement(effect="Allow", action="ec2:ReplaceRoute", resource="*", **conditi
 def test_policies_are_evaluated_as_iam_does(iam):
     role = Role(iam)
     table = iam.ids.zones["b"].route_table
-    tag = f"aws:ResourceTag/{vpc.CLUSTER_TAG}"
-    old_tag = f"ec2:ResourceTag/{vpc.CLUSTER_TAG}"
+    tag = f"aws:ResourceTag/{CLUSTER_TAG}"
+    old_tag = f"ec2:ResourceTag/{CLUSTER_TAG}"
     allow = statement()
     expected = [
         ([allow], True),
@@ -168,7 +169,7 @@ def test_a_condition_that_is_not_modelled_is_said_aloud(iam, condition, named):
     client = iam.client(node="nat-a")
     with iam.api.lock:
         policy = {"Version": "2012-10-17", "Statement": [statement(**condition)]}
-        backend.iam().put_role_policy("lab-nat-a", vpc.POLICY, json.dumps(policy))
+        backend.iam().put_role_policy("lab-nat-a", node_role.POLICY, json.dumps(policy))
     with pytest.raises(ClientError, match=f"LabUnsupportedPolicy.*{named}"):
         client.replace_route(
             RouteTableId=iam.ids.zones["b"].route_table,
@@ -194,7 +195,7 @@ def test_the_refusal_has_ec2s_words(iam):
 def test_a_node_cannot_tag_itself_into_another_cluster(iam):
     client, mine = iam.client(node="nat-a"), [iam.ids.zones["a"].instance_id]
     client.create_tags(Resources=mine, Tags=[{"Key": "nat-failover:flare", "Value": "1"}])
-    for key in (vpc.CLUSTER_TAG, "Name"):
+    for key in (CLUSTER_TAG, "Name"):
         with pytest.raises(ClientError, match="UnauthorizedOperation"):
             client.create_tags(Resources=mine, Tags=[{"Key": key, "Value": "other"}])
 

@@ -13,7 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lab import vpc
+from lab.egress import EgressIds
 from lab.running_api import RunningApi, running_api
+from lab.tags import CLUSTER, CLUSTER_TAG
 from tests.integration import generated_policy
 
 ALLOWED, REFUSED = "DryRunOperation", "UnauthorizedOperation"
@@ -31,7 +33,7 @@ class Loot:
         )["Instances"][0]
         stranger = started["InstanceId"]
         # The stranger carries the cluster's tag: with exact ids that must not help.
-        api.client().create_tags(Resources=[stranger], Tags=[{"Key": vpc.CLUSTER_TAG, "Value": vpc.CLUSTER}])
+        api.client().create_tags(Resources=[stranger], Tags=[{"Key": CLUSTER_TAG, "Value": CLUSTER}])
         self.names = {
             "me": me.instance_id,
             "peer": peer.instance_id,
@@ -178,3 +180,59 @@ def test_many_tables_are_as_exact_as_few(loot: Loot) -> None:
     refused = [deed for deed, call in NEVER.items() if loot.answer(call) == REFUSED]
     allowed = [deed for deed, call in STILL.items() if loot.answer(call) == ALLOWED]
     assert (refused, allowed) == (list(NEVER), list(STILL))
+
+
+# --- Elastic IPs of identities -----------------------------------------------------------------------------------------
+
+
+def elastic(loot: Loot) -> None:
+    """An Elastic IP of an identity and one of a stranger, and the policy for the first one."""
+    for name in ("elastic", "foreign"):
+        if name not in loot.names:
+            loot.names[name] = loot.api.client().allocate_address(Domain="vpc")["AllocationId"]
+    held = loot.api.client().describe_addresses(AllocationIds=[loot.api.ids.zones["b"].allocation_id])["Addresses"]
+    loot.names["association"] = held[0]["AssociationId"]
+    loot.give(identities=of_a(loot))
+
+
+def of_a(loot: Loot) -> dict[str, EgressIds]:
+    """The Elastic IP as the identity of nat-a."""
+    return {"a": EgressIds(loot.names["elastic"], "", "", {})}
+
+
+def associate(address: str, interface_id: str) -> Call:
+    return "associate_address", {"AllocationId": address, "NetworkInterfaceId": interface_id}
+
+
+@pytest.mark.parametrize("of", ["my_eni", "peer_eni"])
+def test_with_identities_it_can_put_their_elastic_ips_on_any_address_of_a_node(loot: Loot, of: str) -> None:
+    elastic(loot)
+    assert loot.answer(associate("elastic", of)) == ALLOWED
+    loot.give()
+    assert loot.answer(associate("elastic", of)) == REFUSED
+    loot.give(identities=of_a(loot), mode="observe")
+    assert loot.answer(associate("elastic", of)) == REFUSED
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        associate("elastic", "stranger_eni"),
+        associate("foreign", "my_eni"),
+        ("disassociate_address", {"AssociationId": "association"}),
+        ("release_address", {"AllocationId": "elastic"}),
+        ("allocate_address", {"Domain": "vpc"}),
+    ],
+)
+def test_with_identities_it_touches_no_other_elastic_ip(loot: Loot, call: Call) -> None:
+    elastic(loot)
+    assert loot.answer(call) == REFUSED
+
+
+def test_with_identities_it_cannot_give_itself_a_private_address(loot: Loot) -> None:
+    """AssignPrivateIpAddresses has no dry run."""
+    elastic(loot)
+    with pytest.raises(ClientError, match=REFUSED):
+        loot.thief.assign_private_ip_addresses(
+            NetworkInterfaceId=loot.names["my_eni"], SecondaryPrivateIpAddressCount=1
+        )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -14,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lab import egress, pythons
 from lab.fabric import netns
 from lab.fabric.names import INTERFACE, INTERNET6
 from lab.hosts.host import Host
 from lab.testing import RunningLab, running_lab
 from lab.vpc import DEFAULT_ROUTE, ZoneIds
+from nat_failover.errors import NatFailoverError
 from nat_failover.service import history
+from nat_failover.service.sender import send_request
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = ROOT / "roles" / "nat_instance" / "files" / "main.py"
@@ -100,7 +102,7 @@ class Cluster:
             ]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT / "plugins" / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return pythons.environment(PYTHONPATH=str(ROOT / "plugins" / "module_utils"))
 
     def command(self, node: str, *words: str) -> list[str]:
         return [sys.executable, str(LAUNCHER), "--config", str(self.folder / node / "config.json"), *words]
@@ -141,8 +143,17 @@ class Cluster:
         )
 
     def _member(self, zone: ZoneIds) -> dict[str, Any]:
-        who = {"name": zone.node, "instance_id": zone.instance_id}
-        return {**who, "witness": True} if zone.node in self.witnesses else {**who, "route_tables": [zone.route_table]}
+        who: dict[str, Any] = {"name": zone.node, "instance_id": zone.instance_id}
+        if zone.node in self.witnesses:
+            return {**who, "witness": True}
+        return {**who, "route_tables": [zone.route_table], **self._identity(zone)}
+
+    def _identity(self, zone: ZoneIds) -> dict[str, Any]:
+        """The identity of a zone's node. Nothing in a lab without egress addresses."""
+        if zone.zone not in self.lab.egress:
+            return {}
+        found = egress.of_node(self.lab.ids, self.lab.egress, zone)
+        return {f"egress_{key}": value for key, value in found.items()}
 
     def run(self, node: str, *words: str) -> subprocess.CompletedProcess[str]:
         """The command ``nat-failover`` on a node."""
@@ -155,11 +166,12 @@ class Cluster:
         return self._services[node]
 
     def status(self, node: str) -> dict[str, Any]:
-        """The status of the node's service. Raises if it does not answer."""
-        done = self.run(node, "status", "--json")
-        # Well, degraded or critical. An older engine that does not answer returns 1 and prints nothing.
-        assert done.returncode in (0, 1, 2) and done.stdout, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
+        """The status of the node's service, from its socket: a test that waits asks many times. Raises if it does not answer."""
+        try:
+            found = send_request(str(self.folder / node / "run"), {"do": "status"})
+        except NatFailoverError as error:
+            raise AssertionError(str(error)) from error
+        assert found is not None, f"no service runs on {node}"
         return found
 
     def verdict(self, node: str, peer: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nat_failover.errors import NatFailoverError
-from nat_failover.service.control import send_request
+from nat_failover.service.sender import send_request
 from tests.integration.e2e.cluster import Cluster, running_cluster
 
 FENCE = 8.0  # seconds: longer than the fence's delay
@@ -34,8 +34,10 @@ def test_a_spot_node_hands_over_before_ec2_takes_it(cluster: Cluster) -> None:
         stream.wait_for_answer()
         lab.fault("notice", "nat-a", what="spot", action="terminate")
         taken(cluster, "spot interruption: terminate at")
-        heard = cluster.status("nat-b")["verdicts"][0]
-        assert (heard["verdict"], heard["state"]) == ("healthy", "drained")
+        cluster.wait(
+            "nat-b hears that it has left", lambda: cluster.status("nat-b")["verdicts"][0]["state"] == "drained", 2
+        )
+        assert cluster.verdict("nat-b", "nat-a") == "healthy"
         time.sleep(0.3)
         lab.client().terminate_instances(InstanceIds=[lab.ids.zones["a"].instance_id])
         cluster.wait("nat-a is off", lambda: lab.host("nat-a").state == "off", 10)

@@ -23,10 +23,7 @@ def generated(cluster: Cluster) -> dict[str, Any]:
 
 def apply(cluster: Cluster, *without: str) -> None:
     """Give it to both roles, if wanted without some actions."""
-    document = generated(cluster)
-    for statement in document["Statement"]:
-        statement["Action"] = [action for action in statement["Action"] if action.partition(":")[2] not in without]
-    document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
+    document = generated_policy.without(generated(cluster), without)
     with cluster.lab.api.lock:
         generated_policy.attach(cluster.lab.ids, document)
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from nat_failover.config import load as configuration
 from tests.integration.e2e.cluster import ROOT, Cluster, running_cluster
 
 ANSIBLE = Path(sys.executable).with_name("ansible")
+HOLD_PORT = """
+import socket, sys, time
+holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+holder.bind(("0.0.0.0", int(sys.argv[1])))
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +145,32 @@ def examples(name: str) -> str:
 def test_an_unknown_table_is_refused(cluster: Cluster) -> None:
     result = module(cluster, "nat-b", "nat_failover", route_tables=["rtb-00000000000000000"])
     assert result["failed"] and "no node claims rtb-00000000000000000" in result["msg"]
+
+
+def test_a_service_that_is_about_to_answer_is_asked(cluster: Cluster) -> None:
+    """Seconds after a boot: the service has the port for heartbeats, and its control socket is not there yet."""
+    lab = cluster.lab
+    cluster.service("nat-b").terminate()
+    assert cluster.service("nat-b").wait(timeout=5) == 0
+    holder = lab.host("nat-b").popen(
+        [
+            sys.executable,
+            "-c",
+            HOLD_PORT,
+            str(configuration.load(str(cluster.folder / "nat-b" / "config.json")).heartbeat.port),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(module, cluster, "nat-b", "nat_failover_info")
+        time.sleep(4.0)  # the module has met the port by then
+        holder.kill()
+        holder.wait()
+        cluster.start(lab.host("nat-b"))
+        answer = asked.result()
+    assert not answer["failed"] and answer["verdicts"], answer
+    cluster.settle()
 
 
 def test_without_the_service_the_module_is_the_service_for_a_moment(cluster: Cluster) -> None:

@@ -29,6 +29,7 @@ def test_a_refused_takeover_is_on_the_first_screen_and_the_exit_code_is_critical
     cluster.wait(
         "it was tried again", lambda: [row["attempts"] for row in cluster.status("nat-b")["failures"]] >= [2], 15
     )
+    cluster.wait("the dark route is an event", lambda: bool(cluster.events("nat-b", "dark")), 5)
     shown = cluster.run("nat-b", "status")
     print(shown.stdout)
     assert shown.returncode == 2

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lab import vpc
+from lab.tags import CLUSTER, CLUSTER_TAG, NODE_TAG
 from tests.integration.e2e.cluster import Cluster, running_cluster
 
 NODES = ("nat-a", "nat-b")
@@ -93,7 +94,7 @@ def test_a_second_instance_of_the_same_name_is_drift_and_the_first_one_stays(clu
     lab, client = cluster.lab, cluster.lab.client()
     mine = instance(cluster, "nat-b", "nat-a")["instance_id"]
     before = cluster.writes()
-    names = [{"Key": key, "Value": value} for key, value in ((vpc.CLUSTER_TAG, vpc.CLUSTER), (vpc.NODE_TAG, "nat-a"))]
+    names = [{"Key": key, "Value": value} for key, value in ((CLUSTER_TAG, CLUSTER), (NODE_TAG, "nat-a"))]
     rival = client.run_instances(
         ImageId=vpc.IMAGE,
         MinCount=1,

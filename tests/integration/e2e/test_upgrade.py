@@ -36,10 +36,18 @@ class Upgrading(Cluster):
         path = f"PYTHONPATH={tree / 'plugins' / 'module_utils'}"
         return ["env", path, sys.executable, str(launcher), "--config", str(config), *words]
 
+    def status(self, node: str) -> dict[str, Any]:
+        """As the command of the node's own engine says it."""
+        done = self.run(node, "status", "--json")
+        # Well, degraded or critical. The older engine returns 1 and prints nothing when its service does not answer.
+        assert done.returncode in (0, 1, 2) and done.stdout, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
     def history(self, node: str) -> list[dict[str, Any]]:
-        """All events of a node, also those of its older service."""
-        lines = (self.folder / node / "state" / "history.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        """All events of a node, also those of its older service. Its service may be in the middle of a line."""
+        lines = (self.folder / node / "state" / "history.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 @pytest.fixture(scope="module")

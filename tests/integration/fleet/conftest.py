@@ -42,8 +42,8 @@ class Fleet:
         self.inventory = folder / "inventory.yml"
         self.write_inventory(nat_instance_heartbeat_key=KEY)
 
-    def write_inventory(self, **variables: Any) -> None:
-        """The lab's own inventory with more variables of the group."""
+    def write_inventory(self, of_hosts: dict[str, dict[str, Any]] | None = None, **variables: Any) -> None:
+        """The lab's own inventory with more variables of the group, and of single hosts."""
         inventory = render.inventory({"name": NAME, **status.describe(self.lab)})
         inventory["all"]["children"][render.GROUP]["vars"].update(
             nat_instance_sources=["10.0.0.0/16"],
@@ -51,6 +51,8 @@ class Fleet:
             nat_instance_return={"after_s": 2},
             **variables,
         )
+        for host, given in (of_hosts or {}).items():
+            inventory["all"]["children"][render.GROUP]["hosts"][host].update(given)
         self.inventory.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
 
     def run(self, name: str, *flags: str, **extra: Any) -> Outcome:
@@ -78,7 +80,7 @@ class Fleet:
 
     def seen(self, client: str) -> str:
         """The public address with which a client is seen on the internet; "" without internet."""
-        argv = ["curl", "--silent", "--max-time", "1", f"http://{INTERNET}/"]
+        argv = ["curl", "--silent", "--max-time", "2", f"http://{INTERNET}/"]
         return str(self.lab.exec(client, argv, check=False).stdout).strip()
 
     def writes(self) -> list[str]:
@@ -86,12 +88,29 @@ class Fleet:
         quiet = ("Describe", "Get", "CreateTags", "DeleteTags", "AssumeRole")
         return [f"{call.action} by {call.caller}" for call in self.lab.calls() if not call.action.startswith(quiet)]
 
-    def wait(self, what: str, true: Callable[[], bool], seconds: float = 30.0) -> None:
-        """Wait until something is true."""
+    def wait(
+        self, what: str, true: Callable[[], bool], seconds: float = 60.0, tell: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Wait until something is true. ``tell``: what a failure says besides."""
         end = time.monotonic() + seconds
         while not true():
-            assert time.monotonic() < end, f"not within {seconds} s: {what}"
+            assert time.monotonic() < end, f"not within {seconds} s: {what}{tell()}"
             time.sleep(0.2)
+
+    def wait_to_see(self, what: str, client: str, address: str, seconds: float = 120.0) -> None:
+        """Wait until a client is seen on the internet with a public address; a failure tells what was seen, and what the nodes say."""
+        seen = []
+
+        def is_seen() -> bool:
+            seen.append(self.seen(client))
+            return seen[-1] == address
+
+        def tell() -> str:
+            ask = "nat-failover status".split()
+            told = [self.lab.exec(node, ask, check=False).stdout for node in ("nat-a", "nat-b")]
+            return f"; {client} is seen as '{seen[-1]}'\n" + "\n".join(told)
+
+        self.wait(what, is_seen, seconds, tell)
 
     def settle(self) -> None:
         """Every claim is at home."""
@@ -102,7 +121,7 @@ class Fleet:
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """One for all: each test leaves everything at home."""
-    with running_lab(NAME, weight="machine", enforce_iam=True) as lab:
+    with running_lab(NAME, weight="machine", enforce_iam=True, instance_type="t3.small") as lab:
         status.write_known_hosts(lab)
         made = Fleet(lab, tmp_path_factory.mktemp("fleet"))
         made.run("site")

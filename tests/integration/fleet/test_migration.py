@@ -93,6 +93,7 @@ def test_a_table_without_its_proof_goes_back_at_once_and_the_next_one_is_not_tou
     assert len(fleet.lab.calls(caller="nat-b", action="ReplaceRoute")) == calls
 
 
+@pytest.mark.nightly
 def test_the_gateways_come_back_without_the_nodes(fleet: Fleet, gateway: str) -> None:
     fleet.run(PLAYBOOK)
     fleet.lab.fault("kill", "nat-a")

@@ -130,6 +130,7 @@ def rollout(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rollout]:
     fleet.run("site")  # the machines as they were
 
 
+@pytest.mark.nightly
 def test_a_rollout_that_is_interrupted_ends_where_it_should_when_it_is_run_again(
     fleet: Fleet, rollout: Rollout
 ) -> None:

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from lab import egress
 from lab.fabric import netns
 from lab.fabric.names import INTERNET
 from lab.testing import RunningLab, forward, running_lab
@@ -148,11 +147,9 @@ def test_an_association_that_takes_its_time(lab: RunningLab) -> None:
 @pytest.mark.parametrize(("mode", "alive"), [("open", True), ("accepting", True), ("syn", False)])
 def test_a_connection_goes_on_over_another_node(mode: str, alive: bool) -> None:
     """By hand, as far as the lab is concerned: route and Elastic IP move, and the heir's kernel takes the flow up in its middle."""
-    with running_lab(on_boot=forward, source_dest_check=False, instance_type="t3.small") as lab:
+    with running_lab(on_boot=forward, source_dest_check=False, with_egress=True) as lab:
         zones = lab.ids.zones
-        with lab.api.lock:
-            own = egress.add(lab.ids)["a"]
-            lab.api.changed()
+        own = lab.egress["a"]
         lab.fault("group", "nat-b", mode=mode)
         for node, address in (("nat-a", own.private_ip), ("nat-b", own.waiting["b"])):
             lab.exec(node, ["iptables", "-I", "FORWARD", "-d", address, "-j", "DROP"])

@@ -15,6 +15,7 @@ import pytest
 from lab import vpc
 from lab.api import backend
 from lab.running_api import RunningApi, running_api
+from lab.tags import CLUSTER, CLUSTER_TAG
 from tests.integration.playbooks.conftest import ROOT, Outcome, Playbooks
 
 INVENTORIES = ROOT / "inventories"
@@ -40,18 +41,18 @@ def api() -> Iterator[RunningApi]:
         for name, where in {"nat-evil": {}, "nat-inside": inside(running)}.items():
             stranger = launch(here, "database", **where)
             tables = {"nat-failover:route-tables": running.ids.public_route_table}
-            tag(here, stranger, **{vpc.CLUSTER_TAG: vpc.CLUSTER, "Name": name, **tables})
+            tag(here, stranger, **{CLUSTER_TAG: CLUSTER, "Name": name, **tables})
         profile(running.client("iam"), PROFILE)
         far = boto3.client("ec2", FAR, endpoint_url=running.endpoint, **running.credentials())
         for zone, table in (("a", "rtb-0eeeeeeeeeeeeeeee"), ("b", "rtb-0dddddddddddddddd")):
-            names = {vpc.CLUSTER_TAG: "far", "Name": f"far-nat-{zone}", "nat-failover:route-tables": table}
+            names = {CLUSTER_TAG: "far", "Name": f"far-nat-{zone}", "nat-failover:route-tables": table}
             tag(far, launch(far, PROFILE), **names)
         access = {"endpoint_url": running.endpoint, **visit(running)}
         staging = boto3.client("ec2", "eu-west-1", **access)
         profile(boto3.client("iam", "eu-west-1", **access), PROFILE)
         for zone, table in (("a", "rtb-0aaaaaaaaaaaaaaaa"), ("b", "rtb-0bbbbbbbbbbbbbbbb")):
             made = launch(staging, PROFILE)
-            names = {vpc.CLUSTER_TAG: "stage", "Name": f"stage-nat-{zone}", "nat-failover:route-tables": table}
+            names = {CLUSTER_TAG: "stage", "Name": f"stage-nat-{zone}", "nat-failover:route-tables": table}
             tag(staging, made, **names)
         yield running
 
@@ -166,7 +167,7 @@ def test_clusters_of_several_regions_are_grouped_by_their_tag(
     zone = api.ids.zones["a"]
     host = found["_meta"]["hostvars"]["nat-a"]
     assert {name: host[name] for name in host if name.startswith("nat_instance_")} == {
-        "nat_instance_cluster": vpc.CLUSTER,
+        "nat_instance_cluster": CLUSTER,
         "nat_instance_instance_id": zone.instance_id,
         "nat_instance_vpc_id": api.ids.vpc,
         "nat_instance_address": zone.private_ip,

@@ -6,35 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 
 from lab.running_api import RunningApi, running_api
 from tests.integration.playbooks.conftest import Outcome, Playbooks
-
-NAME = "acme"
-REGION = "eu-west-1"
-ASKED: dict[str, Any] = {
-    "nat_provision_region": REGION,
-    "nat_provision_name": NAME,
-    "nat_provision_system": "al2023",
-    "nat_provision_endpoints": ["s3"],
-    "nat_provision_ssh_from": ["192.0.2.0/24"],
-}
-WRITES = (
-    "Create",
-    "Run",
-    "Allocate",
-    "Associate",
-    "Attach",
-    "Put",
-    "Modify",
-    "Authorize",
-    "Delete",
-    "Terminate",
-    "Add",
-)
+from tests.integration.playbooks.reference_vpc import ASKED, NAME, REGION, nodes, private_tables, tagged, target, writes
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +26,6 @@ def playbooks(api: RunningApi, tmp_path_factory: pytest.TempPathFactory) -> Play
     return Playbooks.against(api, tmp_path_factory.mktemp("playbooks"))
 
 
-def writes(api: RunningApi) -> list[str]:
-    return [call.action for call in api.calls() if call.action.startswith(WRITES)]
-
-
 @pytest.fixture(scope="module")
 def provisioned(api: RunningApi, playbooks: Playbooks) -> Outcome:
     """The first run, after one in check mode that must not have done anything."""
@@ -62,35 +35,6 @@ def provisioned(api: RunningApi, playbooks: Playbooks) -> Outcome:
     made = playbooks.run("provision", **ASKED)
     assert made.code == 0, made.text
     return made
-
-
-def tagged(what: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that carry the cluster's tag."""
-    mark = {"Key": "nat-failover:cluster", "Value": NAME}
-    return [each for each in what if mark in each.get("Tags", [])]
-
-
-def nodes(api: RunningApi) -> list[dict[str, Any]]:
-    """The instances, in the order of their zones."""
-    found = [
-        instance
-        for reservation in api.client().describe_instances()["Reservations"]
-        for instance in tagged(reservation["Instances"])
-        if instance["State"]["Name"] != "terminated"
-    ]
-    return sorted(found, key=lambda each: each["Placement"]["AvailabilityZone"])
-
-
-def private_tables(api: RunningApi) -> list[dict[str, Any]]:
-    tables = tagged(api.client().describe_route_tables()["RouteTables"])
-    named = [(tag["Value"], table) for table in tables for tag in table["Tags"] if tag["Key"] == "Name"]
-    return [table for name, table in sorted(named, key=lambda each: each[0]) if "-private-" in name]
-
-
-def target(table: dict[str, Any]) -> Any:
-    return next(
-        route["NetworkInterfaceId"] for route in table["Routes"] if route.get("DestinationCidrBlock") == "0.0.0.0/0"
-    )
 
 
 def test_each_zone_has_a_node_of_the_newest_image_that_its_private_table_points_to(
@@ -166,25 +110,6 @@ def test_it_writes_the_inventory_for_site(api: RunningApi, playbooks: Playbooks,
     assert done.returncode == 0 and f"{NAME}-nat-{REGION}a" in done.stdout
 
 
-def test_a_second_run_changes_nothing_and_leaves_a_failover_alone(
-    api: RunningApi, playbooks: Playbooks, provisioned: Outcome
-) -> None:
-    first, second = private_tables(api)
-    taken = target(second)
-    api.client().replace_route(
-        RouteTableId=first["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", NetworkInterfaceId=taken
-    )
-    api.client().create_tags(
-        Resources=[nodes(api)[0]["InstanceId"]], Tags=[{"Key": "nat-failover:drained", "Value": "by a test"}]
-    )
-    before = writes(api)
-    again = playbooks.run("provision", **ASKED)
-    assert again.code == 0, again.text
-    assert again.changed == 0, [(task, host) for task, host, result in again.results if result.get("changed")]
-    assert writes(api) == before
-    assert [target(table) for table in private_tables(api)] == [taken, taken]
-
-
 def test_the_policy_of_a_cluster_out_of_its_inventory(playbooks: Playbooks, provisioned: Outcome) -> None:
     inventory = playbooks.folder / f"{NAME}.yml"
     asked = {"nat_iam_folder": str(playbooks.folder / "iam"), "nat_iam_role": f"{NAME}-nat"}
@@ -232,6 +157,91 @@ def test_what_cannot_be_meant_is_refused(playbooks: Playbooks, asked: dict[str, 
     assert said in refused.messages()
 
 
+IDENTITIES = {**ASKED, "nat_provision_egress": True, "nat_provision_state_sync": "conntrackd"}
+# The calls that give identities to nodes that are there.
+GIVES = {
+    "AllocateAddress",
+    "AssignPrivateIpAddresses",
+    "AuthorizeSecurityGroupIngress",
+    "PutRolePolicy",
+}
+
+
+def of_identities(api: RunningApi) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The Elastic IPs of identities, and the interfaces of the nodes in the order of their zones."""
+    named = sorted(
+        (tag["Value"], each["PublicIp"], each)
+        for each in tagged(api.client().describe_addresses()["Addresses"])
+        for tag in each["Tags"]
+        if tag["Key"] == "Name"
+    )
+    elastic = [each for name, _ip, each in named if "-egress-" in name]
+    return elastic, [each["NetworkInterfaces"][0] for each in nodes(api)]
+
+
+def private_of(interface: dict[str, Any]) -> list[str]:
+    return [each["PrivateIpAddress"] for each in interface["PrivateIpAddresses"] if not each["Primary"]]
+
+
+@pytest.mark.nightly
+def test_a_type_without_room_for_identities_is_refused_before_anything_is_made(
+    api: RunningApi, playbooks: Playbooks, provisioned: Outcome
+) -> None:
+    before = writes(api)
+    refused = playbooks.run("provision", **{**IDENTITIES, "nat_provision_type": "t4g.nano"})
+    assert refused.code != 0 and writes(api) == before
+    assert "needs 3 private addresses on each node" in refused.messages()
+    assert "nat_provision_type (got 't4g.nano') has room for 2; take a larger type" in refused.messages()
+
+
+def test_identities_come_to_nodes_that_are_there_and_a_run_leaves_a_failover_alone(
+    api: RunningApi, playbooks: Playbooks, provisioned: Outcome
+) -> None:
+    """Each node has the addresses, nothing else is touched, and a run while all routes and an Elastic IP are away from home changes
+    nothing."""
+    first_table, second_table = private_tables(api)
+    taken = target(second_table)
+    api.client().replace_route(
+        RouteTableId=first_table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", NetworkInterfaceId=taken
+    )
+    api.client().create_tags(
+        Resources=[nodes(api)[0]["InstanceId"]], Tags=[{"Key": "nat-failover:drained", "Value": "by a test"}]
+    )
+    before = writes(api)
+    made = playbooks.run("provision", **IDENTITIES)
+    assert made.code == 0, made.text
+    assert set(writes(api)[len(before) :]) == GIVES
+    assert [target(table) for table in private_tables(api)] == [taken, taken]
+    elastic, interfaces = of_identities(api)
+    assert len(elastic) == 2 and not any("AssociationId" in each for each in elastic)
+    assert [private_of(each) for each in interfaces] == [["10.0.0.254", "10.0.0.253"], ["10.0.1.253", "10.0.1.254"]]
+    nodes_of_it = yaml.safe_load((playbooks.folder / f"{NAME}.yml").read_text(encoding="utf-8"))["nat_nodes"]
+    first, second = nodes_of_it["hosts"].values()
+    assert nodes_of_it["vars"]["nat_instance_state_sync"] == "conntrackd"
+    groups = api.client().describe_security_groups(GroupNames=[f"{NAME}-nat"])["SecurityGroups"]
+    [synced] = [each for each in groups[0]["IpPermissions"] if each.get("FromPort") == 3780]
+    assert [each["GroupId"] for each in synced["UserIdGroupPairs"]] == [groups[0]["GroupId"]] and not synced["IpRanges"]
+    assert first["nat_instance_egress_address"] == elastic[0]["AllocationId"]
+    assert first["nat_instance_egress_private_address"] == "10.0.0.254"
+    assert first["nat_instance_egress_networks"] == ["10.0.10.0/24"]
+    assert first["nat_instance_egress_waiting"] == {f"{NAME}-nat-{REGION}b": "10.0.0.253"}
+    assert second["nat_instance_egress_waiting"] == {f"{NAME}-nat-{REGION}a": "10.0.1.254"}
+    document = api.client("iam").get_role_policy(RoleName=f"{NAME}-nat", PolicyName="nat-failover")["PolicyDocument"]
+    allowed = {statement["Sid"]: statement for statement in document["Statement"]}
+    assert {arn.rpartition("/")[2] for arn in allowed["Identities"]["Resource"]} == {e["AllocationId"] for e in elastic}
+
+    carrier = interfaces[1]["NetworkInterfaceId"]  # the service has moved the first one
+    api.client().associate_address(
+        AllocationId=elastic[0]["AllocationId"], NetworkInterfaceId=carrier, PrivateIpAddress="10.0.1.254"
+    )
+    before = writes(api)
+    again = playbooks.run("provision", **IDENTITIES)
+    assert again.code == 0, again.text
+    assert again.changed == 0, [(task, host) for task, host, result in again.results if result.get("changed")]
+    assert writes(api) == before
+    assert [target(table) for table in private_tables(api)] == [taken, taken]
+
+
 def test_teardown_asks_for_the_name_predicts_removes_and_has_nothing_left_to_do(
     api: RunningApi, playbooks: Playbooks, provisioned: Outcome
 ) -> None:
@@ -251,7 +261,7 @@ def test_teardown_asks_for_the_name_predicts_removes_and_has_nothing_left_to_do(
     assert removed.code == 0, removed.text
     ec2 = api.client()
     assert [each["VpcId"] for each in ec2.describe_vpcs()["Vpcs"]] == others
-    assert nodes(api) == [] and private_tables(api) == []
+    assert nodes(api) == [] and private_tables(api) == [] and of_identities(api) == ([], [])
     assert all(address["PublicIp"].startswith("203.0.113.") for address in ec2.describe_addresses()["Addresses"])
     assert [each["LoadBalancerName"] for each in elb.describe_load_balancers()["LoadBalancers"]] == ["other"]
     assert [each["TargetGroupName"] for each in elb.describe_target_groups()["TargetGroups"]] == ["other"]
@@ -276,73 +286,3 @@ def balancer(elb: Any, name: str, subnets: list[dict[str, Any]]) -> None:
     arns = {"LoadBalancerArn": made["LoadBalancerArn"]}
     to_it = {"Type": "forward", "TargetGroupArn": group["TargetGroups"][0]["TargetGroupArn"]}
     elb.create_listener(**arns, Protocol="TCP", Port=3128, DefaultActions=[to_it])
-
-
-TOKYO = {"nat_provision_region": "ap-northeast-1", "nat_provision_name": "tokyo", "nat_provision_image": "ami-12c6146b"}
-PROXY = {"nat_provision_proxy": "squid", "nat_provision_proxy_address": "100.64.99.1"}
-
-
-def test_a_region_without_a_zone_b_gets_the_zones_that_it_has(api: RunningApi, playbooks: Playbooks) -> None:
-    """Tokyo has a, c and d. With a failure in the second zone: what there is by then is named, and the next run goes on. Its nodes are proxies."""
-    fault = api.fault("RunInstances", error="VcpuLimitExceeded", message="ask for more", probability=1.0)
-    failed = playbooks.run("provision", **TOKYO, **PROXY)
-    assert failed.code != 0
-    assert "provision stopped: provision_zone | NAT node:" in failed.messages(), failed.text
-    assert "ask for more" in failed.messages()
-    assert "-e nat_teardown_confirm=tokyo" in failed.messages()
-    [found] = [each for each in vpcs(api) if "tokyo" in str(each.get("Tags"))]
-    assert f"Made by now in ap-northeast-1: VPC {found['VpcId']}." in failed.messages()
-    api.control(f"fault/{fault}", method="DELETE")
-    made = playbooks.run("provision", **TOKYO, **PROXY)
-    assert made.code == 0, made.text
-    assert [each["VpcId"] for each in vpcs(api) if "tokyo" in str(each.get("Tags"))] == [found["VpcId"]]
-    inventory = yaml.safe_load((playbooks.folder / "tokyo.yml").read_text(encoding="utf-8"))
-    nodes = inventory["nat_nodes"]
-    assert list(nodes["hosts"]) == ["tokyo-nat-ap-northeast-1a", "tokyo-nat-ap-northeast-1c"]
-    assert nodes["vars"]["nat_instance_destinations"] == ["0.0.0.0/0", "100.64.99.1/32"]
-    assert nodes["vars"]["nat_instance_input_allow"] == [
-        {"port": 3128, "networks": ["10.0.0.0/16"]},
-        {"port": 3129, "networks": ["10.0.0.0/16"]},
-    ]
-    assert inventory["proxy_nodes"] == {
-        "children": {"nat_nodes": {}},
-        "vars": {
-            "proxy_engine": "squid",
-            "proxy_sources": ["10.0.0.0/16"],
-            "proxy_region": "ap-northeast-1",
-            "proxy_address": "100.64.99.1",
-        },
-    }
-    [group] = [
-        each for each in tokyo(api).describe_security_groups()["SecurityGroups"] if each["GroupName"] == "tokyo-nat"
-    ]
-    rules = {
-        (each.get("FromPort"), tuple(sorted(r["CidrIp"] for r in each["IpRanges"]))) for each in group["IpPermissions"]
-    }
-    assert {(3128, ("10.0.0.0/16",)), (3129, ("10.0.0.0/16",))} <= rules
-
-
-def test_what_a_failed_run_has_made_can_be_removed(api: RunningApi, playbooks: Playbooks) -> None:
-    """An address that no node got is released, too: it would cost money for ever."""
-    asked = {**TOKYO, "nat_provision_name": "half"}
-    api.fault("AssociateAddress", error="InvalidParameterValue", message="no")
-    failed = playbooks.run("provision", **asked)
-    api.clear_faults()
-    far = tokyo(api)
-    [address] = [each for each in far.describe_addresses()["Addresses"] if "half" in str(each.get("Tags"))]
-    assert failed.code != 0 and f"address {address['PublicIp']}" in failed.messages(), failed.text
-    assert ", instance i-" in failed.messages()
-    wanted = {key: asked[key] for key in ("nat_provision_region", "nat_provision_name")}
-    removed = playbooks.run("teardown", **wanted, nat_teardown_confirm="half")
-    assert removed.code == 0, removed.text
-    assert "half" not in str(far.describe_addresses()["Addresses"]) + str(vpcs(api))
-
-
-def tokyo(api: RunningApi) -> Any:
-    access = {"endpoint_url": api.endpoint, **api.credentials()}
-    return boto3.client("ec2", TOKYO["nat_provision_region"], **access)
-
-
-def vpcs(api: RunningApi) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = tokyo(api).describe_vpcs()["Vpcs"]
-    return found

@@ -130,8 +130,9 @@ class Net:
         return self.log.stat().st_size
 
     def reached(self, mark: int = 0) -> list[tuple[str, int]]:
-        """Address and port of each connection that came from the node since the mark."""
-        rows = [json.loads(line) for line in self.log.read_bytes()[mark:].splitlines() if line.startswith(b"[")]
+        """Address and port of each connection that came from the node since the mark. The server may be in the middle of a line."""
+        lines = self.log.read_bytes()[mark:].splitlines(keepends=True)
+        rows = [json.loads(line) for line in lines if line.startswith(b"[") and line.endswith(b"\n")]
         return [(here, port) for here, port, peer in rows if peer in (world.PROXY, world.PROXY6)]
 
     def inside(self, name: str, code: str, *arguments: str) -> str:

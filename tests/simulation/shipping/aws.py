@@ -154,7 +154,7 @@ class Ec2Connection(FakeConnection):
             "NetworkInterfaceId": interface(name),
             "Attachment": {"DeviceIndex": 0, "AttachTime": f"2026-01-01T{generation:06d}"},
             "PrivateIpAddress": self._cloud.primary(name),
-            "PrivateIpAddresses": [{"PrivateIpAddress": each} for each in self._cloud.privates.get(name, ())],
+            "PrivateIpAddresses": [{"PrivateIpAddress": each} for each in self._cloud.held(name)],
             "SourceDestCheck": False,
         }
         return {

@@ -9,6 +9,7 @@ from dataclasses import replace
 from unittest import mock
 
 from nat_failover.act import executor
+from nat_failover.act.steps import AfterRoutes
 from nat_failover.observe.collector import EvidenceCollector
 from nat_failover.policy import marks
 from nat_failover.service import status
@@ -21,6 +22,10 @@ def _nothing(*arguments: t.Any, **more: t.Any) -> None:
 async def _unconfirmed(steps: t.Sequence[t.Any], tools: t.Any) -> str:
     for step in steps:
         await step.apply(tools)
+    return ""
+
+
+async def _at_once(step: t.Any, tools: t.Any) -> str:
     return ""
 
 
@@ -49,6 +54,10 @@ BROKEN_SHELLS: dict[str, tuple[str, tuple[tuple[t.Any, str, t.Any], ...]]] = {
     "honours ghosts": (
         "takes every mark of a fence for one of its cluster (L2)",
         ((marks, "judge", lambda found, reading: (found, {})),),
+    ),
+    "waits for no route": (
+        "moves an Elastic IP at once that comes after its routes",
+        ((AfterRoutes, "apply", _at_once),),
     ),
     "asks nothing": (
         "reads EC2 and the internet at its own pace only, whatever the policy asks for",

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import inspect
 import typing as t
 
 from ..timeline import Timeline
@@ -68,6 +70,11 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         finally:
             asyncio._set_running_loop(outer)
 
+    def end(self) -> None:
+        """The process was killed: its coroutines end where they are, and nothing goes on waiting for them."""
+        for task in asyncio.all_tasks(self):
+            self.run(lambda task=task: _end(task.get_coro()))  # type: ignore[misc]
+
     def create_future(self) -> asyncio.Future[t.Any]:
         return asyncio.Future(loop=self)
 
@@ -86,3 +93,10 @@ class ProcessLoop(asyncio.AbstractEventLoop):
 
     def is_closed(self) -> bool:
         return False
+
+
+def _end(coroutine: t.Any) -> None:
+    """Let a coroutine end, also one that waits for something as it ends: each time it is interrupted again."""
+    while inspect.getcoroutinestate(coroutine) in (inspect.CORO_CREATED, inspect.CORO_SUSPENDED):
+        with contextlib.suppress(BaseException):
+            coroutine.throw(asyncio.CancelledError)

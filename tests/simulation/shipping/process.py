@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import random
@@ -19,8 +18,9 @@ from nat_failover.host.verdict_file import ServiceVerdict
 from nat_failover.model.cluster import ACTIVE, WITNESS
 from nat_failover.model.evidence import Evidence
 from nat_failover.model.memory import Memory
+from nat_failover.model.nat import Nat
 from nat_failover.model.plan import Plan
-from nat_failover.model.settings import Config, Nat, Target
+from nat_failover.model.settings import Config, Target
 from nat_failover.observe.forwarding_facts import Finding, Subject
 from nat_failover.policy import decide as policy
 from nat_failover.policy.interruption import PATHS, SPOT
@@ -93,9 +93,7 @@ class Process:
             self._alive = False
             if self.udp is not None:
                 self.udp.close()
-            coroutine = self.task.get_coro()
-            with contextlib.suppress(BaseException):
-                self.loop.run(lambda: coroutine.throw(asyncio.CancelledError))
+            self.loop.end()
 
     # --- the face that hosts, laws and incidents know ---------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 
 from nat_failover.config import load as configuration
-from nat_failover.model.cluster import Claim, InstanceView, RouteView
+from nat_failover.model.cluster import AddressView, Claim, InstanceView, RouteView
 from nat_failover.model.evidence import SelfCheck
 from nat_failover.model.memory import Memory, PeerMemory
 from nat_failover.observe.forwarding_facts import Finding
@@ -33,6 +33,19 @@ VIP = "100.64.99.1/32"
 SERVED = {
     "destinations": ["0.0.0.0/0", VIP],
     "services": [{"name": "proxy", "file": "/run/verdict.json", "destinations": [VIP]}],
+}
+# The other change: nat-b has an identity, and nat-a may carry it.
+ELASTIC = "eipalloc-0000000b"
+MOVING = {
+    "nodes": [
+        {**RAW["nodes"][0], "egress_waiting": {"nat-b": "10.0.0.21"}},
+        {
+            **RAW["nodes"][1],
+            "egress_address": ELASTIC,
+            "egress_private_address": "10.0.1.20",
+            "egress_networks": ["10.0.11.0/24"],
+        },
+    ]
 }
 NOW = 1000.0
 CLAIM_A, CLAIM_B = Claim(TABLE_A, "0.0.0.0/0", "nat-a"), Claim(TABLE_B, "0.0.0.0/0", "nat-b")
@@ -66,4 +79,12 @@ def standing(**changes):
     parts.collector.service_check._read = True
     peer = PeerMemory(verdict="healthy", since=NOW - 60, evidence="heartbeat 40 ms ago")
     parts.memory = Memory(NOW - 100, peers={"nat-b": peer})
+    return parts
+
+
+def moving(node="nat-b", private="10.0.1.20", routes="nat-b"):
+    """The parts of nat-a while the Elastic IP of nat-b is with a node, and its routes are with another one."""
+    parts = standing(**MOVING)
+    parts.collector.reader.elastic.views = {ELASTIC: AddressView("203.0.113.11", f"eni-{node}", private, NOW - 2)}
+    parts.collector.reader.routes[CLAIM_B] = RouteView("active", f"eni-{routes}", NOW - 2)
     return parts

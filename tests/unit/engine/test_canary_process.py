@@ -20,7 +20,7 @@ from nat_failover.observe.canary_client import CanaryClient, CanaryGone
 from nat_failover.runtime.real import AsyncioRuntime
 from nat_failover.wire.prober import ProbeImpossible, Prober
 
-from .test_config import LEAST
+from .config_case import LEAST
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from nat_failover.console import orders
 from nat_failover.errors import NatFailoverError, NotPermitted
 from nat_failover.model.cluster import RouteView
 from nat_failover.model.evidence import Heard, Report
-from nat_failover.service import control, status
+from nat_failover.service import sender, status
 from nat_failover.service.commands import Commands
 
 from .standing import CLAIM_A, NOW, RAW, standing
@@ -49,7 +49,7 @@ def service(monkeypatch):
             raise found
         return found
 
-    monkeypatch.setattr(control, "send_request", answer)
+    monkeypatch.setattr(sender, "send_request", answer)
     return answers
 
 

@@ -65,6 +65,12 @@ def test_a_changed_report_is_said_at_once_to_each_receiver():
             assert Codec(KEY, "prod", to).decode(sent).report == report
 
 
+@pytest.mark.parametrize("more", [{}, {"unwell": frozenset(["squid"])}, {"flows": {"nat-c": 7}}])
+def test_a_hindrance_arrives_beside_any_other_field(more):
+    report = Report("active", True, "", {"nat-b": "healthy"}, hindrance="ec2_denied", **more)
+    assert B.decode(packet(report=report)).report == report
+
+
 def test_bodies_are_understood_however_many_were_before():
     sender, receiver = Codec(KEY, "prod", "nat-a"), Codec(KEY, "prod", "nat-b")
     reports = [Report("active", True, str(number), {}) for number in range(3 * REMEMBERED)]
@@ -229,6 +235,16 @@ def test_services_that_do_not_work_are_named_only_if_there_are_some():
     assert older == packet(report=Report("active", True, "", {}, 7)), "an older version reads what it knows"
     assert B.decode(signed(body(*GOOD, 7, 1, ["proxy"], "later"))).report.unwell == {"proxy"}
     assert B.decode(signed(body(*GOOD, 7, 1, "proxy"))).report.unwell == frozenset()
+
+
+def test_the_counts_of_flows_are_in_a_packet_only_where_there_are_some():
+    bare = Report("active", True, "", {}, 7, seals=True)
+    counted = replace(bare, flows={"nat-a": 4008})
+    assert B.decode(packet(report=counted)).report == counted
+    assert packet(report=bare) == packet(report=replace(counted, flows={})) != packet(report=counted)
+    found = B.decode(signed(body(*GOOD, 7, 1, [], {"nat-a": 1, "b": "x"}, "later"))).report
+    assert dict(found.flows) == {"nat-a": 1}
+    assert dict(B.decode(signed(body(*GOOD, 7, 1, [], "many"))).report.flows) == {}
 
 
 def test_the_longest_names_of_services_fit_beside_the_views():

@@ -14,8 +14,9 @@ import time
 import pytest
 
 from nat_failover.errors import NatFailoverError
-from nat_failover.service.control import MOST_CLIENTS, Control, send_request
+from nat_failover.service.control import MOST_CLIENTS, Control
 from nat_failover.service.line_server import LONGEST
+from nat_failover.service.sender import send_request
 
 
 class Service:

@@ -11,7 +11,7 @@ import pytest
 from nat_failover import cli
 from nat_failover.console import doctor
 from nat_failover.errors import ConfigError, NatFailoverError
-from nat_failover.service import control, outside, preflight, status
+from nat_failover.service import outside, preflight, sender, status
 
 from .standing import RAW, standing
 
@@ -32,7 +32,7 @@ def node(tmp_path, monkeypatch):
         def run(*flags):
             return cli.main(["doctor", *flags, "--config", Node.path], lambda argv, **_how: Node.ntp)
 
-    monkeypatch.setattr(control, "send_request", lambda *_request: Node.answer)
+    monkeypatch.setattr(sender, "send_request", lambda *_request: Node.answer)
     monkeypatch.setattr(doctor.netfilter, "differences", lambda nat, runner: Node.rules)
     monkeypatch.setattr(doctor.os, "geteuid", lambda: 0)
     return Node

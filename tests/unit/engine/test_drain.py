@@ -16,7 +16,7 @@ from nat_failover.model.evidence import Heard, Report
 from nat_failover.model.memory import Memory, PeerMemory
 from nat_failover.model.settings import Handover
 from nat_failover.policy.interruption import SPOT, Interruption
-from nat_failover.service.drain import Drain
+from nat_failover.service.drain import READ_EVERY, Drain
 from nat_failover.service.parts import DrainState, Parts
 
 SPOT_NOTICE = Interruption(SPOT, "spot interruption: stop at noon")
@@ -185,6 +185,22 @@ def test_before_the_end_of_the_machine_claims_are_handed_over_without_a_tag(node
     assert node.parts.drain.interruption == "", "who is about to be off is no heir of last resort"
     with pytest.raises(NatFailoverError, match="this machine shuts down; this node is eligible again after"):
         asyncio.run(node.drain.resume())
+
+
+def test_the_first_reading_comes_once_the_peers_have_had_a_moment_to_write(node):
+    began, reads, read = node.clock.at, [], node.read
+    node.collector.read_soon = lambda: (reads.append(node.clock.at - began), read())
+    asyncio.run(node.drain.drain("kernel update", 5))
+    assert len(reads) == 1 and READ_EVERY <= reads[0] < 2 * READ_EVERY
+
+
+def test_a_node_that_owns_nothing_reads_at_once(node):
+    node.target = "eni-b"
+    node.read_routes()
+    began, reads, read = node.clock.at, [], node.read
+    node.collector.read_soon = lambda: (reads.append(node.clock.at - began), read())
+    asyncio.run(node.drain.drain("kernel update", 5))
+    assert reads[0] < READ_EVERY
 
 
 def test_what_was_read_before_does_not_end_a_hand_over(node):

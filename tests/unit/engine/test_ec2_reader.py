@@ -172,19 +172,19 @@ def refused(code):
 def test_elastic_ips_are_read_in_the_same_round_and_dated_by_it():
     reader, asked, _events = elastic(with_identity(), {ALLOCATION: HERE})
     assert asked == [[ALLOCATION]]
-    assert reader.addresses == {ALLOCATION: AddressView("203.0.113.10", "eni-a", "10.0.0.20", 100.0)}
+    assert reader.elastic.views == {ALLOCATION: AddressView("203.0.113.10", "eni-a", "10.0.0.20", 100.0)}
     assert {view.read_at for view in reader.routes.values()} == {100.0}
 
 
 def test_without_identities_no_elastic_ip_is_read():
     reader, asked, _events = elastic(CONFIG)
-    assert asked == [] and reader.addresses == {} and reader.answers
+    assert asked == [] and reader.elastic.views == {} and reader.answers
 
 
 @pytest.mark.parametrize("code, kept", [("UnauthorizedOperation", False), ("Timeout", True)])
 def test_a_failed_reading_of_elastic_ips_is_no_failure_of_ec2(code, kept):
     reader, _asked, events = elastic(with_identity(), {ALLOCATION: HERE}, refused(code), refused(code))
     assert reader.answers and reader.problem == "" and reader.answered_at == 102.0
-    assert (ALLOCATION in reader.addresses) == kept
+    assert (ALLOCATION in reader.elastic.views) == kept
     assert [kind for kind, _text in events] == ["addresses"]  # once
-    assert "routes move as ever" in events[0][1] and code in reader.addresses_problem
+    assert "routes move as ever" in events[0][1] and code in reader.elastic.problem

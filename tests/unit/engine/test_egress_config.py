@@ -10,7 +10,7 @@ import pytest
 from nat_failover.config import load as configuration
 from nat_failover.errors import ConfigError
 from nat_failover.model.cluster import Egress
-from nat_failover.model.settings import Identity
+from nat_failover.model.nat import Identity
 
 A, B = "eipalloc-0aaaaaaaaaaaaaaaa", "eipalloc-0bbbbbbbbbbbbbbbb"
 NODE_A = {

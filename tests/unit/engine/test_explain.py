@@ -208,6 +208,14 @@ def test_a_claim_waits_until_its_service_has_worked_for_a_while(monkeypatch):
     assert found.would.startswith("return") and found.waits == ("its service proxy has worked here for 12 of 30 s",)
 
 
+def test_a_claim_waits_for_a_node_with_a_notice_if_its_service_works_only_there(monkeypatch):
+    notice = {"state": "drained", "fact": "spot interruption"}
+    found = served(monkeypatch, "nat-a", "nat-a", False, True, **notice)
+    assert found.waits == ("its service proxy does not work here; nat-b takes it",)
+    found = served(monkeypatch, "nat-a", "nat-a", False, True, state="drained")
+    assert found.waits == ("its service proxy does not work here, nor on any other node that may own claims",)
+
+
 def test_a_draining_node_keeps_what_no_other_node_serves(monkeypatch):
     found = served(monkeypatch, "nat-b", "nat-b", False, True, state="draining")
     assert found.waits == ("its service proxy works on no other node that may own it",)

@@ -10,7 +10,7 @@ import pytest
 
 from nat_failover.errors import NatFailoverError
 from nat_failover.host import flowtable
-from nat_failover.model.settings import Nat
+from nat_failover.model.nat import Nat
 
 NAT = Nat(("10.0.0.0/16", "172.16.0.0/12", "2001:db8::/56"), "ens5", flowtable=True)
 OFF = Nat(("10.0.0.0/16",), "ens5")

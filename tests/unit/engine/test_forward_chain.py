@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from nat_failover.host import wanted_rules
-from nat_failover.model.settings import Nat
+from nat_failover.model.nat import Nat
 
 DEFAULT = Nat(("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"), "ens5")
 BOTH = Nat(("10.0.0.0/16", "fd00:1::/48", "2001:db8::/56"), "ens5")

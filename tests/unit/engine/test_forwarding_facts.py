@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from nat_failover.host.kernel import LIBERAL
+from nat_failover.host.kernel import LIBERAL, LOOSE
 from nat_failover.host.netfilter import RulesReading
 from nat_failover.host.repair_helper import RULES, SYSCTLS
-from nat_failover.model.settings import Nat
+from nat_failover.model.nat import Identity, Nat
 from nat_failover.observe import forwarding_facts
 from nat_failover.observe.forwarding_facts import CHECKS, Finding, Subject, examine, first_defect, repairable
 from nat_failover.observe.this_host import ThisHost
 
 NAT = Nat(("10.0.0.0/16",), "ens5")
+MOVING = replace(NAT, identities=(Identity("nat-a", "10.0.0.20", ("10.0.10.0/24",)),))
 DUAL = Nat(("10.0.0.0/16", "2001:db8::/56"), "ens5")
 ROUTE = (
     "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n{}\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\n"
@@ -36,6 +37,7 @@ class Host:
             "sys/net/ipv6/conf/all/forwarding": "1",
             "sys/net/ipv6/conf/ens5/accept_ra": "2",
             f"sys/{LIBERAL}": "1",
+            f"sys/{LOOSE}": "1",
             "net/route": ROUTE.format("ens5"),
             "net/ipv6_route": ROUTE6.format("0" * 32, "ens5"),
             "net/if_inet6": ADDRESS6,
@@ -74,6 +76,7 @@ PATHS = {
     "forwarding6": "sys/net/ipv6/conf/all/forwarding",
     "accept_ra": "sys/net/ipv6/conf/ens5/accept_ra",
     "liberal": f"sys/{LIBERAL}",
+    "loose": f"sys/{LOOSE}",
     "route": "net/route",
     "route6": "net/ipv6_route",
     "address6": "net/if_inet6",
@@ -225,3 +228,18 @@ def test_rules_that_cannot_be_read_are_told_with_the_reason():
 
     reading = ThisHost(runner).read_rules(NAT)
     assert reading.missing == "" and "iptables-save failed (127)" in reading.unreadable["iptables"]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"loose": "0"}, {SYSCTLS: "nf_conntrack_tcp_loose=0"}),
+        ({"loose": None}, {}),  # nothing is tracked yet
+        ({}, {}),
+        ({"loose": "0", "nat": NAT}, {}),  # without identities a strict kernel is as good
+    ],
+)
+def test_a_kernel_that_takes_up_no_flow_is_repaired_for_identities_only(host, change, found):
+    findings = host.spoil(**{"nat": MOVING, **change}).examine()
+    assert repairable(findings) == found and first_defect(findings) == ""
+    assert ("tcp_loose" in findings) == bool(host.nat.identities)

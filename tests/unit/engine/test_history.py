@@ -189,10 +189,15 @@ def test_an_incident_that_a_restart_cut_off_says_so(left, capsys):
     assert "(restart)" in capsys.readouterr().out
 
 
-def test_an_incident_without_an_end_goes_on(left, capsys):
+def test_an_incident_without_an_end_lasts_until_now_and_is_shown_whatever_its_age(left, capsys, monkeypatch):
+    """A disk or a journal that takes nothing leaves no later event."""
+    monkeypatch.setattr(history.time, "time", lambda: AT + 5000.0)
     left.write(TAKEOVER[:4])
-    left.show()
-    assert "45 s (goes on)" in capsys.readouterr().out
+    left.show(since="5m")
+    assert "1h23m (goes on)" in capsys.readouterr().out
+    left.show(format="json")
+    [row] = json.loads(capsys.readouterr().out)["incidents"]
+    assert (row["until"], row["lasted_s"]) == (None, 5000.0)
 
 
 def test_late_heartbeats_and_single_events_are_shown_on_demand(left, capsys):

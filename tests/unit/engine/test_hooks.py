@@ -17,9 +17,9 @@ from nat_failover.errors import ConfigError
 from nat_failover.hooks import process, settings
 from nat_failover.hooks.follower import Follower
 from nat_failover.hooks.waiting import SAME_WITHIN, WAITING, Waiting
-from nat_failover.model.cluster import RouteView
+from nat_failover.model.cluster import AddressView, RouteView
 from nat_failover.model.memory import Memory
-from nat_failover.model.plan import Plan, SetRoute
+from nat_failover.model.plan import Plan, SetAddress, SetRoute
 from nat_failover.policy import ownership
 from nat_failover.service.status_socket import StatusSocket
 
@@ -58,6 +58,15 @@ def kinds_of_changed_routes():
             yield actions.route_action(wanted).kind
 
 
+def kinds_of_writes():
+    """The events of a write that shows no effect: the first word of its key. The address also names its success."""
+    route = SetRoute(CLAIM_B, "eni-a", "nat-a", RouteView("active", "eni-b", NOW), "adopt", "x")
+    address = SetAddress("nat-b", "eipalloc-b", "eni-a", "10.0.0.21", AddressView("203.0.113.11", None, None, NOW), "x")
+    made = actions.route_action(route), actions.address_action(address, {})
+    assert made[1].kind == made[1].key[0]
+    return [action.key[0] for action in made]
+
+
 def kinds_of_lines_that_stand():
     """The events of each line of a plan that begins and ends."""
     log = standing().events
@@ -75,11 +84,12 @@ def test_the_kinds_are_those_that_the_service_emits():
     assert computed == [
         ("events.py", "f'{kind}_ended'"),
         ("events.py", "kind"),
+        ("executor.py", "action.key[0]"),
         ("executor.py", "action.kind"),
         ("history_file.py", "record"),  # a log handler's
         ("journal_socket.py", "record"),
     ], "a further kind that is computed: count it here, too"
-    emitted = written | {*kinds_of_changed_routes(), *kinds_of_lines_that_stand()}
+    emitted = written | {*kinds_of_changed_routes(), *kinds_of_lines_that_stand(), *kinds_of_writes()}
     assert sorted(settings.KINDS) == sorted(emitted)
     assert {"adopt", "return", "mend", "warning", "warning_ended"} <= emitted
 

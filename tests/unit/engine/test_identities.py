@@ -8,16 +8,14 @@ from dataclasses import replace
 import pytest
 
 from nat_failover.config import load as configuration
-from nat_failover.model.cluster import DRAINING, AddressView, Claim
-from nat_failover.model.evidence import Report
-from nat_failover.policy import heirs, identities
+from nat_failover.model.cluster import ROUTE_NO_TABLE, AddressView, Claim, RouteView
+from nat_failover.policy import address_order, heirs, identities
 
 from .policy_case import ME, NOW, PEER, TABLES, THIRD, Case
 
 ELASTIC = {ME: "eipalloc-0aaaaaaa", PEER: "eipalloc-0bbbbbbb", THIRD: "eipalloc-0ccccccc"}
 OWN = {ME: "10.0.0.20", PEER: "10.0.1.20", THIRD: "10.0.2.20"}
 NETWORKS = {ME: "10.0.10.0/24", PEER: "10.0.11.0/24", THIRD: "10.0.12.0/24"}
-DEPARTS = Report(DRAINING, True)
 
 
 def waiting(node, other):
@@ -122,7 +120,7 @@ def test_without_a_waiting_address_the_elastic_ip_stays():
 
 def test_an_elastic_ip_that_was_taken_beside_the_routes_is_not_taken_so_again(case):
     """A node that cannot write the routes would hold the address against their owner."""
-    case.heard[PEER] = replace(case.heard[PEER], report=DEPARTS)
+    case.silent()
     assert len(case.decide().addresses) == 1
     plan = case.decide()
     assert len(plan.routes) == 2 and plan.addresses == ()
@@ -176,7 +174,7 @@ def test_one_at_a_living_peer_is_fetched_after_a_moment(case):
     """Route and address of one takeover are seen one after the other."""
     elastic(case, ME, interface_id="eni-" + PEER, private=waiting(PEER, ME))
     assert case.decide().addresses == ()
-    case.memory = replace(case.memory, astray={ME: NOW - identities.PATIENCE})
+    case.memory = replace(case.memory, astray={ME: NOW - address_order.PATIENCE})
     assert moved(case.decide()) == [(ME, "eni-" + ME, OWN[ME])]
 
 
@@ -206,12 +204,16 @@ def test_a_node_takes_no_elastic_ip_of_claims_that_are_not_here(case):
     assert case.decide().addresses == ()
 
 
-def test_a_return_brings_it_home(case):
-    point(case, ME, PEER)
-    elastic(case, ME, interface_id="eni-" + PEER, private=waiting(PEER, ME))
-    plan = case.decide()
-    assert [each.kind for each in plan.routes] == ["return"]
-    assert moved(plan) == [(ME, "eni-" + ME, OWN[ME])]
+def test_a_claim_whose_route_table_was_deleted_holds_no_elastic_ip_abroad(case):
+    """A configured table that nobody can repair once kept the Elastic IP from its home for good."""
+    first, *rest = claims_of(case, PEER)
+    assert rest
+    case.routes[first] = RouteView(ROUTE_NO_TABLE, None, NOW)
+    case.silent()
+    assert moved(case.decide()) == [(PEER, "eni-" + ME, waiting(ME, PEER))]
+    for claim in rest:
+        case.routes[claim] = RouteView(ROUTE_NO_TABLE, None, NOW)
+    assert case.decide().addresses == (), "an identity without any claim moves nowhere"
 
 
 # --- what is never taken --------------------------------------------------------------------------
@@ -248,6 +250,16 @@ def test_a_private_address_that_is_not_assigned_is_named(case):
     assert plan.addresses == () and "AssignPrivateIpAddresses" in plan.drift[ELASTIC[PEER]]
     case.instances[ME] = replace(case.instances[ME], addresses=("10.0.0.10", OWN[ME], waiting(ME, PEER)))
     assert ELASTIC[PEER] not in case.decide().drift
+
+
+def test_an_address_of_another_interface_of_this_node_is_named(case):
+    """AssociateAddress with the primary interface and that address would be refused, each time."""
+    case.silent()
+    here = ("10.0.0.10", OWN[ME], waiting(ME, PEER))
+    case.instances[ME] = replace(case.instances[ME], addresses=here, further_addresses=(waiting(ME, PEER),))
+    plan = case.decide()
+    assert len(plan.routes) == 2 and plan.addresses == ()
+    assert "is an address of another interface of nat-a" in plan.drift[ELASTIC[PEER]]
 
 
 def test_an_id_that_ec2_does_not_know_is_named(case):

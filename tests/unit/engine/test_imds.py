@@ -13,6 +13,8 @@ import pytest
 from nat_failover.aws.imds import DOCUMENT, Metadata, instance_identity
 from nat_failover.errors import Ec2Error
 
+from .strange_server import says
+
 IDENTITY = {
     "instanceId": "i-0aaaaaaaaaaaaaaaa",
     "region": "eu-west-1",
@@ -133,18 +135,8 @@ def test_it_never_answers():
 
 
 def test_it_does_not_speak_http():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def speak():
-            connection, _peer = server.accept()
-            connection.recv(1000)
-            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-            connection.close()
-
-        thread = threading.Thread(target=speak)
-        thread.start()
-        assert refused(f"http://127.0.0.1:{server.getsockname()[1]}").code == "BadAnswer"
-        thread.join()
+    with says(b"SSH-2.0-OpenSSH_9.2\r\n") as port:
+        assert refused(f"http://127.0.0.1:{port}").code == "BadAnswer"
 
 
 SPOT = "/latest/meta-data/spot/instance-action"

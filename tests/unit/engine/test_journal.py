@@ -38,7 +38,9 @@ def event(text, **more):
 
 
 def history(directory):
-    return [json.loads(line) for line in (directory / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    """The events so far. The thread of the history may be in the middle of a line."""
+    lines = (directory / "history.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def test_events_reach_the_history_in_order(tmp_path, capsys):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nat_failover.host import kernel
-from nat_failover.model.settings import Nat
+from nat_failover.model.nat import Identity, Nat
 
 NAT = Nat(("10.0.0.0/16", "172.16.0.0/12"), "ens5")
 BOTH = Nat(("10.0.0.0/16", "fd00:1::/48", "2001:db8::/56"), "ens5")
@@ -24,6 +24,14 @@ def test_sysctls(tmp_path):
     write(tmp_path / "sys/net/ipv4/ip_forward", "1\n")
     assert kernel.read_sysctl("net/ipv4/ip_forward", str(tmp_path)) == "1"
     assert kernel.read_sysctl("net/ipv4/nothing", str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize("nat", [NAT, BOTH])
+def test_flows_are_taken_up_in_the_middle_for_identities_only(nat):
+    moving = replace(nat, identities=(Identity("nat-a", "10.0.0.20", ("10.0.10.0/24",)),))
+    assert kernel.sysctls(moving) == {**kernel.sysctls(nat), kernel.LOOSE: "1"}
+    assert kernel.tracking(moving) == {kernel.LIBERAL: "1", kernel.LOOSE: "1"}
+    assert kernel.tracking(nat) == {kernel.LIBERAL: "1"}
 
 
 def test_router_advertisements_are_accepted_before_forwarding_begins():

@@ -10,7 +10,7 @@ import pytest
 
 from nat_failover.errors import NatFailoverError
 from nat_failover.host import netfilter, nft_json
-from nat_failover.model.settings import Nat
+from nat_failover.model.nat import Nat
 
 NAT = Nat(("10.0.0.0/16",), "ens5")
 DUAL = Nat(("10.0.0.0/16", "fd00:1::/48"), "ens5")

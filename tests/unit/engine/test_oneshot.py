@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from nat_failover.config import load as configuration
-from nat_failover.errors import NatFailoverError
+from nat_failover.errors import NatFailoverError, PortTaken
 from nat_failover.model.cluster import RouteView
 from nat_failover.model.plan import Plan, SetRoute
-from nat_failover.service import oneshot
+from nat_failover.service import alone, oneshot, sender
 from nat_failover.service import status as service_status
 
 from .standing import CLAIM_A, CLAIM_B, NOW, RAW, TABLE_A, TABLE_B, standing
@@ -99,7 +99,7 @@ TAKES = {
 def test_an_adoption_that_must_not_be_is_refused(path, service, monkeypatch, situation):
     happen, tables, error = TAKES[situation]
     happen(service.now)
-    monkeypatch.setattr(oneshot, "connect_ec2", lambda config: pytest.fail("EC2 is not called"))
+    monkeypatch.setattr(alone, "connect_ec2", lambda config: pytest.fail("EC2 is not called"))
     with pytest.raises(NatFailoverError, match=error):
         run(path, route_tables=tables)
 
@@ -179,6 +179,30 @@ def test_an_observation_without_a_difference_has_changed_nothing(path, observed)
     assert (result["changed"], result["actions"]) == (False, [])
 
 
+@pytest.mark.parametrize("ask", [lambda path: oneshot.info(path, runner=None), run], ids=["info", "converged"])
+def test_a_service_that_begins_during_the_observation_is_asked(path, service, monkeypatch, ask):
+    """Seconds after a boot: no socket yet, and a moment later the service has the port for heartbeats."""
+    status, service.now = service.now, None
+
+    def observe(*_config):
+        service.now = status
+        raise PortTaken("heartbeat.port: UDP 0.0.0.0:4789 cannot be bound")
+
+    monkeypatch.setattr(oneshot, "_observe", observe)
+    monkeypatch.setattr(sender, "send_request", oneshot.send_request)
+    assert ask(path)["state"] == "active"
+    assert service.requests == ["status"] * 3
+
+
+def test_a_port_that_something_else_has_is_an_error(path, service, monkeypatch):
+    service.now = None
+    monkeypatch.setattr(oneshot, "_observe", lambda *_config: (none for none in ()).throw(PortTaken("cannot be bound")))
+    monkeypatch.setattr(sender, "send_request", oneshot.send_request)
+    monkeypatch.setattr(oneshot, "OBSERVE_WITHIN", 0.0)
+    with pytest.raises(PortTaken, match="cannot be bound"):
+        oneshot.info(path, runner=None)
+
+
 def test_check_mode_observes_and_shows_the_proposed_owner(path, observed):
     place = {"route_table": TABLE_B, "destination": "0.0.0.0/0", "owner": "nat-a", "target": "eni-nat-a"}
     observed.after = dict(observed.after, proposed=[place])
@@ -220,14 +244,14 @@ def test_without_an_answer_of_ec2_the_observation_is_an_error(monkeypatch, tmp_p
             await asyncio.sleep(0)
 
     (tmp_path / "key").write_text("k" * 32)
-    monkeypatch.setattr(oneshot, "Service", Deaf)
-    monkeypatch.setattr(oneshot, "connect", lambda config, runner: SimpleNamespace(runtime=Hasty()))
-    monkeypatch.setattr(oneshot, "_settled", lambda parts, patient: False)
+    monkeypatch.setattr(alone, "Service", Deaf)
+    monkeypatch.setattr(alone, "connect", lambda config, runner: SimpleNamespace(runtime=Hasty()))
+    monkeypatch.setattr(alone, "_settled", lambda parts, patient: False)
     config = configuration.parse({**RAW, "key_file": str(tmp_path / "key")})
     with pytest.raises(
         NatFailoverError, match=r"could not be read within 15 s: .*\(Timeout\); run `nat-failover check"
     ):
-        oneshot._observe(config, None, 15.0)
+        alone.observe(config, None, 15.0)
 
 
 # --- the end of an observation ----------------------------------------------------------------------
@@ -238,7 +262,7 @@ def settled(change=lambda parts: None, patient=False, **config):
     parts.collector = SimpleNamespace(read_all=True, judged=True, routes=parts.collector.routes)
     parts.memory = replace(parts.memory, own_claims=frozenset({CLAIM_A}))
     change(parts)
-    return oneshot._settled(parts, patient)
+    return alone._settled(parts, patient)
 
 
 def plan(**what):

@@ -9,7 +9,7 @@ import pytest
 
 from nat_failover.errors import NatFailoverError
 from nat_failover.host import policy_rules
-from nat_failover.model.settings import Nat
+from nat_failover.model.nat import Nat
 
 NAT = Nat(interface="ens5", sources=("10.0.0.0/16", "fd00:1::/64"))
 # As iproute2 6.1 prints them.

@@ -76,6 +76,30 @@ def test_each_private_address_that_ec2_has_not_assigned_is_named():
     assert all("AssignPrivateIpAddresses" in line for line in lines)
 
 
+def test_a_node_without_a_public_address_of_its_own_is_named():
+    [line] = problems(Ec2(FINE), nat_a={"public_address": ""})
+    assert line.startswith("nat-a has no public address of its own at 10.0.0.10")
+    assert problems(Ec2(FINE), nat_a={"public_address": "203.0.113.1"}, nat_b={"public_address": ""}) == []
+
+
+@pytest.mark.parametrize(
+    "zone, group, wrong",
+    [
+        ("eu-west-1a", "eu-west-1", False),
+        ("eu-west-1a", "", False),  # not known
+        ("us-west-2-lax-1a", "us-west-2-lax-1", False),
+        ("us-east-1-wl1-bos-wlz-1", "us-east-1-wl1-bos-wlz-1", False),
+        ("us-west-2-lax-1a", "us-west-2", True),
+        ("us-west-2a", "us-west-2-lax-1", True),
+    ],
+)
+def test_an_elastic_ip_of_another_network_border_group_is_named(zone, group, wrong):
+    lines = problems(Ec2({**FINE, B: replace(FINE[B], border_group=group)}), nat_a={"availability_zone": zone})
+    assert [
+        f"{B} (203.0.113.11) is of the network border group {group}, and nat-a in {zone}" in each for each in lines
+    ] == ([True] if wrong else [])
+
+
 def test_without_identities_nothing_is_read_and_nothing_tried():
     nodes = [{key: value for key, value in each.items() if "egress" not in key} for each in (NODE_A, NODE_B)]
     bare = configuration.parse({**having(), "nodes": nodes})

@@ -11,7 +11,7 @@ import pytest
 from nat_failover.errors import NatFailoverError
 from nat_failover.host import queues
 from nat_failover.model.cpu_list import cpus_of
-from nat_failover.model.settings import Nat
+from nat_failover.model.nat import Nat
 
 NAT = Nat(("10.0.0.0/16",), "ens5", receive_cpus="all")
 

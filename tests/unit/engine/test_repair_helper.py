@@ -9,7 +9,7 @@ import pytest
 
 from nat_failover.host import netfilter, repair_helper
 from nat_failover.host.repair_helper import RULES, SYSCTLS
-from nat_failover.model.settings import Nat
+from nat_failover.model.nat import Nat
 
 CONFIG = types.SimpleNamespace(nat=Nat(("10.0.0.0/16",), "ens5.7"))
 DUAL = types.SimpleNamespace(nat=Nat(("10.0.0.0/16", "2001:db8::/56"), "ens5.7"))

@@ -16,7 +16,8 @@ from nat_failover.observe import service_check
 from nat_failover.observe.service_check import BAD_READINGS, Debounce, ServiceCheck, judge
 
 from .played import PlayedRuntime
-from .test_services import SERVICE, UNWELL, VIP, make_config
+from .policy_case import make_config
+from .service_case import SERVICE, UNWELL, VIP
 
 NOW = 1000.0
 BOOT = "11111111-2222-3333-4444-555555555555"

@@ -7,45 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from nat_failover.config import load as configuration
-from nat_failover.errors import ConfigError
-from nat_failover.model.cluster import DRAINED, DRAINING, RouteView
+from nat_failover.model.cluster import DRAINED, DRAINING
 from nat_failover.model.evidence import Report
 from nat_failover.model.memory import ServiceMemory
 from nat_failover.policy import decide, services
 from nat_failover.policy.case import Case as PolicyCase
 
-from .policy_case import FINE, ME, NOW, PEER, THIRD, Case, make_config, steps
-
-VIP = "100.64.99.1/32"
-SERVICE = {"name": "proxy", "file": "/run/verdict.json", "destinations": [VIP]}
-UNWELL = frozenset({"proxy"})
-ILL = replace(FINE, unwell=UNWELL)
-AFTER, HOLD = 30.0, services.HOLD
-
-
-def cluster(names=(ME, PEER), **changes):
-    case = Case(names, destinations=["0.0.0.0/0", VIP], services=[SERVICE], **changes)
-    case.memory = replace(case.memory, services={"proxy": ServiceMemory(NOW - 500)})
-    return case
-
-
-def reports(case, report, name=PEER):
-    case.heard[name] = replace(case.heard[name], report=report)
-
-
-def own(case, unwell):
-    case.me = replace(case.me, unwell=UNWELL if unwell else frozenset())
-
-
-def point(case, home, node, destination=VIP, state="active"):
-    claim = next(each for each in case.config.claims if (each.home, each.destination) == (home, destination))
-    case.routes[claim] = RouteView(state, "eni-" + node, NOW)
-
-
-def moves(case):
-    return [(action.kind, action.claim.home, action.claim.destination) for action in case.decide().routes]
-
+from .policy_case import ME, NOW, PEER, THIRD, Case, steps
+from .service_case import AFTER, HOLD, ILL, UNWELL, VIP, cluster, moves, own, point, reports, since
 
 # --- a service dies -----------------------------------------------------------------------------------------------
 
@@ -165,13 +134,6 @@ def test_a_draining_node_gives_up_a_route_that_no_node_serves():
     assert sorted(moves(case)) == [("adopt", PEER, "0.0.0.0/0"), ("adopt", PEER, VIP)]
 
 
-# --- the way back ----------------------------------------------------------------------------------------------------
-
-
-def since(case, seconds, failures=1):
-    case.memory = replace(case.memory, services={"proxy": ServiceMemory(NOW - seconds, failures)})
-
-
 @pytest.mark.parametrize(("failures", "needed"), [(0, AFTER), (1, AFTER), (2, 2 * AFTER), (4, 8 * AFTER), (40, 1800.0)])
 def test_routes_come_home_when_the_service_has_worked_for_long_enough(failures, needed):
     case = cluster()
@@ -279,72 +241,3 @@ def test_no_service_leads_to_a_fence():
     reports(case, ILL)
     point(case, PEER, ME)
     assert steps(case) == []
-
-
-# --- the configuration -----------------------------------------------------------------------------------------------
-
-
-def test_a_service_of_the_configuration():
-    config = make_config(destinations=["0.0.0.0/0", VIP], services=[SERVICE])
-    assert config.service_of == {VIP: "proxy"}
-    assert make_config().services == ()
-    same = {**SERVICE, "destinations": ["100.64.99.1"]}
-    assert make_config(destinations=["0.0.0.0/0", VIP], services=[same]).service_of == {VIP: "proxy"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "key", "problem", "remedy"),
-    [
-        ({"destinations": ["0.0.0.0/0"]}, "destinations", "is the default route", "name the /32"),
-        ({"destinations": ["128.0.0.0/1"]}, "destinations", "is the default route", "name the /32"),
-        ({"destinations": ["::/0"]}, "destinations", "is the default route", "name the /32"),
-        ({"destinations": ["100.64.99.2/32"]}, "destinations", "is not among the destinations", "add it"),
-        ({"destinations": []}, "destinations", "is empty", "name the destinations"),
-        ({"name": "Proxy!"}, "name", "invalid name", "lower-case"),
-        ({"file": "verdict.json"}, "file", "is not an absolute path", "/run/"),
-        ({"port": 3128}, "port", "is unknown", "known here"),
-    ],
-)
-def test_a_bad_service_is_refused_with_its_remedy(changes, key, problem, remedy):
-    with pytest.raises(ConfigError) as refused:
-        make_config(destinations=["0.0.0.0/0", "128.0.0.0/1", VIP], services=[{**SERVICE, **changes}])
-    assert refused.value.key == f"services[0].{key}"
-    assert problem in str(refused.value) and remedy in str(refused.value)
-
-
-def test_services_share_neither_names_nor_destinations():
-    other = {**SERVICE, "name": "other"}
-    with pytest.raises(ConfigError, match="a destination depends on one service"):
-        make_config(destinations=["0.0.0.0/0", VIP], services=[SERVICE, other])
-    more = ["0.0.0.0/0", VIP, "100.64.99.2/32"]
-    with pytest.raises(ConfigError, match="give each service a name of its own"):
-        make_config(destinations=more, services=[SERVICE, {**SERVICE, "destinations": ["100.64.99.2/32"]}])
-    many = [f"100.64.99.{number}/32" for number in range(9)]
-    rows = [{"name": f"s{number}", "file": "/f", "destinations": [each]} for number, each in enumerate(many)]
-    with pytest.raises(ConfigError, match="more than 8"):
-        make_config(destinations=many, services=rows)
-    assert len(make_config(destinations=many, services=rows[:8]).services) == 8
-
-
-@pytest.mark.parametrize("destination", ["pl-0123456789abcdef0", "192.0.0.0/2", "2001:db8:9::1/128"])
-def test_a_destination_of_a_service_may_be_anything_but_a_default_route(destination):
-    mine = {**SERVICE, "destinations": [destination]}
-    config = make_config(
-        destinations=["0.0.0.0/0", destination], services=[mine], sources=["10.0.0.0/16", "2001:db8::/56"]
-    )
-    assert config.service_of == {destination: "proxy"}
-
-
-def test_a_witness_has_no_services():
-    raw = {
-        "cluster": "c",
-        "self": "w",
-        "region": "eu-west-1",
-        "nodes": [{"name": ME}, {"name": PEER}, {"name": "w", "witness": True}],
-        "interface": "ens5",
-        "key_file": "/k",
-        "destinations": ["0.0.0.0/0", VIP],
-        "services": [SERVICE],
-    }
-    assert configuration.parse(raw).services == ()
-    assert configuration.parse({**raw, "self": ME}).service_of == {VIP: "proxy"}

@@ -10,14 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from nat_failover.model.cluster import AddressView, RouteView
+from nat_failover.model import screen
+from nat_failover.model.cluster import RouteView
 from nat_failover.model.evidence import Heard, Lock, Report, WitnessView
 from nat_failover.model.plan import Plan, SetRoute
 from nat_failover.policy import pause as pauses
 from nat_failover.policy.interruption import SPOT, Interruption
 from nat_failover.service import status
 
-from .standing import CLAIM_A, CLAIM_B, NOW, RAW, standing
+from .standing import CLAIM_A, CLAIM_B, MOVING, NOW, RAW, moving, standing
 
 NOTICE = "spot interruption: stop at noon"
 WATCHED = [*RAW["nodes"], {"name": "nat-w", "instance_id": "i-0000000c", "witness": True}]
@@ -108,11 +109,12 @@ def test_the_keys_of_the_status_are_an_interface():
         *("witness", "counters", "event_counts", "events"),
         *("schema", "version", "at", "level", "problems", "can_act", "cannot_act", "unfit", "ec2", "imds"),
         *("failures", "fences", "incident", "last_incident", "lost_lines", "services", "identities"),
+        "state_sync",
     }
     assert (found["schema"], found["level"], found["problems"], found["can_act"]) == (1, "well", [], True)
     assert set(found["self"]) == {
         *("state", "forwarding", "fact", "views", "signs", "seals", "internet", "ec2", "canary", "facts", "warnings"),
-        *("internet_s_ago", "ec2_s_ago", "defects", "unwell"),
+        *("internet_s_ago", "ec2_s_ago", "defects", "unwell", "flows", "hindrance"),
     }
 
 
@@ -187,15 +189,49 @@ def test_the_first_line_of_the_journal_names_node_mode_and_claims():
 
 def test_the_identities_that_this_node_may_carry_are_shown_and_none_without_one():
     assert status.status(standing())["identities"] == []
-    nodes = [dict(each) for each in RAW["nodes"]]
-    nodes[0]["egress_waiting"] = {"nat-b": "10.0.0.21"}
-    nodes[1].update(
-        egress_address="eipalloc-0000000b", egress_private_address="10.0.1.20", egress_networks=["10.0.11.0/24"]
-    )
-    parts = standing(nodes=nodes)
     row = {"identity": "nat-b", "allocation": "eipalloc-0000000b", "address": "10.0.0.21", "state": "", "wanted": ""}
-    assert status.status(parts)["identities"] == [{**row, "public": "", "holder": None, "read_s_ago": None}]
-    view = AddressView("203.0.113.11", "eni-nat-b", "10.0.1.20", NOW - 2)
-    parts.collector.reader.addresses = {"eipalloc-0000000b": view}
-    [found] = status.status(parts)["identities"]
+    unread = {"public": "", "holder": None, "read_s_ago": None, "carrier": "nat-b", "follows": None}
+    assert status.status(standing(**MOVING))["identities"] == [{**row, **unread}]
+    [found] = status.status(moving())["identities"]
     assert (found["holder"], found["public"], found["read_s_ago"]) == ("nat-b", "203.0.113.11", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("where", "routes", "seen"),
+    [
+        ("nat-b", "nat-b", ("nat-b", "nat-b", True)),
+        ("nat-b", "nat-a", ("nat-b", "nat-a", False)),
+        ("nat-a", "nat-a", ("nat-a", "nat-a", True)),
+        ("foreign", "nat-a", ("eni-foreign", "nat-a", False)),
+        ("nat-b", "foreign", ("nat-b", None, None)),
+    ],
+)
+def test_whether_an_elastic_ip_is_where_its_routes_are(where, routes, seen):
+    [found] = status.status(moving(where, routes=routes))["identities"]
+    assert (found["holder"], found["carrier"], found["follows"]) == seen
+
+
+def test_the_table_of_identities():
+    assert screen.identities(status.status(standing())) == []
+    parts = moving(routes="nat-a")
+    parts.collector.forwarding_check.rules = SimpleNamespace(states={"nat-b": "resume"})
+    heads, row = screen.identities(status.status(parts))
+    assert dict(zip(heads, row))["Elastic IP"] == "203.0.113.11" and len(heads) == len(row) == 6
+    assert row[2:5] == ["nat-b", "nat-a", "NO"]
+    _heads, row = screen.identities(status.status(standing(**MOVING)))
+    assert row == ["nat-b", "eipalloc-0000000b", "not read", "nat-b", "unknown", "not read"]
+    own, peer = MOVING["nodes"]
+    parts = standing(nodes=[{key: value for key, value in own.items() if key != "egress_waiting"}, peer])
+    _heads, row = screen.identities(status.status(parts))
+    assert row[-1] == "none: no address for it here"
+    row = {
+        "identity": "nat-b",
+        "public": "",
+        "allocation": "e",
+        "holder": None,
+        "read_s_ago": 1,
+        "state": "",
+        "address": "a",
+    }
+    older = {"identities": [row]}  # without the keys of this version
+    assert screen.identities(older)[1] == ["nat-b", "e", "nobody", "several, or unknown", "unknown", "not read"]

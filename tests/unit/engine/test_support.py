@@ -10,7 +10,7 @@ import tarfile
 import pytest
 
 from nat_failover import cli
-from nat_failover.service import control, status
+from nat_failover.service import sender, status
 
 from .standing import RAW, standing
 
@@ -23,7 +23,7 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "history.jsonl").write_text('{"kind": "verdict", "text": "nat-b is failed", "at": 1.0}\n')
     changes = {"key_file": str(tmp_path / "key"), "runtime_directory": str(tmp_path), "state_directory": str(tmp_path)}
     (tmp_path / "config.json").write_text(json.dumps({**RAW, **changes}))
-    monkeypatch.setattr(control, "send_request", lambda *_request: status.status(standing()))
+    monkeypatch.setattr(sender, "send_request", lambda *_request: status.status(standing()))
     path = tmp_path / "out.tar.gz"
 
     def run():
@@ -58,7 +58,7 @@ def test_a_file_that_is_there_is_not_written_over(run, capsys):
 
 
 def test_a_dead_service_is_a_part_too(run, monkeypatch):
-    monkeypatch.setattr(control, "send_request", lambda *_request: None)
+    monkeypatch.setattr(sender, "send_request", lambda *_request: None)
     assert run() == 0
     with tarfile.open(run.path) as tar:
         name = next(member.name for member in tar.getmembers() if member.name.endswith("status.json"))

@@ -15,7 +15,7 @@ from nat_failover.aws import client, ec2_mapping, witness_table
 from nat_failover.errors import ConfigError, Ec2Error, NatFailoverError
 from nat_failover.model.text import plain
 from nat_failover.policy import interruption
-from nat_failover.service import control, status
+from nat_failover.service import sender, status
 from nat_failover.service.events import EventLog
 from nat_failover.wire import codec
 
@@ -60,6 +60,18 @@ def test_the_public_address_is_that_of_the_primary_interface(association, addres
     ]
     instance = {"InstanceId": "i-1", "State": {"Name": "running"}, "NetworkInterfaces": interfaces}
     assert ec2_mapping.instance_view(instance, 1.0).public_address == address
+
+
+def test_the_addresses_of_further_interfaces_are_known_as_theirs():
+    rows = [{"PrivateIpAddress": "10.0.0.10"}, {"PrivateIpAddress": "10.0.0.20"}]
+    interfaces = [
+        {"NetworkInterfaceId": "eni-2", "Attachment": {"DeviceIndex": 1}, "PrivateIpAddress": "10.0.0.99"},
+        {"NetworkInterfaceId": "eni-1", "PrivateIpAddress": "10.0.0.10", "PrivateIpAddresses": rows},
+    ]
+    instance = {"InstanceId": "i-1", "State": {"Name": "running"}, "NetworkInterfaces": interfaces}
+    view = ec2_mapping.instance_view({**instance, "PrivateIpAddress": "10.0.0.10"}, 1.0)
+    assert view.addresses == ("10.0.0.10", "10.0.0.99", "10.0.0.20")
+    assert view.further_addresses == ("10.0.0.99",) and view.further_interfaces == ("eni-2",)
 
 
 def test_what_ec2_shows_of_instances_and_routes_holds_no_control_character():
@@ -123,7 +135,7 @@ def test_the_command_writes_none(key, monkeypatch, tmp_path, capsys):
     found["verdicts"][0].update(reports=FORGED, state=FORGED, evidence=FORGED)
     found["problems"] = [{"code": FORGED, "level": "critical", "text": FORGED, "do": FORGED, "since_s": 1.0}]
     found[key] = FORGED
-    monkeypatch.setattr(control, "send_request", lambda *_request: found)
+    monkeypatch.setattr(sender, "send_request", lambda *_request: found)
     (tmp_path / "config.json").write_text(json.dumps(RAW))
     for flags in (["--all"], ["--brief"], []):
         cli.main(["status", *flags, "--config", str(tmp_path / "config.json")], lambda *_command, **_how: (0, "", ""))

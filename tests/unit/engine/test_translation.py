@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import subprocess
 import types
 from dataclasses import replace
 
@@ -14,13 +11,14 @@ import pytest
 
 from nat_failover.host import netfilter, repair_helper, wanted_rules
 from nat_failover.host.wanted_rules import FORWARD, INPUT, POSTROUTING
-from nat_failover.model.settings import CARRY, RESET, RESUME, Identity, Nat
+from nat_failover.model.nat import CARRY, RESET, RESUME, Identity, Nat
 from nat_failover.observe import self_repair
-from nat_failover.policy import identities
+from nat_failover.policy import address_order, identities
 from nat_failover.policy.case import Case as PolicyCase
 
+from .namespaces import made, runner
 from .policy_case import ME, NOW, PEER
-from .test_identities import cluster, elastic, point, waiting
+from .test_identities import OWN, cluster, elastic, point, waiting
 
 A = Identity("nat-a", "10.0.0.20", ("10.0.10.0/24",))
 B = Identity("nat-b", "10.0.0.21", ("10.0.11.0/24", "10.0.12.0/24"))
@@ -89,20 +87,10 @@ def test_a_host_that_boots_begins_with_the_state_at_rest():
 # --- the kernel -----------------------------------------------------------------------------------
 
 
-def in_a_namespace(argv, *, timeout, stdin=""):
-    argv = ["ip", "netns", "exec", "nfo-identity", *argv]
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=30, check=False)
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.fixture
 def kernel():
-    if os.geteuid() or not shutil.which("iptables-save") or not shutil.which("ip"):
-        pytest.skip("needs root, iptables and ip")
-    if subprocess.run(["ip", "netns", "add", "nfo-identity"], capture_output=True, check=False).returncode:
-        pytest.skip("no network namespace can be made")
-    yield in_a_namespace
-    subprocess.run(["ip", "netns", "del", "nfo-identity"], check=True)
+    with made(["nfo-identity"], "iptables-save"):
+        yield runner("nfo-identity")
 
 
 def test_the_kernel_keeps_the_rules_as_they_are_compared_and_a_repair_keeps_the_states(kernel):
@@ -204,11 +192,25 @@ def test_an_adopted_identity_is_carried_once_ec2_shows_it_here(case):
     assert wanted(case)[PEER] == RESUME
 
 
+def test_new_flows_do_not_wait_for_a_gateway_that_follows_later_than_ec2_answers(case):
+    point(case, PEER, ME)
+    case.decide()
+    elastic(case, PEER, interface_id="eni-" + ME, private=waiting(ME, PEER))
+    assert case.decide().translation == {ME: CARRY, PEER: RESUME}
+    for seconds, state in ((identities.SETTLE - 0.1, RESUME), (identities.SETTLE, CARRY)):
+        assert wanted(case, now=NOW + seconds)[PEER] == state
+    elastic(case, PEER, interface_id="eni-" + PEER, private=OWN[PEER])  # it goes, and comes once more
+    case.decide()
+    elastic(case, PEER, interface_id="eni-" + ME, private=waiting(ME, PEER))
+    case.decide()
+    assert wanted(case, now=NOW + identities.SETTLE - 0.1)[PEER] == RESUME
+
+
 def test_an_elastic_ip_that_does_not_come_lets_flows_be_reset(case):
     point(case, PEER, ME)
-    case.memory = replace(case.memory, astray={PEER: NOW - identities.GIVE_UP + 1})
+    case.memory = replace(case.memory, astray={PEER: NOW - address_order.GIVE_UP + 1})
     assert wanted(case)[PEER] == RESUME
-    case.memory = replace(case.memory, astray={PEER: NOW - identities.GIVE_UP})
+    case.memory = replace(case.memory, astray={PEER: NOW - address_order.GIVE_UP})
     assert wanted(case)[PEER] == RESET
 
 

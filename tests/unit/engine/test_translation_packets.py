@@ -6,66 +6,25 @@ Both nodes translate to the same address, which the server routes to one of them
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shutil
 import socket
-import subprocess
-import threading
 
 import pytest
 
 from nat_failover.host import netfilter
-from nat_failover.model.settings import CARRY, RESET, RESUME, Identity, Nat
+from nat_failover.model.nat import CARRY, RESET, RESUME, Identity, Nat
+
+from .namespaces import inside, link, made, opened, runner
 
 CLIENT, NODE_A, NODE_B, SERVER = SPACES = [f"nfo-id-{each}" for each in ("c", "a", "b", "s")]
 IDENTITY = "10.9.0.99"
 NAT = Nat(("10.9.0.0/16",), "out", identities=(Identity("nat-a", IDENTITY, ("10.9.10.0/24",)),))
 PORT = 7000
-CLONE_NEWNET = 0x40000000
-
-
-def run(*argv):
-    subprocess.run(argv, check=True, capture_output=True, timeout=20)
-
-
-def inside(space, *argv):
-    run("ip", "netns", "exec", space, *argv)
-
-
-def runner(space):
-    def call(argv, *, timeout, stdin=""):
-        argv = ["ip", "netns", "exec", space, *argv]
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=30, check=False)
-        return done.returncode, done.stdout, done.stderr
-
-    return call
-
-
-def opened(space):
-    """A TCP socket that lives in a namespace."""
-    found = []
-
-    def work():
-        with open(f"/run/netns/{space}", "rb") as handle:
-            if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
-            found.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    found[0].settimeout(5)
-    return found[0]
 
 
 def node(space, number):
     """A node between the client (10.9.10.0/24) and the server (192.0.2.0/24), with an address of its own to each of them."""
     for peer, name, net in ((CLIENT, "in", f"10.9.{10 + number}"), (SERVER, "out", f"198.51.{100 + number}")):
-        run("ip", "link", "add", name, "netns", space, "type", "veth", "peer", "name", f"to{number}", "netns", peer)
-        for where, device, address in ((space, name, f"{net}.1/24"), (peer, f"to{number}", f"{net}.2/24")):
-            inside(where, "ip", "address", "add", address, "dev", device)
-            inside(where, "ip", "link", "set", device, "up")
+        link(space, name, peer, f"to{number}", net)
     inside(space, "sysctl", "-qw", "net.ipv4.ip_forward=1")
     inside(space, "ip", "route", "add", "192.0.2.1", "via", f"198.51.{100 + number}.2")
     inside(space, "ip", "route", "replace", "10.9.10.50", "via", f"10.9.{10 + number}.2")
@@ -82,15 +41,7 @@ def lead(number):
 
 @pytest.fixture
 def wires():
-    if os.geteuid() or not shutil.which("iptables-save") or not shutil.which("ip"):
-        pytest.skip("needs root, iptables and ip")
-    if subprocess.run(["ip", "netns", "add", CLIENT], capture_output=True, check=False).returncode:
-        pytest.skip("no network namespace can be made")
-    try:
-        for space in SPACES[1:]:
-            run("ip", "netns", "add", space)
-        for space in SPACES:
-            inside(space, "ip", "link", "set", "lo", "up")
+    with made(SPACES, "iptables-save"):
         inside(CLIENT, "ip", "address", "add", "10.9.10.50/32", "dev", "lo")
         inside(SERVER, "ip", "address", "add", "192.0.2.1/32", "dev", "lo")
         for number, space in enumerate((NODE_A, NODE_B)):
@@ -98,9 +49,6 @@ def wires():
         netfilter.apply_rules(NAT, runner(NODE_A), {"nat-a": CARRY})
         lead(0)
         yield
-    finally:
-        for space in SPACES:
-            subprocess.run(["ip", "netns", "del", space], capture_output=True, check=False)
 
 
 @pytest.fixture

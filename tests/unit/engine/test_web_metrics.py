@@ -19,7 +19,7 @@ from nat_failover.web import health, judgement, metrics
 from nat_failover.web.snapshot import Snapshot
 from nat_failover.wire import codec
 
-from .standing import CLAIM_A, CLAIM_B, NOW, RAW, standing
+from .standing import CLAIM_A, CLAIM_B, MOVING, NOW, RAW, moving, standing
 
 AT = 1_700_000_000.0
 
@@ -231,3 +231,20 @@ def test_limits_of_the_machine():
     snapshot = Snapshot(found, "", AT)
     assert value(snapshot, "conntrack_fill_ratio") == 0.125
     assert values(snapshot, "limit_exceeded_total") == {("pps",): 4}
+
+
+def test_where_an_elastic_ip_is_and_whether_that_is_where_its_routes_are():
+    assert value(seen(standing()), "identity_follows") is None
+    parts = moving(routes="nat-a")
+    assert value(seen(parts), "identity_follows", identity="nat-b") == 0
+    assert values(seen(parts), "identity_holder", identity="nat-b") == {("nat-b", "203.0.113.11"): 1}
+    assert value(seen(parts), "identity_read_timestamp_seconds", identity="nat-b") == AT - 2
+    assert value(seen(moving()), "identity_follows", identity="nat-b") == 1
+    assert value(seen(standing(**MOVING)), "identity_follows") is None, "not read"
+
+
+def test_the_rules_of_an_identity_are_in_one_state():
+    snapshot = seen(moving())
+    assert values(snapshot, "identity_rules") == {}, "not read"
+    snapshot.status["identities"][0]["state"] = "carry"
+    assert values(snapshot, "identity_rules", identity="nat-b") == {("reset",): 0, ("resume",): 0, ("carry",): 1}

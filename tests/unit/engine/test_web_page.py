@@ -14,7 +14,7 @@ from nat_failover.service.status import status
 from nat_failover.web import page
 from nat_failover.web.snapshot import Snapshot
 
-from .standing import CLAIM_B, standing
+from .standing import CLAIM_B, moving, standing
 from .test_web_metrics import route, verdict
 
 NONCE = "n0nce"
@@ -136,3 +136,9 @@ def test_the_newest_events_come_first_and_are_bounded():
         parts.events.emit("drift", f"line {number}")
     text = Reader(page.render(seen(parts), "nat-a", NONCE)).text
     assert text.index("line 29") < text.index("line 28") < text.index("line 20") and "line 19" not in text
+
+
+def test_identities_are_on_the_page_where_there_are_any():
+    assert "Identities" not in Reader(page.render(seen(standing()), "nat-a", NONCE)).text
+    text = Reader(page.render(seen(moving(routes="nat-a")), "nat-a", NONCE)).text
+    assert "Identities nat-b Elastic IP 203.0.113.11 is with nat-b routes with nat-a follows NO" in text

@@ -18,8 +18,8 @@ from nat_failover.observe.witness_reader import MOST_READS, WitnessReader
 from nat_failover.timing import TimerCoalescer
 from nat_failover.wire.seals import ITEM, Seals
 
+from .config_case import LEAST
 from .played import PlayedRuntime
-from .test_config import LEAST
 
 BOOT = "0123456789abcdef"
 

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = "ansible_collections.aws_ha.egress"
 HAS_ANSIBLE = importlib.util.find_spec("ansible") is not None
-collect_ignore_glob = [] if HAS_ANSIBLE else ["test_*.py"]
+collect_ignore_glob = [] if HAS_ANSIBLE else ["*"]  # folders, too
 
 
 @pytest.fixture(scope="session", autouse=True)

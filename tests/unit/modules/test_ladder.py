@@ -21,6 +21,7 @@ MODULES = sorted(file.stem for file in (ROOT / "plugins" / "modules").glob("*.py
 WHO = {"instance_id": "i-0aaaaaaaaaaaaaaaa", "region": "eu-west-1"}
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/proxy/0123456789abcdef"
 BALANCER = {"arn": GROUP, "region": "eu-west-1", "attributes": {"preserve_client_ip.enabled": False}}
+PRIVATE = {**WHO, "addresses": ["10.0.0.20", "10.0.0.21"]}
 SETTINGS = {"path": "/x", "content": "", "key_path": "/y", "keys": "", "group": "root", "user": "root"}
 # The arguments of a module, and the state of the node before it.
 CASES = {
@@ -33,10 +34,13 @@ CASES = {
     "switches off": ("source_dest_check", WHO, {}),
     "switches on": ("source_dest_check", {**WHO, "enabled": True}, {"check": False}),
     "sets attributes": ("elb_attributes", BALANCER, {}),
+    "assigns addresses": ("private_addresses", PRIVATE, {}),
 }
 # The refusals of each one, beside the arguments that no module knows.
 BAD = {
     "elb_attributes": ({**BALANCER, "arn": "arn:aws:ec2:eu-west-1:123456789012:vpc/x"}, "is no ARN of a load balancer"),
+    "instance_type_info": ({"instance_type": "t4g.small"}, "missing required arguments: region"),
+    "private_addresses": ({**PRIVATE, "addresses": ["10.0.0.x"]}, "addresses (got '10.0.0.x') must be IPv4"),
     "nat_failover": ({"wait_timeout": "soon"}, "wait_timeout"),
     "nat_failover_engine": ({"path": "/dev/null/lib"}, "cannot be written"),
     "nat_failover_files": ({"files": [{"path": "/dev/null/file", "content": ""}]}, "cannot be written"),
@@ -59,6 +63,7 @@ FAILURES = {
     "switches off": "allow ec2:ModifyNetworkInterfaceAttribute",
     "switches on": "allow ec2:ModifyNetworkInterfaceAttribute",
     "sets attributes": "allow elasticloadbalancing:ModifyTargetGroupAttributes",
+    "assigns addresses": "allow ec2:AssignPrivateIpAddresses",
 }
 
 
@@ -73,6 +78,7 @@ class World(FakeService):
         self.now = dict(status(**before), paused=paused)
         self.check = check
         self.preserved = "true"
+        self.held = ("10.0.0.10", "10.0.0.20")
 
     def write(self):
         if self.error:
@@ -120,6 +126,20 @@ class World(FakeService):
         self.write()
         self.preserved = attributes["preserve_client_ip.enabled"]
 
+    # EC2, as private_addresses knows it
+    def interface(self, instance_id):
+        return SimpleNamespace(id="eni-a", subnet="subnet-a", instance_type="t4g.small", addresses=self.held)
+
+    def network(self, subnet):
+        return "10.0.0.0/24"
+
+    def room(self, instance_type):
+        return 4
+
+    def assign(self, interface, addresses):
+        self.write()
+        self.held += tuple(addresses)
+
     def source_dest_check(self, instance_id):
         return self.check
 
@@ -132,8 +152,10 @@ class World(FakeService):
 def world(load, monkeypatch):
     made = World(load("module_utils.nat_failover.errors"))
     monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "send_request", made.ask)
-    monkeypatch.setattr(load("module_utils.nat_failover.service.oneshot"), "connect_ec2", made)
+    monkeypatch.setattr(load("module_utils.nat_failover.service.alone"), "connect_ec2", made)
     monkeypatch.setattr(load("modules.source_dest_check"), "Ec2", made)
+    for name in ("private_addresses", "instance_type_info"):
+        monkeypatch.setattr(load("modules." + name), "Addresses", made)
     elb = SimpleNamespace(read=made.read, write=made.write_attributes)
     monkeypatch.setattr(load("modules.elb_attributes"), "Elb", lambda *_where: elb)
     return made
@@ -159,6 +181,8 @@ def test_bad_arguments(run, name):
     needed = {
         "source_dest_check": WHO,
         "elb_attributes": BALANCER,
+        "instance_type_info": {"instance_type": "t4g.small", "region": "eu-west-1"},
+        "private_addresses": PRIVATE,
         "nat_failover_files": {"files": []},
         "nat_failover_settings": SETTINGS,
     }
@@ -197,7 +221,7 @@ def test_failure_is_one_line_and_said_by_nobody_else(ask, world, tmp_path, case)
 
 
 def test_every_module_is_on_the_ladder():
-    changes_nothing = {"nat_failover_info", "nat_failover_host_info"}
+    changes_nothing = {"nat_failover_info", "nat_failover_host_info", "instance_type_info"}
     # A diff for each file, a secret that no diff shows, a service that is waited for: in test files of their own.
     has_its_own = {"nat_failover_files", "nat_failover_settings", "nat_failover_service"}
     climbing = {name for name, _arguments, _before in CASES.values()}

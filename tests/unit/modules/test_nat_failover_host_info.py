@@ -175,3 +175,27 @@ def test_flow_tables_are_found_in_the_kernel_or_among_its_modules(load, tmp_path
 def test_the_kernel_and_its_cpus(run, asked):
     found = run("nat_failover_host_info", **asked)
     assert found["kernel"] == os.uname().release and found["online_cpus"].startswith("0")
+
+
+def test_files_of_sysctl_d_are_read_in_the_order_of_systemd(load, tmp_path):
+    """By their names, whatever their folders; a name in an earlier folder hides the later one (sysctl.d(5))."""
+    files = {
+        "etc/sysctl.d/90-ours.conf": "# a.b = 9\na.b = 1\n-a/b=2\n",
+        "usr/lib/sysctl.d/50-theirs.conf": "a.b=0\nc.d=7\n",
+        "run/sysctl.d/50-theirs.conf": " a.b =  3\n;a.b=8\n",
+        "etc/sysctl.d/99-readme": "a.b=5\n",
+        "etc/sysctl.d/95-dotted.conf": "net/ipv4/conf/eth0.7/x = 4\nnet.ipv4.conf.eth0/8.x = 5\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    names = ["a/b", "net/ipv4/conf/eth0.7/x", "net/ipv4/conf/eth0.8/x", "e"]
+    found = load("modules.nat_failover_host_info").settings_of_files(names, str(tmp_path))
+    ours, dotted = "/etc/sysctl.d/90-ours.conf", "/etc/sysctl.d/95-dotted.conf"
+    assert found == {
+        "a/b": [["/run/sysctl.d/50-theirs.conf", "3"], [ours, "1"], [ours, "2"]],
+        "net/ipv4/conf/eth0.7/x": [[dotted, "4"]],
+        "net/ipv4/conf/eth0.8/x": [[dotted, "5"]],
+        "e": [],
+    }
+    assert load("modules.nat_failover_host_info").settings_of_files([], "/nowhere") == {}

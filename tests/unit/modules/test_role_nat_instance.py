@@ -79,9 +79,9 @@ def test_sections_take_what_the_engine_takes():
 def test_the_file_sets_at_boot_what_the_root_helper_mends(sources):
     """The same keys and values in the same order: with IPv6 the order matters (docs/forwarding.md)."""
     from nat_failover.host import kernel as system
-    from nat_failover.model import settings
+    from nat_failover.model.nat import Nat
 
-    nat = settings.Nat(sources, "ens5.7")
+    nat = Nat(sources, "ens5.7")
     tracked = {key: value for key, value in system.sysctls(nat).items() if "conntrack" in key}
     text = jinja2.Template((ROLE / "templates/90-nat-failover.conf.j2").read_text(encoding="utf-8")).render(
         __nat_instance_interface=nat.interface,

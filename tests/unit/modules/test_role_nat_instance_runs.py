@@ -12,10 +12,13 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.timeout(900)  # for all cases of a run, on a busy machine
+ROLE = Path(__file__).resolve().parents[3] / "roles" / "nat_instance"
 NODE_A = {"nat_instance_instance_id": "i-0aaaaaaaaaaaaaaaa", "nat_instance_route_tables": ["rtb-0aaaaaaaaaaaaaaaa"]}
 NODE_B = {"nat_instance_instance_id": "i-0bbbbbbbbbbbbbbbb", "nat_instance_route_tables": ["rtb-0bbbbbbbbbbbbbbbb"]}
 COMMON = {
@@ -41,6 +44,7 @@ def play(collection, folder, hosts, tasks, *flags, **variables):
         "ANSIBLE_HOME": str(folder / "home"),
         "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": "1",
     }
     argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "hosts.yml", "play.yml"]
     done = subprocess.run([*argv, "--check", *flags], cwd=folder, env=env, capture_output=True, text=True, check=False)
@@ -112,7 +116,10 @@ def preflight(collection, tmp_path_factory):
         for name, given in ((name, {**shared, **variables}) for name, variables in nodes.items())
     }
     show = {"msg": "found {{ __nat_instance_members.nodes | to_json }}"}
+    # All are this machine: it is asked once for the facts that the role would gather on each host.
+    facts = {"gather_subset": ["!all", "!min", "distribution", "pkg_mgr", "network"]}
     tasks = {
+        "pre_tasks": [{"name": "Facts", "ansible.builtin.setup": facts, "run_once": True, "tags": ["always"]}],
         "roles": ["aws_ha.egress.nat_instance"],
         "post_tasks": [{"name": "Show", "ansible.builtin.debug": show, "tags": ["always"]}],
     }
@@ -256,31 +263,31 @@ def parts(collection, tmp_path_factory):
         facts = dict(zip(FACTS, (distribution, name.split("-")[1], family, manager), strict=True))
         for number, installed in enumerate((names[:2], names)):
             where = package_database(folder / f"{name}-{number}", command, installed) if command else "/nowhere"
-            hosts[f"{name}-{number}"] = {"case_facts": facts, "case_path": where, "case_parts": ["inspect", "packages"]}
+            hosts[f"{name}-{number}"] = {"case_facts": facts, "case_path": where, "case_part": "packages"}
     for name, (lines, _refusal) in PYTHONS.items():
         facts = dict(zip(FACTS, ("Alpine", "3", "Alpine", "apk"), strict=True))  # the role knows no packages of it
         python = {"nat_instance_python": python_that_says(folder / name, *lines)}
-        hosts[name] = {"case_facts": facts, "case_path": "/nowhere", "case_parts": ["inspect", "interpreter"], **python}
-    role = {"name": "aws_ha.egress.nat_instance", "rolespec_validate": False}
+        hosts[name] = {"case_facts": facts, "case_path": "/nowhere", "case_part": "interpreter", **python}
+    role = {"name": "aws_ha.egress.nat_instance", "rolespec_validate": False, "tasks_from": "inspect", "public": True}
     tasks = [
         {
             "name": "Facts",
             "ansible.builtin.set_fact": {"cacheable": True, **{key: f"{{{{ case_facts.{key} }}}}" for key in FACTS}},
         },
-        *(
-            {
-                "name": "Part",
-                "when": f"'{part}' in case_parts",
-                "ansible.builtin.include_role": {**role, "tasks_from": part},
-            }
-            for part in ("inspect", "packages", "interpreter")
-        ),
+        # As the role does: otherwise each use of a variable types all of them anew.
+        {
+            "name": "Type",
+            "ansible.builtin.set_fact": {"__nat_instance": "{{ __nat_instance_asked }}"},
+            "vars": {"role_path": str(ROLE)},
+        },
+        {"name": "Inspect", "ansible.builtin.include_role": role},
+        {"name": "Part", "ansible.builtin.include_tasks": f"{ROLE}/tasks/{{{{ case_part }}}}.yml"},
     ]
-    shared = {**COMMON, "nat_instance_route_tables": [], "__nat_instance": "{{ __nat_instance_asked }}"}
+    shared = {**yaml.safe_load((ROLE / "defaults" / "main.yml").read_text()), **COMMON, "nat_instance_route_tables": []}
+    cases = {name: {**shared, **own} for name, own in hosts.items()}
     path = {"PATH": "{{ case_path }}" + os.pathsep + os.environ["PATH"]}
-    answers = play(
-        collection, folder, {name: {**shared, **own} for name, own in hosts.items()}, {"tasks": tasks}, environment=path
-    )
+    names = [str(ROLE / "vars" / "main.yml")]
+    answers = play(collection, folder, cases, {"tasks": tasks}, environment=path, vars_files=names)
 
     def result(name):
         said = answers[name]

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
 FILES = Path(__file__).resolve().parents[3] / "roles" / "proxy" / "files"
+sys.path.append(str(FILES))  # one of them imports another one
 
 
 def program(name):

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 
@@ -32,3 +35,26 @@ def test_the_mask_comes_before_the_installation(monkeypatch):
     monkeypatch.setattr(apt, "ensure_held_back", lambda names: done.append(f"install {' '.join(names)}"))
     apt.ensure_masked(["prometheus"], "prometheus.service")
     assert done == ["mask prometheus.service", "install prometheus"]
+
+
+def test_two_stages_that_need_the_same_package_wait_for_each_other(monkeypatch, tmp_path):
+    """The second one finds it installed. Both once masked its unit in the same moment, and one of them fell over the other's link."""
+    units, installed, runs = tmp_path / "system", set(), []
+    mask = apt.mask
+    monkeypatch.setattr(apt, "missing", lambda names: [name for name in names if name not in installed])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(apt, "mask", lambda unit: (time.sleep(0.05), mask(unit, units)))
+
+    monkeypatch.setattr(apt, "held_back", nullcontext)
+
+    def install(names):
+        wanted = apt.missing(names)
+        if wanted:
+            time.sleep(0.05)
+            runs.append(wanted)
+            installed.update(wanted)
+
+    monkeypatch.setattr(apt, "_ensure", install)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _n: apt.ensure_masked(["conntrackd"], "conntrackd.service"), range(4)))
+    assert runs == [["conntrackd"]]

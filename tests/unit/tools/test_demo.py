@@ -12,7 +12,7 @@ import pytest
 
 from lab import authority, downloads
 from lab.demo import __main__ as demo
-from lab.demo import nat, proxy
+from lab.demo import identities, nat, proxy
 from lab.demo.updates import Updates
 from lab.downloads import Download, Downloads
 
@@ -67,6 +67,15 @@ def test_the_demo_of_the_proxy_fails_when_not_all_is_as_it_must(bad: dict[str, o
 def test_the_demo_of_nat_does_so_as_well(bad: dict[str, object]) -> None:
     assert nat.as_it_must(GOOD)
     assert not nat.as_it_must({**GOOD, **bad})
+
+
+@pytest.mark.parametrize(
+    "bad", [{"broken": ["down"]}, {"one_address": False}, {"fenced": 2}, {"fenced": 0}, {"returned": False}]
+)
+def test_the_demo_of_identities_does_so_as_well(bad: dict[str, object]) -> None:
+    good = {"broken": [], "one_address": True, "fenced": 1, "returned": True}
+    assert identities.as_it_must(good)
+    assert not identities.as_it_must({**good, **bad})
 
 
 def test_downloads_that_no_proxy_takes_fail_and_are_told(tmp_path: Path) -> None:

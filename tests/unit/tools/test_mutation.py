@@ -75,3 +75,12 @@ def test_an_entry_without_one_of_its_fields_is_refused(tmp_path, without):
 
 def test_each_entry_of_the_list_has_all_of_its_fields():
     assert all(entry.reason for entry in results.equivalents())
+
+
+def test_verdicts_on_mutants_that_have_gone_are_dropped_and_the_last_one_of_a_mutant_stays(tmp_path):
+    found = known(tmp_path, **{"2": "survived", "1": "killed", "gone": "killed"})
+    found.add({"key": "2", "outcome": "killed", "by": "test_new"})
+    found.tidy({"1", "2", "3"})
+    again = results.Known(found.path)
+    assert found.path.read_text(encoding="utf-8").count("\n") == 2
+    assert (again.row("1")["by"], again.row("2")["by"], again.row("gone")) == ("test_it", "test_new", None)

@@ -23,14 +23,19 @@ OF_VENV = {"ansible-doc", "ansible-galaxy", "ansible-inventory", "ansible-playbo
 MISSING = {"no-such-command", "no-such-command-here"}
 
 
-def test_each_program_that_is_started_is_declared_and_installed_from_there():
-    found = started.programs(SOURCES)
+@pytest.fixture(scope="module")
+def found():
+    """The programs that all sources start."""
+    return started.programs(SOURCES)
+
+
+def test_each_program_that_is_started_is_declared_and_installed_from_there(found):
     assert len(found) > 30
     assert {name: places for name, places in found.items() if name not in DECLARED | OF_VENV | MISSING} == {}
 
 
-def test_nothing_is_declared_that_nothing_starts():
-    assert DECLARED - set(started.programs(SOURCES)) == set()
+def test_nothing_is_declared_that_nothing_starts(found):
+    assert DECLARED - set(found) == set()
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,19 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ..model.cluster import TAG_FENCE
+from ..model.cluster import TAG_FENCE, Claim
 from ..model.plan import LOCK_STEPS, FenceStep, Plan, SetAddress, SetRoute, Write
 from ..policy.marks import STARTED, STOP
-from .steps import (
-    AssociateAddress,
+from .instance_steps import (
     ChangeLock,
     CreateTags,
     DeleteTags,
     RebootInstances,
-    ReplaceRoute,
     RequireUnfenced,
     StartInstances,
-    Step,
     StopInstances,
 )
+from .steps import AfterRoutes, Answer, AssociateAddress, ReplaceRoute, RequireHolder, Step
 
 
 @dataclass(frozen=True)
@@ -60,19 +58,25 @@ FENCE_STEPS: t.Mapping[str, _Steps] = {
 
 
 def actions(plan: Plan, mark: MarkOf) -> list[Action]:
-    """A plan as actions, which may all be under way at the same time. ``mark`` makes marks."""
+    """A plan as actions, which may all be under way at the same time. ``mark`` makes marks.
+
+    An action that comes after others waits for the answers to their writes by itself.
+    """
+    answers = {claim: Answer() for wanted in plan.addresses for claim in wanted.after}
+    for claim in answers.keys() - {wanted.claim for wanted in plan.routes}:
+        answers[claim].give(False)  # nobody writes it
     return [
-        *map(route_action, plan.routes),
-        *map(address_action, plan.addresses),
+        *(route_action(wanted, answers.get(wanted.claim)) for wanted in plan.routes),
+        *(address_action(wanted, answers) for wanted in plan.addresses),
         *(fence_action(wanted, mark) for wanted in plan.fence),
     ]
 
 
-def route_action(wanted: SetRoute) -> Action:
-    """An adoption, a return or a repair of a claim."""
+def route_action(wanted: SetRoute, answer: Answer | None = None) -> Action:
+    """An adoption, a return or a repair of a claim. ``answer``: where others wait for its write."""
     return Action(
         wanted.key,
-        (ReplaceRoute(wanted.claim, wanted.interface_id),),
+        (ReplaceRoute(wanted.claim, wanted.interface_id, answer),),
         wanted.kind,
         wanted.reason,
         {"route_table": wanted.claim.route_table, "action": wanted.kind},
@@ -80,11 +84,18 @@ def route_action(wanted: SetRoute) -> Action:
     )
 
 
-def address_action(wanted: SetAddress) -> Action:
-    """An Elastic IP that follows its claims."""
-    step = AssociateAddress(wanted.allocation, wanted.interface_id, wanted.private)
+def address_action(wanted: SetAddress, answers: t.Mapping[Claim, Answer]) -> Action:
+    """An Elastic IP that follows its claims, after or beside them.
+
+    An old reading is renewed while the routes are written.
+    """
+    steps: list[Step] = [AssociateAddress(wanted.allocation, wanted.interface_id, wanted.private)]
+    if wanted.after:
+        steps.insert(0, AfterRoutes({claim: answers[claim] for claim in wanted.after}))
+    if wanted.renews:
+        steps.insert(0, RequireHolder(wanted.allocation, wanted.before))
     details = {"allocation": wanted.allocation, "identity": wanted.identity}
-    return Action(wanted.key, (step,), wanted.kind, wanted.reason, details, wanted)
+    return Action(wanted.key, tuple(steps), wanted.kind, wanted.reason, details, wanted)
 
 
 def fence_action(wanted: FenceStep, mark: MarkOf) -> Action:

@@ -17,7 +17,7 @@ from ..aws.ec2 import THROTTLED, Ec2
 from ..errors import AwsError, NatFailoverError
 from ..model.cluster import TAG_FLARE, Claim, RouteView
 from ..model.liveness import LivenessCounter
-from ..model.plan import LOCK_STEPS, FenceStep, Plan, SetAddress, SetRoute
+from ..model.plan import LOCK_STEPS, FenceStep, Plan, SetRoute
 from ..model.settings import Config
 from ..observe.collector import EvidenceCollector
 from ..observe.witness_reader import WitnessReader
@@ -27,7 +27,7 @@ from ..wire.seals import FLARE, Seals
 from .actions import Action, actions
 from .ec2_calls import Ec2Calls
 from .refusals import Refusal, Refusals
-from .steps import Tools, perform
+from .steps import GivenUp, Tools, perform
 from .unfit import UnfitInstances
 
 LOG = logging.getLogger("nat-failover")
@@ -145,9 +145,12 @@ class Executor:
         The next decision plans it again if it is still needed (L9).
         """
         key, began = action.key, self._runtime.now()
-        done = throttled = lasting = False
+        done = throttled = lasting = given_up = False
         try:
             done = await self._run(action)
+        except GivenUp as reason:
+            given_up = True
+            LOG.debug("%s: %s", " ".join(key), reason)
         except AwsError as error:
             throttled = error.code in THROTTLED
             # The policy has a fall-back for a step that an instance does not take: it comes soon.
@@ -166,7 +169,7 @@ class Executor:
             self._in_flight.discard(key)
             if throttled:
                 self._calls.throttle.refused(key, began, self._runtime.now())
-            else:
+            elif not given_up:
                 self._back_off(key, done, lasting)
             self._wake()
 
@@ -180,10 +183,7 @@ class Executor:
         if obstacle:
             if self._refusals.note(action.key, action.reason, obstacle, "", self._runtime.now()):
                 text = f"{action.reason}; {obstacle} {int(took)} ms after the write; retrying"
-                if isinstance(action.wanted, SetAddress):
-                    self._emit("address", text, logging.WARNING)
-                else:
-                    self._emit("route", text, logging.WARNING)
+                self._emit(action.key[0], text, logging.WARNING)  # route, address
             return False
         if isinstance(action.wanted, SetRoute):
             self.replaced.setdefault(action.wanted.claim, action.wanted.before)

@@ -5,23 +5,22 @@
 
 Each is applied by one write to AWS and confirmed by what AWS shows afterwards.
 
-A further write to AWS is a class here, its call with its permission in ``aws``, and its place in
-``actions``. ``perform`` is the only place that writes and then reads again (law L9).
+A further write to AWS is a class here or in ``instance_steps``, its call with its permission in
+``aws``, and its place in ``actions``. ``perform`` is the only place that writes and then reads
+again (law L9).
 """
 
 from __future__ import annotations
 
+import asyncio
 import typing as t
 from dataclasses import dataclass
 
 from ..aws.ec2 import UNCERTAIN
 from ..errors import AwsError
-from ..model.cluster import ROUTE_ACTIVE, TAG_FENCE, AddressView, Claim, InstanceView, RouteView
+from ..model.cluster import ROUTE_ACTIVE, AddressView, Claim, InstanceView, RouteView
 from ..model.plan import FenceStep
 from .ec2_calls import Ec2Calls
-
-STOPPED = ("stopping", "stopped", "shutting-down", "terminated")
-STARTED = ("pending", "running")
 
 
 class Evidence(t.Protocol):
@@ -61,6 +60,31 @@ class Tools:
     now: t.Callable[[], float]  # monotonic seconds
 
 
+class GivenUp(Exception):
+    """The rest of an action is wanted no more, for the reason in the text.
+
+    It is no failure: nothing backs off, and the next decision plans anew.
+    """
+
+
+class Answer:
+    """The answer of AWS to one write, for the steps that wait for it."""
+
+    def __init__(self) -> None:
+        self._given = asyncio.Event()
+        self._yes = False
+
+    def give(self, yes: bool) -> None:
+        """``yes``: AWS has applied the write. Else it failed, or its answer was lost."""
+        self._yes = yes
+        self._given.set()
+
+    async def is_yes(self) -> bool:
+        """The answer, once it is given."""
+        await self._given.wait()
+        return self._yes
+
+
 class Step(t.Protocol):
     """One write.
 
@@ -75,6 +99,16 @@ class Step(t.Protocol):
 
     async def confirm(self, tools: Tools, since: float) -> str:
         """Judge evidence that is younger than ``since``."""
+
+
+class Unconfirmed:
+    """A step that leaves nothing to confirm: it writes nothing, or its answer is the proof."""
+
+    provable: t.ClassVar[bool] = False
+
+    async def confirm(self, tools: Tools, since: float) -> str:
+        """Returns ""."""
+        return ""
 
 
 async def perform(steps: t.Sequence[Step], tools: Tools) -> str:
@@ -121,10 +155,19 @@ class ReplaceRoute:
     provable: t.ClassVar[bool] = True
     claim: Claim
     interface_id: str
+    answer: Answer | None = None  # told to the steps that wait for this write
 
     async def apply(self, tools: Tools) -> str:
         """Returns "": a route has no obstacle but an error."""
-        await tools.calls.write_route(self.claim, self.interface_id)
+        yes = False
+        try:
+            await tools.calls.write_route(self.claim, self.interface_id)
+            yes = True
+        finally:
+            if self.answer is not None:
+                self.answer.give(yes)
+        if self.answer is not None:
+            await asyncio.sleep(0)  # the steps that waited begin before this route is read again
         return ""
 
     async def confirm(self, tools: Tools, since: float) -> str:
@@ -140,6 +183,43 @@ class ReplaceRoute:
 
 
 # --- Elastic IPs ----------------------------------------------------------------------------------
+
+
+async def _reread(tools: Tools, allocation: str) -> AddressView:
+    """An Elastic IP by a reading of now, which the evidence takes in. Raises ``AwsError``."""
+    views = await tools.calls.call(tools.calls.ec2.describe_addresses, (allocation,))
+    tools.evidence.note_addresses(views)
+    view: AddressView = views[allocation]
+    return view
+
+
+@dataclass(frozen=True)
+class RequireHolder(Unconfirmed):
+    """Read an Elastic IP again: it must still be where the plan takes it from (L8)."""
+
+    allocation: str
+    before: AddressView
+
+    async def apply(self, tools: Tools) -> str:
+        """Writes nothing, and returns "". Raises ``GivenUp`` if the Elastic IP has moved meanwhile."""
+        view = await _reread(tools, self.allocation)
+        if (view.interface_id, view.private) != (self.before.interface_id, self.before.private):
+            raise GivenUp(f"{self.allocation} has moved to {view.interface_id} ({view.private}) meanwhile")
+        return ""
+
+
+@dataclass(frozen=True)
+class AfterRoutes(Unconfirmed):
+    """Wait for the answers to writes of routes that are under way."""
+
+    answers: t.Mapping[Claim, Answer]
+
+    async def apply(self, tools: Tools) -> str:
+        """Writes nothing, and returns "". Raises ``GivenUp`` if AWS has not applied one of them."""
+        for claim, answer in self.answers.items():
+            if not await answer.is_yes():
+                raise GivenUp(f"EC2 did not confirm the write of the route {claim}")
+        return ""
 
 
 @dataclass(frozen=True)
@@ -159,175 +239,10 @@ class AssociateAddress:
 
     async def confirm(self, tools: Tools, since: float) -> str:
         """The obstacle names the interface and the private address that EC2 shows."""
-        views = await tools.calls.call(tools.calls.ec2.describe_addresses, (self.allocation,))
-        tools.evidence.note_addresses(views)
-        view = views[self.allocation]
+        view = await _reread(tools, self.allocation)
         if (view.interface_id, view.private) == (self.interface_id, self.private):
             return ""
         where = (
             f"is still at {view.interface_id} ({view.private})" if view.interface_id else "is associated with nothing"
         )
         return f"{self.allocation} {where}"
-
-
-# --- instances ------------------------------------------------------------------------------------
-
-
-async def _reread(tools: Tools, node: str, instance_id: str, since: float) -> InstanceView | None:
-    """The instance by a reading younger than ``since``.
-
-    None: EC2 was not read, or the node is another instance now.
-    """
-    view = tools.evidence.instances.get(node)
-    if view is None or view.read_at < since:
-        await tools.evidence.read_since(since)
-        view = tools.evidence.instances.get(node)
-    return view if view is not None and view.read_at >= since and view.instance_id == instance_id else None
-
-
-@dataclass(frozen=True)
-class _OnInstance:
-    """A write to a node's instance."""
-
-    provable: t.ClassVar[bool] = True
-    node: str
-    instance_id: str
-
-    async def confirm(self, tools: Tools, since: float) -> str:
-        """Without a newer reading of this instance there is no proof."""
-        view = await _reread(tools, self.node, self.instance_id, since)
-        if view is not None:
-            return self.missing(view)
-        now = tools.evidence.instances.get(self.node)
-        if now is not None and now.read_at >= since:
-            return f"{self.node} is not {self.instance_id} any more"
-        return f"EC2 did not show {self.instance_id} after the write"
-
-    def missing(self, view: InstanceView) -> str:
-        """The difference between the wanted state and a reading of the instance. Empty: none."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class RequireUnfenced(_OnInstance):
-    """The peer runs and nobody fences it, by a reading of its own.
-
-    EC2 has no compare-and-swap (laws L3, L6). ``ignores``: a mark that the decision found void.
-    """
-
-    ignores: str = ""
-
-    async def apply(self, tools: Tools) -> str:
-        """The obstacle names the fence, or the state of the instance."""
-        view = await _reread(tools, self.node, self.instance_id, tools.now())
-        if view is None:
-            return f"{self.node} is not marked: EC2 was not read, or shows another instance than {self.instance_id}"
-        if view.state == "running" and view.tags.get(TAG_FENCE, self.ignores) == self.ignores:
-            return ""
-        return f"{self.node} is not marked: " + (view.tags.get(TAG_FENCE) or f"EC2 shows {view.state}")
-
-    async def confirm(self, tools: Tools, since: float) -> str:
-        """Nothing was written."""
-        return ""
-
-
-@dataclass(frozen=True)
-class CreateTags(_OnInstance):
-    """Write a tag, or overwrite it."""
-
-    key: str
-    value: str
-
-    async def apply(self, tools: Tools) -> str:
-        """Returns ""."""
-        await tools.calls.call(tools.calls.ec2.set_tag, self.instance_id, self.key, self.value)
-        return ""
-
-    def missing(self, view: InstanceView) -> str:
-        """The tag has another value."""
-        found = view.tags.get(self.key)
-        return "" if found == self.value else f"tag {self.key} of {self.instance_id} is {found!r}, not {self.value!r}"
-
-
-@dataclass(frozen=True)
-class DeleteTags(_OnInstance):
-    """Remove a tag. One that is not there is fine."""
-
-    key: str
-
-    async def apply(self, tools: Tools) -> str:
-        """Returns ""."""
-        await tools.calls.call(tools.calls.ec2.delete_tag, self.instance_id, self.key)
-        return ""
-
-    def missing(self, view: InstanceView) -> str:
-        """The tag is still there."""
-        return f"{self.instance_id} still has the tag {self.key}" if self.key in view.tags else ""
-
-
-@dataclass(frozen=True)
-class StopInstances(_OnInstance):
-    """Stop an instance. ``force``: without a clean shutdown of the guest."""
-
-    force: bool = False
-
-    async def apply(self, tools: Tools) -> str:
-        """Returns ""."""
-        await tools.calls.call(tools.calls.ec2.stop, self.instance_id, self.force)
-        return ""
-
-    def missing(self, view: InstanceView) -> str:
-        """The instance does not stop."""
-        return "" if view.state in STOPPED else f"{self.instance_id} is still {view.state}"
-
-
-@dataclass(frozen=True)
-class StartInstances(_OnInstance):
-    """Start an instance."""
-
-    async def apply(self, tools: Tools) -> str:
-        """Returns ""."""
-        await tools.calls.call(tools.calls.ec2.start, self.instance_id)
-        return ""
-
-    def missing(self, view: InstanceView) -> str:
-        """The instance does not start."""
-        return "" if view.state in STARTED else f"{self.instance_id} is still {view.state}"
-
-
-@dataclass(frozen=True)
-class RebootInstances(_OnInstance):
-    """Reboot an instance.
-
-    EC2 shows ``running`` before, meanwhile and afterwards, so a lost answer is a failure.
-    """
-
-    provable: t.ClassVar[bool] = False
-
-    async def apply(self, tools: Tools) -> str:
-        """Returns ""."""
-        await tools.calls.call(tools.calls.ec2.reboot, self.instance_id)
-        return ""
-
-    def missing(self, view: InstanceView) -> str:
-        """A reboot leaves no trace in EC2."""
-        return ""
-
-
-# --- the fence lock -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ChangeLock:
-    """Take, renew or release the fence lock by one conditional write to the witness table."""
-
-    provable: t.ClassVar[bool] = False  # its lease ends by itself
-    wanted: FenceStep
-
-    async def apply(self, tools: Tools) -> str:
-        """The write is conditional: its answer says whether another node was first."""
-        return "" if await tools.lock.carry_out(self.wanted) else "another node was first"
-
-    async def confirm(self, tools: Tools, since: float) -> str:
-        """The answer of a conditional write is the proof."""
-        return ""

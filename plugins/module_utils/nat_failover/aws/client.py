@@ -7,6 +7,7 @@ calls. Knows no service.
 
 from __future__ import annotations
 
+import email.utils
 import functools
 import threading
 import time
@@ -39,6 +40,7 @@ GARBAGE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, Ru
 # when the client is made. It uses those of IMDS up to 20 minutes beyond their end if IMDS gives no
 # newer ones ("static stability").
 WITHOUT_CREDENTIALS = codes.of(codes.CREDENTIALS)
+CLOCKS_AGREE = 60.0  # seconds; AWS allows five minutes and more
 RENEW_EVERY = 10.0  # seconds, at least, between two clients
 
 
@@ -165,7 +167,7 @@ def _failure(error: Exception) -> tuple[str, str]:
         detail = error.response.get("Error", {})
         code, message = str(detail.get("Code") or ""), str(detail.get("Message") or error)
         if code and not code.isdigit():
-            return code, message
+            return code, message + (_clocks(error) if code in WITHOUT_CREDENTIALS else "")
         # No code, or an HTTP status: the page of a proxy or of another host on the way.
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return "BadAnswer", f"HTTP {status}: {message}"
@@ -177,6 +179,21 @@ def _failure(error: Exception) -> tuple[str, str]:
         # Refused, no route, DNS, TLS, proxy. Closed in the middle, a write may have been applied.
         return "EndpointUnreachable", str(error)
     return "BadAnswer", f"{type(error).__name__}: {error}"
+
+
+def _clocks(error: t.Any) -> str:
+    """The clock of this host beside that of AWS. Empty without a header Date (RFC 9110).
+
+    AWS refuses a request whose time is some minutes from its own as it refuses old credentials.
+    """
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        ahead = time.time() - email.utils.parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return ""
+    if abs(ahead) < CLOCKS_AGREE:
+        return " (this host's clock agrees with that of AWS)"
+    return f" (this host's clock is {abs(ahead) / 60:.0f} min {'ahead of' if ahead > 0 else 'behind'} that of AWS)"
 
 
 def line(message: str) -> str:

@@ -87,12 +87,17 @@ def primary(instance: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
 
 def addresses(instance: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     """All private IPv4 addresses of an instance, on all its interfaces."""
-    found = [instance.get("PrivateIpAddress")]
-    for each in instance.get("NetworkInterfaces", ()):
-        found += [
-            each.get("PrivateIpAddress"),
-            *(one["PrivateIpAddress"] for one in each.get("PrivateIpAddresses", ())),
-        ]
+    found = [_of_interface(each) for each in instance.get("NetworkInterfaces", ())]
+    own = instance.get("PrivateIpAddress")
+    return tuple(dict.fromkeys([*([plain(own)] if own else []), *(address for each in found for address in each)]))
+
+
+def _of_interface(interface: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    """The private IPv4 addresses of one interface."""
+    found = [
+        interface.get("PrivateIpAddress"),
+        *(each["PrivateIpAddress"] for each in interface.get("PrivateIpAddresses", ())),
+    ]
     return tuple(dict.fromkeys(plain(each) for each in found if each))
 
 
@@ -106,6 +111,7 @@ def instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceVi
     interface = primary(instance)
     # LaunchTime is new with each start. The primary interface was attached before the first one.
     created = interface.get("Attachment", {}).get("AttachTime") or instance.get("LaunchTime") or ""
+    further = [each for each in instance.get("NetworkInterfaces", ()) if each is not interface]
     return InstanceView(
         state=plain(instance["State"]["Name"]),
         interface_id=_optional(interface.get("NetworkInterfaceId")),
@@ -118,10 +124,9 @@ def instance_view(instance: t.Mapping[str, t.Any], read_at: float) -> InstanceVi
         created=created.isoformat() if isinstance(created, datetime.datetime) else plain(str(created)),
         vpc_id=plain(str(instance.get("VpcId") or "")),
         ipv6_addresses=tuple(plain(each["Ipv6Address"]) for each in interface.get("Ipv6Addresses", ())),
-        further_interfaces=tuple(
-            plain(each["NetworkInterfaceId"]) for each in instance.get("NetworkInterfaces", ()) if each is not interface
-        ),
+        further_interfaces=tuple(plain(each["NetworkInterfaceId"]) for each in further),
         addresses=addresses(instance),
+        further_addresses=tuple(address for each in further for address in _of_interface(each)),
         public_address=plain(str(interface.get("Association", {}).get("PublicIp") or "")),
     )
 
@@ -131,7 +136,8 @@ def address_view(address: t.Mapping[str, t.Any] | None, read_at: float) -> Addre
     if address is None:
         return AddressView("", None, None, read_at)
     public, interface = plain(address["PublicIp"]), address.get("NetworkInterfaceId")
-    return AddressView(public, _optional(interface), _optional(address.get("PrivateIpAddress")), read_at)
+    group = plain(str(address.get("NetworkBorderGroup") or ""))
+    return AddressView(public, _optional(interface), _optional(address.get("PrivateIpAddress")), read_at, group)
 
 
 def _optional(text: str | None) -> str | None:

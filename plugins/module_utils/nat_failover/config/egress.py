@@ -14,11 +14,13 @@ import typing as t
 
 from ..errors import ConfigError
 from ..model.cluster import Egress, Node
-from ..model.settings import Config, Identity, is_ipv6
+from ..model.nat import Identity, is_ipv6
+from ..model.settings import CONNTRACKD, Config
 from . import addresses
 from .reader import Reader, refuse_duplicates, refuse_empty
 
 ALLOCATION_ID = addresses.id_form("allocation id", "eipalloc")
+STATE_SYNC = "state_sync"
 ADDRESS, PRIVATE, NETWORKS, WAITING = ("egress_address", "egress_private_address", "egress_networks", "egress_waiting")
 
 
@@ -47,14 +49,28 @@ def read(key: str, reader: Reader) -> tuple[Egress | None, dict[str, str]]:
     return Egress(allocation, private, networks), waiting
 
 
-def identities(nodes: t.Sequence[Node], self_name: str) -> tuple[Identity, ...]:
-    """The identities that this node may carry, its own first."""
+def state_sync(reader: Reader) -> str:
+    """``state_sync``: how connections reach the heir of an identity. Empty: not at all."""
+    value = reader.text(STATE_SYNC, "")
+    if value not in ("", CONNTRACKD):
+        raise ConfigError(STATE_SYNC, value, "is unknown", f"write {CONNTRACKD}, or leave it out")
+    return value
+
+
+def sync_peers(nodes: t.Sequence[Node], self_name: str, sync: str) -> tuple[str, ...]:
+    """The addresses whose conntrackd speaks to the one of this node."""
+    others = [node for node in nodes if node.name != self_name and not node.witness]
+    return tuple(node.address for node in others if node.address) if sync else ()
+
+
+def identities(nodes: t.Sequence[Node], self_name: str, sync: str = "") -> tuple[Identity, ...]:
+    """The identities that this node may carry, its own first. ``sync``: see ``state_sync``."""
     me = next((node for node in nodes if node.name == self_name), None)
     if me is None:
         return ()
     own = [Identity(me.name, me.egress.address, me.egress.networks)] if me.egress is not None else []
     others = [
-        Identity(node.name, me.waiting[node.name], node.egress.networks)
+        Identity(node.name, me.waiting[node.name], node.egress.networks, synced=node.egress.address if sync else "")
         for node in nodes
         if node is not me and node.egress is not None and node.name in me.waiting
     ]
@@ -64,6 +80,7 @@ def identities(nodes: t.Sequence[Node], self_name: str) -> tuple[Identity, ...]:
 def check(config: Config) -> None:
     """Raise ``ConfigError`` for identities that do not fit each other, the nodes or the sources."""
     nodes = config.nodes
+    _check_sync(config)
     if not config.identities and not any(node.waiting for node in nodes):
         return
     for index, node in enumerate(nodes):
@@ -75,6 +92,29 @@ def check(config: Config) -> None:
     )
     _check_shared(nodes)
     _check_networks(config)
+
+
+def _check_sync(config: Config) -> None:
+    """The conditions of conntrackd. It speaks to one peer, and it must know the addresses of both."""
+    if not config.state_sync:
+        return
+    nodes = [node for node in config.nodes if not node.witness]
+    egress = {name for node in nodes for name in node.waiting}
+    for wrong, problem, remedy in (
+        (not egress, "no node waits for the identity of another one", f"set {ADDRESS} and {WAITING}, or leave it out"),
+        (len(nodes) != 2, f"conntrackd synchronises two nodes, and there are {len(nodes)}", "leave it out"),
+        (
+            config.nat.flowtable,
+            "packets that bypass the rules (acceleration.flowtable) cannot be rewritten",
+            "leave one of the two out",
+        ),
+    ):
+        if wrong:
+            raise ConfigError(STATE_SYNC, config.state_sync, problem, remedy)
+    for index, node in enumerate(config.nodes):
+        if not node.witness and not node.address:
+            remedy = "name the private address of the node (nat_instance_address)"
+            raise ConfigError(f"nodes[{index}].address", None, f"is missing, and {STATE_SYNC} needs it", remedy)
 
 
 def _check_node(key: str, node: Node, config: Config) -> None:

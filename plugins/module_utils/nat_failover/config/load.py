@@ -180,7 +180,13 @@ def parse(raw: t.Any) -> Config:
     nodes = tuple(sections.node(index, item) for index, item in enumerate(reader.items("nodes")))
     nat = sections.nat(reader)
     heartbeat = sections.heartbeat(reader.section("heartbeat"), profile)
-    nat = replace(nat, heartbeat_port=heartbeat.port, identities=egress.identities(nodes, self_name))
+    sync = egress.state_sync(reader)
+    nat = replace(
+        nat,
+        heartbeat_port=heartbeat.port,
+        identities=egress.identities(nodes, self_name, sync),
+        sync_peers=egress.sync_peers(nodes, self_name, sync),
+    )
     checks = sections.self_check(reader.section("self_check"))
     runtime_directory = reader.path("runtime_directory", "/run/nat-failover")
     config = Config(
@@ -206,6 +212,7 @@ def parse(raw: t.Any) -> Config:
         runtime_directory=runtime_directory,
         state_directory=reader.path("state_directory", "/var/lib/nat-failover"),
         services=services.services(reader, destinations),
+        state_sync=sync,
     )
     reader.refuse_unknown()
     validate.check_nodes(config)

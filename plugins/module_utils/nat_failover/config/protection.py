@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model.settings import TCP, UDP, Opening
+from ..model.nat import Opening
+from ..model.settings import TCP, UDP
 from . import addresses
 from .reader import Form, Reader, refuse_duplicates, refuse_empty
 

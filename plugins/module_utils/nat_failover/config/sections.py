@@ -16,23 +16,19 @@ from dataclasses import replace
 
 from ..errors import ConfigError
 from ..model.cluster import Node
+from ..model.nat import FORWARD, MASQUERADE, PMTU, Nat, is_ipv6
 from ..model.settings import (
-    FORWARD,
-    MASQUERADE,
-    PMTU,
     Canary,
     Ec2Settings,
     Fence,
     Handover,
     Heartbeat,
     Ipv6Canary,
-    Nat,
     Return,
     SelfChecks,
     Takeover,
     Target,
     WitnessTable,
-    is_ipv6,
 )
 from . import acceleration, addresses, egress, protection
 from .reader import Form, Reader, refuse_duplicates, refuse_empty

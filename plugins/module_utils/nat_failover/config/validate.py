@@ -9,7 +9,8 @@ Among them are the timings that the laws of docs/safety.md rest on. Each refusal
 from __future__ import annotations
 
 from ..errors import ConfigError
-from ..model.settings import FORWARD, Config, is_ipv6
+from ..model.nat import FORWARD, is_ipv6
+from ..model.settings import Config
 from .reader import refuse_duplicates
 
 # Seconds: the age of a reading of EC2 that an early takeover may rest on, at the most

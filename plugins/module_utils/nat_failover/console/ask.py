@@ -11,7 +11,7 @@ import typing as t
 from ..config import load as configuration
 from ..errors import NoAnswer, UsageError
 from ..model.settings import Config
-from ..service import control
+from ..service import sender
 from .words import unknown
 
 NO_SERVICE = "the service does not run here; start it with `systemctl start nat-failover`"
@@ -25,7 +25,7 @@ def ask(arguments: argparse.Namespace, request: t.Mapping[str, t.Any], timeout: 
 
 def ask_by(config: Config, request: t.Mapping[str, t.Any], timeout: float = 10.0) -> Answer:
     """The same with a configuration that was read already."""
-    answer = control.send_request(config.runtime_directory, request, timeout)
+    answer = sender.send_request(config.runtime_directory, request, timeout)
     if answer is None:
         raise NoAnswer(f"{NO_SERVICE}, or read `journalctl -u nat-failover`")
     return answer

@@ -40,6 +40,7 @@ class Incident:
 
     id: str
     events: tuple[Event, ...]
+    told_at: float  # now, in seconds since 1970
     restarted: bool = False  # the service started anew before the incident had an end
     missing: int = 0  # events that the disk did not take, by the numbers of those around them
 
@@ -56,7 +57,9 @@ class Incident:
 
     @property
     def lasted(self) -> float:
-        """Seconds until the last problem ended, or until the last event."""
+        """Seconds until the last problem ended, or until the service ended. Until now if it goes on."""
+        if self.until is None:
+            return max(0.0, self.told_at - self.at)
         last = self.events[-1]
         return float(last.get("lasted_s", last["at"] - self.at))
 
@@ -114,8 +117,11 @@ class Incident:
         }
 
 
-def incidents(events: t.Sequence[Event]) -> list[Incident]:
-    """The events by incident, in the order of their begins. Events without an id stand alone."""
+def incidents(events: t.Sequence[Event], now: float) -> list[Incident]:
+    """The events by incident, in the order of their begins. Events without an id stand alone.
+
+    ``now``: in seconds since 1970.
+    """
     groups: dict[str, list[Event]] = {}
     restarts: set[str] = set()
     missing: t.Counter[str] = Counter()
@@ -132,14 +138,15 @@ def incidents(events: t.Sequence[Event]) -> list[Incident]:
             restarts.add(current)
         current = "" if event["kind"] in ("incident_ended", "started") else current if key[0] == "\x00" else key
     return [
-        Incident("" if key[0] == "\x00" else key, tuple(group), key in restarts, missing[key])
+        Incident("" if key[0] == "\x00" else key, tuple(group), now, key in restarts, missing[key])
         for key, group in groups.items()
     ]
 
 
 def show(arguments: argparse.Namespace) -> int:
     """Print the incidents. Returns 0. Raises ``UsageError`` for a time or an id that is none."""
-    since = moment(arguments.since, time.time()) if arguments.since else float("-inf")
+    now = time.time()
+    since = moment(arguments.since, now) if arguments.since else float("-inf")
     directory = configuration.load(arguments.config).state_directory
     try:
         past = history.read(directory)
@@ -148,7 +155,7 @@ def show(arguments: argparse.Namespace) -> int:
         raise NotPermitted(f"{directory}: permission denied; {remedy}") from None
     except OSError as error:
         raise UsageError(f"{directory}: {error.strerror or error}; does the service keep its state there?") from None
-    found = [each for each in incidents(past.events) if each.events[-1]["at"] >= since]
+    found = [each for each in incidents(past.events, now) if each.until is None or each.until >= since]
     if arguments.incident:
         found = [_chosen(found, arguments.incident)]
     elif not arguments.all:

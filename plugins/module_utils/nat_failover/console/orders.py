@@ -14,7 +14,7 @@ from ..config import load as configuration
 from ..errors import NatFailoverError, UsageError
 from ..model.text import plain
 from ..policy import pause as pauses
-from ..service import control
+from ..service import sender
 from .ask import NO_SERVICE, ask, require_peer, require_table
 
 Runner = t.Callable[..., tuple[int, str, str]]  # (argv, *, timeout, stdin) -> (exit code, stdout, stderr)
@@ -60,8 +60,8 @@ def switchover(arguments: argparse.Namespace) -> int:
 
 def _check_wait(seconds: float) -> None:
     """Refuse a wait that is no length of time."""
-    if not 0 <= seconds <= control.LONGEST_WAIT:
-        raise UsageError(f"--wait: {seconds:g} is no number of seconds up to {control.LONGEST_WAIT}; write e.g. 60")
+    if not 0 <= seconds <= sender.LONGEST_WAIT:
+        raise UsageError(f"--wait: {seconds:g} is no number of seconds up to {sender.LONGEST_WAIT}; write e.g. 60")
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -121,7 +121,7 @@ def leave(arguments: argparse.Namespace, runner: Runner) -> int:
         sys.stdout.write("this machine does not shut down: nothing is handed over\n")
         return 0
     config = configuration.load(arguments.config)
-    answer = control.send_request(config.runtime_directory, {"do": "leave"}, config.handover.wait + 5)
+    answer = sender.send_request(config.runtime_directory, {"do": "leave"}, config.handover.wait + 5)
     sys.stdout.write(f"{answer['state'] if answer else 'the service does not run here: nothing is handed over'}\n")
     return 0
 
@@ -129,7 +129,7 @@ def leave(arguments: argparse.Namespace, runner: Runner) -> int:
 def order(arguments: argparse.Namespace, request: t.Mapping[str, t.Any], timeout: float) -> int:
     """Send an order with its reason and its actor, and print the new state."""
     whole = {**request, "reason": reason(arguments), "actor": actor()}
-    answer = control.send_request(configuration.load(arguments.config).runtime_directory, whole, timeout)
+    answer = sender.send_request(configuration.load(arguments.config).runtime_directory, whole, timeout)
     if answer is None:
         raise NatFailoverError(NO_SERVICE)
     sys.stdout.write(f"{plain(answer['state'])}{'' if answer['changed'] else ' already'}\n")

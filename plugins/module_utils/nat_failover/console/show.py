@@ -12,7 +12,7 @@ import time
 
 from ..errors import NoAnswer
 from ..model.problem import LEVELS, UNKNOWN
-from ..model.screen import age, clock, headline, nodes, routes
+from ..model.screen import age, clock, headline, identities, nodes, routes
 from ..model.text import plain
 from .ask import Answer, ask
 from .words import columns
@@ -79,6 +79,8 @@ def full(status: Answer, everything: bool) -> list[str]:
     lines += columns(nodes(status))
     if status["claims"]:
         lines += columns(routes(status))
+    if identities(status):
+        lines += columns(identities(status))
     if status["witness"]:
         lines.append(f"  witness table {status['witness']}")
     lines += [f"  notice: {notice}" for notice in status["notices"]]

@@ -14,53 +14,21 @@ from dataclasses import dataclass
 from ..errors import ConfigError
 
 # Each kind of event that the service emits (docs/monitoring.md).
-KINDS = (
-    *(
-        "abandoned",
-        "address",
-        "addresses",
-        "adopt",
-        "canary",
-        "claims",
-        "dark",
-        "dark_ended",
-        "drained",
-        "draining",
-        "drift",
-    ),
-    *("drift_ended", "ec2", "failed", "failed_ended", "fence", "fenced_by", "fight", "forwarding", "identity"),
-    *(
-        "incident_ended",
-        "internet",
-        "late",
-        "late_ended",
-        "limit",
-        "mend",
-        "mended",
-        "metadata",
-        "not_mended",
-        "notice",
-    ),
-    *(
-        "ordered",
-        "paused",
-        "problem",
-        "problem_ended",
-        "reload_refused",
-        "reloaded",
-        "replaced",
-        "resumed",
-        "return",
-        "route",
-        "service",
-    ),
-    *("started", "stopped", "unpaused", "verdict", "warning", "warning_ended", "withheld", "withheld_ended", "witness"),
+KINDS = tuple(
+    """
+    abandoned address addresses adopt canary claims dark dark_ended drained draining drift
+    drift_ended ec2 failed failed_ended fence fenced_by fight forwarding identity incident_ended
+    internet late late_ended limit mend mended metadata not_mended notice ordered paused problem
+    problem_ended reload_refused reloaded replaced resumed return route service started stopped
+    unpaused verdict warning warning_ended withheld withheld_ended witness
+    """.split()
 )
 # Those of a hook that names none: changes that an operator wants to know of.
-USUAL = (
-    *("abandoned", "adopt", "dark", "dark_ended", "drained", "drift", "failed", "fence", "fenced_by"),
-    *("forwarding", "identity", "incident_ended", "mend", "notice", "paused", "problem", "reload_refused"),
-    *("resumed", "return", "unpaused", "verdict"),
+USUAL = tuple(
+    """
+    abandoned adopt dark dark_ended drained drift failed fence fenced_by forwarding identity
+    incident_ended mend notice paused problem reload_refused resumed return unpaused verdict
+    """.split()
 )
 KEYS = ("name", "run", "events", "timeout_s")
 TIMEOUT, LONGEST = 10.0, 300.0  # seconds

@@ -15,7 +15,7 @@ import json
 import typing as t
 
 from ..errors import NatFailoverError
-from ..model.settings import Nat
+from ..model.nat import Nat
 from .rule_tables import TIMEOUT, Runner, run
 
 TABLE = "nat_failover"

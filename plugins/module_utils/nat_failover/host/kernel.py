@@ -9,7 +9,7 @@ import os
 import typing as t
 
 from ..errors import NatFailoverError
-from ..model.settings import Nat
+from ..model.nat import Nat
 
 RTF_REJECT = 0x200  # linux/route.h
 FORWARDED6 = "Ip6OutForwDatagrams"  # in /proc/net/snmp6
@@ -28,6 +28,10 @@ def read_sysctl(name: str, proc: str = PROC) -> str:
 # With it, packets outside of the window of their flow still belong to it. Otherwise a late or
 # doubled packet would be INVALID, and a living flow be reset.
 LIBERAL = "net/netfilter/nf_conntrack_tcp_be_liberal"
+# With it, a flow of an identity that began on another node is taken up in the middle. It is the
+# kernel's default, and some hardening turns it off.
+LOOSE = "net/netfilter/nf_conntrack_tcp_loose"
+TRACKING = (LIBERAL, LOOSE)  # these exist once the kernel tracks connections
 
 
 def sysctls(nat: Nat) -> dict[str, str]:
@@ -43,7 +47,14 @@ def sysctls(nat: Nat) -> dict[str, str]:
         # interface where accept_ra is not 2.
         values[f"net/ipv6/conf/{nat.interface}/accept_ra"] = "2"
         values["net/ipv6/conf/all/forwarding"] = "1"
+    if nat.identities:
+        values[LOOSE] = "1"
     return values
+
+
+def tracking(nat: Nat) -> dict[str, str]:
+    """Those of ``sysctls`` that the rules of this node need."""
+    return {key: value for key, value in sysctls(nat).items() if key in TRACKING}
 
 
 def write_sysctls(values: t.Mapping[str, str], proc: str = PROC) -> bool:
@@ -54,7 +65,7 @@ def write_sysctls(values: t.Mapping[str, str], proc: str = PROC) -> bool:
     changed = False
     for key, value in values.items():
         path = os.path.join(proc, "sys", key)
-        if key == LIBERAL and not os.path.exists(path):
+        if key in TRACKING and not os.path.exists(path):
             continue  # nothing is tracked yet, so there is no flow to reset
         if read_text(path) != value:
             try:

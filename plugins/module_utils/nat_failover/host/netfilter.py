@@ -12,8 +12,8 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import NatFailoverError
-from ..model.settings import Nat
-from . import nft_json, users
+from ..model.nat import Nat
+from . import address_map, nft_batch, nft_json, users
 from .iptables_text import copies
 from .packet_rule import ACCEPT, DROP, TRANSLATE, ends_in, hazards
 from .rule_tables import FAMILIES, TIMEOUT, WAIT, Runner, Table, answer, read, run
@@ -37,10 +37,12 @@ class RulesReading(t.NamedTuple):
     unguarded: str = ""  # the first difference in rules that protect this node itself
     states: t.Mapping[str, str] = {}  # identity -> the state that the rules are in
     foreign: tuple[str, ...] = ()  # rules of others before this node's own that may drop clients' packets
+    unmapped: str = ""  # why synchronised identities are not rewritten, so that flows of them begin here
 
 
 def read_rules(nat: Nat, runner: Runner) -> RulesReading:
     """Compare the rules of both families with the wanted ones."""
+    whole, (nat, unmapped) = nat, _mapped(nat, runner)
     missing, repeated, unguarded = "", "", ""
     unreadable: dict[str, str] = {}
     foreign: list[str] = []
@@ -52,7 +54,7 @@ def read_rules(nat: Nat, runner: Runner) -> RulesReading:
             seen[command, table] = read(command, table, tuple(wanted), nat.interface, runner)
         except NatFailoverError as error:
             unreadable.setdefault(command, str(error))
-    found = _states_in(nat, seen.get(("iptables", POSTROUTING.table)))
+    found = _states_in(whole, seen.get(("iptables", POSTROUTING.table)))
     for command, table, wanted in _tables(nat.translating(found)):
         if (command, table) not in seen:
             continue
@@ -66,7 +68,22 @@ def read_rules(nat: Nat, runner: Runner) -> RulesReading:
                 missing = missing or difference
             repeated = repeated or _repeated(where, chain, present)
             foreign += _before(where, chain, present)
-    return RulesReading(missing, repeated, unreadable, unguarded, found, tuple(foreign))
+    return RulesReading(missing, repeated, unreadable, unguarded, found, tuple(foreign), unmapped)
+
+
+def _mapped(nat: Nat, runner: Runner) -> tuple[Nat, str]:
+    """(the translation as this kernel has it, why it does not rewrite synchronised identities).
+
+    A packet that left with the egress address of another node would be lost. So flows of identities
+    begin here, as at level 1, where they are not rewritten.
+    """
+    if not nat.synced:
+        return nat, ""
+    try:
+        missing = address_map.differences(nat, runner)
+    except NatFailoverError as error:
+        missing = [str(error)]
+    return (nat.unsynced(), missing[0].removeprefix("missing: ")) if missing else (nat, "")
 
 
 def states_seen(nat: Nat, runner: Runner) -> dict[str, str]:
@@ -124,6 +141,7 @@ def differences(nat: Nat, runner: Runner) -> list[str]:
         ("missing", reading.missing),
         ("unprotected", reading.unguarded),
         ("repeated", reading.repeated),
+        ("missing", reading.unmapped),
         ("left over", left_over_rules(nat, runner)),
     )
     return [f"{kind}: {text}" for kind, text in found if text]
@@ -153,16 +171,28 @@ def left_over_rules(nat: Nat, runner: Runner) -> str:
     return ""
 
 
-def apply_rules(nat: Nat, runner: Runner, wanted_states: t.Mapping[str, str] | None = None) -> bool:
+def apply_rules(
+    nat: Nat,
+    runner: Runner,
+    wanted_states: t.Mapping[str, str] | None = None,
+    send: address_map.Send = nft_batch.transact,
+) -> bool:
     """Put the wanted rules in place, each table at once. Returns whether anything was changed.
 
     ``wanted_states``: identity -> its state. One that is left out stays as it is.
 
     A jump that is there already is not added again, and further copies of it go. Raises
-    ``NatFailoverError``, for rules that protect this node only after all others are in place.
+    ``NatFailoverError``, for rules that protect this node, and for the rewriting of synchronised
+    identities, only after all others are in place.
     """
-    changed, refused = False, ""
-    nat = nat.translating({**states_seen(nat, runner), **(wanted_states or {})})
+    changed, refused, unmapped = False, "", ""
+    found = {**states_seen(nat, runner), **(wanted_states or {})}
+    if nat.synced:
+        try:
+            changed = address_map.apply(nat, runner, send)
+        except NatFailoverError as error:
+            nat, unmapped = nat.unsynced(), str(error)
+    nat = nat.translating(found)
     for command, table, wanted in _tables(nat):
         needed = {chain: lines for chain, lines in wanted.items() if lines}
         present = _present(command, table, tuple(wanted), nat.interface, runner, needed=bool(needed))
@@ -177,6 +207,8 @@ def apply_rules(nat: Nat, runner: Runner, wanted_states: t.Mapping[str, str] | N
         changed = _remove(command, table, unwanted, present, runner) or changed
     if refused:
         raise NatFailoverError(f"the rules that protect this node itself are not in place: {refused}")
+    if unmapped:
+        raise NatFailoverError(f"flows of identities are not synchronised: {unmapped}")
     return changed
 
 

@@ -13,7 +13,7 @@ import json
 import typing as t
 
 from ..errors import NatFailoverError
-from ..model.settings import Nat
+from ..model.nat import Nat
 from .packet_rule import matches_name
 from .rule_tables import Runner, run
 

@@ -14,7 +14,7 @@ import typing as t
 
 from ..errors import NatFailoverError
 from ..model.cpu_list import ALL, NONE, cpus_of
-from ..model.settings import Nat
+from ..model.nat import Nat
 from . import kernel
 
 SYS = "/sys"

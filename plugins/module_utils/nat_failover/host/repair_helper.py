@@ -1,8 +1,8 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The root helper of self-repair: it repairs the rules or the sysctls of this node, and nothing
-else.
+"""The root helper of self-repair: it repairs the rules or the sysctls of this node, and gives
+conntrackd its orders, and nothing else.
 
 The service runs unprivileged. For each connection to a socket that only the service's group may
 open, systemd starts ``nat-failover repair``. The helper reads one word, repairs, answers one line
@@ -11,40 +11,54 @@ and ends. The configuration decides what it writes, never the service that asked
 
 from __future__ import annotations
 
+import typing as t
+
 from ..errors import NatFailoverError
-from ..model.settings import CARRY, RESET, RESUME, Config
-from . import kernel, netfilter
+from ..model.nat import CARRY, RESET, RESUME
+from ..model.settings import Config
+from ..model.sync import WORD
+from . import kernel, netfilter, state_sync
 
 RULES, SYSCTLS = "rules", "sysctls"  # the words that the helper knows
 IDENTITIES = "identities"  # a third one, with states after it, such as "identities nat-a=carry nat-b=resume"
+SYNC = WORD  # a fourth one, with an order after it, such as "sync arrange nat-a=here" (host/state_sync.py)
 STATES = (RESET, RESUME, CARRY)
 CHANGED, NOTHING, FAILED = "mended", "nothing to mend", "failed"  # how its answers begin
 
 
 def answer(word: str, config: Config, runner: netfilter.Runner, proc: str = kernel.PROC) -> str:
-    """Repair what the word names.
+    """Do what the word names.
 
     Returns the line to answer, which begins with "failed" after an error.
     """
+    name, *more = word.split(" ")
+    handler = HANDLERS.get(word) or (HANDLERS_OF_MORE.get(name) if more else None)
+    if handler is None:
+        known = ", ".join((*HANDLERS, *HANDLERS_OF_MORE))
+        return f"{FAILED}: unknown word {word[:20]!r}; known: {known}"
     try:
-        if word == RULES:
-            changed = netfilter.apply_rules(config.nat, runner)
-        elif word.split(" ")[0] == IDENTITIES:
-            changed = netfilter.apply_rules(config.nat, runner, _states(word, config))
-        elif word == SYSCTLS:
-            changed = kernel.write_sysctls(kernel.sysctls(config.nat), proc)
-        else:
-            return f"{FAILED}: unknown word {word[:20]!r}; known: {RULES}, {SYSCTLS}, {IDENTITIES}"
+        done = handler(more, config, runner, proc)
     except NatFailoverError as error:
         return "{}: {}".format(FAILED, str(error).replace("\n", " "))
-    return CHANGED if changed else NOTHING
+    return done if isinstance(done, str) else CHANGED if done else NOTHING
 
 
-def _states(word: str, config: Config) -> dict[str, str]:
+Handler = t.Callable[[t.Sequence[str], Config, netfilter.Runner, str], t.Union[bool, str]]
+HANDLERS: t.Mapping[str, Handler] = {
+    RULES: lambda _more, config, runner, _proc: netfilter.apply_rules(config.nat, runner),
+    SYSCTLS: lambda _more, config, _runner, proc: kernel.write_sysctls(kernel.sysctls(config.nat), proc),
+}
+HANDLERS_OF_MORE: t.Mapping[str, Handler] = {
+    IDENTITIES: lambda more, config, runner, _proc: netfilter.apply_rules(config.nat, runner, _states(more, config)),
+    SYNC: lambda more, config, runner, _proc: state_sync.answer(more, config, runner),
+}
+
+
+def _states(words: t.Sequence[str], config: Config) -> dict[str, str]:
     """The states that follow the word. Raises ``NatFailoverError`` for a name or state that is none."""
     known = {each.name for each in config.nat.identities}
     found = {}
-    for each in word.split(" ")[1:]:
+    for each in words:
         name, _equals, state = each.partition("=")
         if name not in known or state not in STATES:
             raise NatFailoverError(

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model.settings import CARRY, MASQUERADE, PMTU, RESET, RESUME, Identity, Nat, is_ipv6
+from ..model.nat import CARRY, MASQUERADE, PMTU, RESET, RESUME, Identity, Nat, is_ipv6
+from ..model.settings import SYNC_PORT
 from .iptables_text import jump
 
 # Packets of TCP that open no flow
@@ -108,7 +109,7 @@ def rules(nat: Nat, command: str = "iptables", uids: t.Sequence[int] = ()) -> Wa
     forward += [f"{match} -i {nat.interface} {answers}" for match in inside]
     # No host has these addresses for itself. A packet to one of them that belongs to no known flow
     # must neither take its port nor be answered.
-    unsolicited = [f"-d {each.address}/32 -i {nat.interface} -j DROP" for each in identities]
+    unsolicited = [f"-d {each.source}/32 -i {nat.interface} -j DROP" for each in identities]
     forward += unsolicited
     forward += [f"{match} -o {nat.interface} -j RETURN" for match in inside]
     going_on = [
@@ -127,6 +128,7 @@ def rules(nat: Nat, command: str = "iptables", uids: t.Sequence[int] = ()) -> Wa
         CLAMP: _clamp(networks, nat),
         INPUT: [f"-d {network} -i {nat.interface} -j DROP" for network in special.local]
         + unsolicited
+        + (_sync_port(nat) if command == "iptables" else [])
         + _own_ports(nat, special),
         OUTPUT: _metadata(special, uids) if nat.imds_users is not None else [],
     }
@@ -141,23 +143,35 @@ def _translation(identity: Identity, interface: str) -> list[str]:
     The kernel takes a packet in the middle of a TCP flow for the first one of a new flow.
     """
     ways = [f"-s {network} -o {interface}" for network in identity.networks]
-    to = f"-j SNAT --to-source {identity.address}"
+    to = f"-j SNAT --to-source {identity.source}"
     if identity.state == CARRY:
         return [f"{way} {to}" for way in ways]
     return [f"{way} {MID_STREAM} {to}" for way in ways] if identity.state == RESUME else []
 
 
 def states(nat: Nat, present: t.Collection[str] | None) -> dict[str, str]:
-    """The states of the identities by the rules that are there. None: no such chain, as at boot."""
+    """The states of the identities by the rules that are there. None: no such chain, as at boot.
+
+    Rules of the other level show the state as well, so a change of the level keeps it.
+    """
     found = {}
     for each in nat.identities:
         fits = [
             state
             for state in (CARRY, RESUME)
-            if f"-A {POSTROUTING.name} {_translation(each._replace(state=state), nat.interface)[0]}" in (present or ())
+            for level in (each, each._replace(synced=""))
+            if f"-A {POSTROUTING.name} {_translation(level._replace(state=state), nat.interface)[0]}" in (present or ())
         ]
         found[each.name] = RESUME if present is None else next(iter(fits), RESET)
     return found
+
+
+def _sync_port(nat: Nat) -> list[str]:
+    """The port of conntrackd, which knows no key: whoever reaches it could end or invent flows."""
+    if not nat.sync_peers:
+        return []
+    packet = f"-i {nat.interface} -p udp -m udp --dport {SYNC_PORT}"
+    return [*(f"-s {peer}/32 {packet} -j RETURN" for peer in nat.sync_peers), f"{packet} -j DROP"]
 
 
 def _own_ports(nat: Nat, special: LinkLocal) -> list[str]:

@@ -124,6 +124,7 @@ class AddressView:
     interface_id: str | None  # None: it is associated with nothing
     private: str | None  # the private address of that interface
     read_at: float
+    border_group: str = ""  # network border group: the zones that it can be used in. "" = not known
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ class InstanceView:
     further_interfaces: tuple[str, ...] = ()  # with another device index
     # All its private IPv4 addresses, on all its interfaces. () = not known
     addresses: tuple[str, ...] = ()
+    further_addresses: tuple[str, ...] = ()  # those of its further interfaces alone
     public_address: str | None = None  # of its primary interface. None: not known, "": there is none
 
     @property

@@ -67,6 +67,10 @@ class Report:
     seals: bool = False  # its signs, marks and locks carry a MAC. False: an older version
     # The services of the node that do not work. Only the claims that depend on them are concerned
     unwell: frozenset[str] = frozenset()
+    # Identity of a peer that this node carries -> its flows in the kernel, with state_sync only
+    flows: t.Mapping[str, int] = field(default_factory=dict)
+    # The code of the problem with EC2 for which it could take nothing over. Empty: there is none
+    hindrance: str = ""
 
     @property
     def leaves(self) -> bool:
@@ -189,3 +193,6 @@ class Evidence:
     # Allocation id -> the Elastic IP of an identity. One that could not be read is left out
     addresses: t.Mapping[str, AddressView] = field(default_factory=dict)
     addresses_refused: str = ""  # why this node may never read them, in words
+    # Identity -> its flows in the kernel of this node, with state_sync and away from its home only
+    flows: t.Mapping[str, int] = field(default_factory=dict)
+    unsynchronised: str = ""  # why connections are not synchronised, with state_sync only

@@ -98,6 +98,11 @@ class Memory:
     astray: t.Mapping[str, float] = field(default_factory=dict)
     # Identity -> when this node last took its Elastic IP beside the routes
     led: t.Mapping[str, float] = field(default_factory=dict)
+    # Since when this node could take its identity back, with state_sync only. None: it could not
+    due_since: float | None = None
+    # Identity -> since when EC2 shows its Elastic IP here, of those that were elsewhere before.
+    # Infinite while they are
+    arrived: t.Mapping[str, float] = field(default_factory=dict)
     # When the cluster was last seen paused. Until then no peer could write a flare
     paused_at: float | None = None
 

@@ -55,6 +55,9 @@ class SetAddress:
     private: str
     before: AddressView
     reason: str
+    # Claims whose routes are written first. It stays if one of these writes is not answered
+    after: tuple[Claim, ...] = ()
+    renews: bool = False  # ``before`` is too old: it is read again beside these writes
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -108,6 +111,8 @@ class Plan:
     addresses: tuple[SetAddress, ...] = ()  # the Elastic IPs that this node takes
     # Identity -> the state that the rules of this node are to be in
     translation: t.Mapping[str, str] = field(default_factory=dict)
+    # Identity -> its place, for the synchronisation of connections (model/sync.py)
+    places: t.Mapping[str, str] = field(default_factory=dict)
     withheld: tuple[Write, ...] = ()  # the actions that a gate holds back
     forbidden: str = ""  # the reason of that gate, "" = writing is allowed
     # Key -> a line for the operator about what AWS refuses, and about impostors

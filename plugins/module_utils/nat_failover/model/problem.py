@@ -27,7 +27,7 @@ class Code(t.NamedTuple):
 _UNTIL_GOOD = "nothing is written until this is repaired"
 CODES: t.Mapping[str, Code] = {
     # --- routes without a way out
-    "dark": Code(CRITICAL, "read the other problems; by hand: {by_hand}"),
+    "dark": Code(CRITICAL, "read the other problems; by hand: {by_hand}"),  # or the remedy of the obstacle
     # --- this node cannot act
     "identity": Code(CRITICAL, "correct the instance ids of the nodes, then run the role again; " + _UNTIL_GOOD),
     "interface": Code(CRITICAL, "bring the interface up: ip link set {interface} up"),
@@ -56,6 +56,10 @@ CODES: t.Mapping[str, Code] = {
     "unread_addresses": Code(
         DEGRADED, "run `nat-failover check-config --online`, and allow what it names (docs/iam.md)"
     ),
+    "state_sync": Code(
+        DEGRADED,
+        "on both nodes: systemctl status nat-failover-sync; allow UDP 3780 between them. Identities move all the same",
+    ),
     "impostor": Code(DEGRADED, "stop nat-failover on the machine that the line names, or correct its configuration"),
     "paused": Code(DEGRADED, "nat-failover unpause"),
     "withheld": Code(DEGRADED, "remove the obstacle that the line names"),
@@ -64,8 +68,8 @@ CODES: t.Mapping[str, Code] = {
     "peer_sick": Code(DEGRADED, "run `nat-failover status` on {peer}"),
     "peer_unmanaged": Code(
         DEGRADED,
-        "on {peer}: systemctl status nat-failover; if it runs, allow UDP {port} from this node in its security group, "
-        "and compare the heartbeat keys",
+        "on {peer}: systemctl status nat-failover; if it runs, let UDP {port} from {peer} into this node (its security "
+        "group) and out of {peer}, and compare the heartbeat keys",
     ),
     "peer_partitioned": Code(DEGRADED, "check the security groups and network ACLs between this node and {peer}"),
     "peer_silent": Code(DEGRADED, "compare `nat-failover status` on {peer}: this node may be the cause"),
@@ -73,6 +77,7 @@ CODES: t.Mapping[str, Code] = {
     "peer_deaf": Code(
         DEGRADED, "allow UDP {port} from {address} in the security group of {peer}, and out of this node"
     ),
+    "peer_hindered": Code(DEGRADED, "run `nat-failover status` on {peer}: this node has no backup until then"),
     "peer_draining": Code(DEGRADED, "when the work on {peer} is done, run there: nat-failover resume"),
     # --- services that routes depend on
     "service_unwell": Code(
@@ -82,6 +87,7 @@ CODES: t.Mapping[str, Code] = {
     # --- routes that are served
     "away": Code(DEGRADED, "wait: the line names the condition"),
     "drift": Code(DEGRADED, "if it was not meant, on {home}: nat-failover adopt {route_table}; by hand: {by_hand}"),
+    "astray": Code(DEGRADED, "run `nat-failover check-config --online`; by hand: {by_hand}"),
     # --- the rest
     "drained": Code(DEGRADED, "nat-failover resume"),
     "interruption": Code(DEGRADED, "wait for EC2's event, or overrule it: nat-failover resume"),
@@ -133,6 +139,12 @@ class Problem:
             "do": self.do,
             "since_s": None if self.since_s is None else round(self.since_s, 1),
         }
+
+
+def parted(line: str) -> tuple[str, str]:
+    """(text, remedy) of a line whose remedy stands behind its last semicolon. Without one: (line, "")."""
+    text, _semicolon, remedy = line.rpartition("; ")
+    return (text, remedy) if text else (line, "")
 
 
 def ordered(problems: t.Iterable[Problem]) -> list[Problem]:

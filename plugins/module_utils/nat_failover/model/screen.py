@@ -84,6 +84,29 @@ def _heard(milliseconds: int | None) -> str:
     return "never" if milliseconds is None else f"{age(milliseconds / 1000)} ago"
 
 
+def identities(status: Answer) -> list[list[str]]:
+    """Each identity with the place of its Elastic IP, and the rules of this node for it. The first
+    row: headings. Empty without identities.
+    """
+    found = status.get("identities", ())
+    if not found:
+        return []
+    rows = [["identity", "Elastic IP", "is with", "routes with", "follows", "rules here"]]
+    for each in found:
+        old = each["read_s_ago"] is None
+        rows.append(
+            [
+                each["identity"],
+                each["public"] or each["allocation"],
+                "not read" if old else each["holder"] or "nobody",
+                each.get("carrier") or "several, or unknown",
+                YES[each.get("follows")],
+                (each["state"] or "not read") if each["address"] else "none: no address for it here",
+            ]
+        )
+    return rows
+
+
 def routes(status: Answer) -> list[list[str]]:
     """Each route with its home, its owner, and whether packets get out by it. The first row: headings."""
     rows = [["route", "home", "owner", "forwards", "read"]]

@@ -9,17 +9,15 @@ All times are seconds, also those that the file has in milliseconds.
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from .cluster import Claim, Egress, Node
+from .nat import Nat
 
 MODES = ("observe", "route", "full")  # each mode writes to EC2 all that the ones before it write
-MASQUERADE, FORWARD = "masquerade", "forward"  # Nat.ipv6
-PMTU = "pmtu"  # Nat.clamp_mss
-# Identity.state: packets of TCP flows that this node does not know are reset, leave with the
-# identity's address, or leave with it beside all new flows
-RESET, RESUME, CARRY = "reset", "resume", "carry"
+CONNTRACKD = "conntrackd"  # Config.state_sync
+SYNC_PORT = 3780  # UDP, as in the examples of conntrackd.conf(5)
 TCP, UDP, ICMP = "tcp", "udp", "icmp"  # Target.kind
 
 
@@ -113,61 +111,6 @@ class Canary:
     ipv6: Ipv6Canary | None = None  # None: no probes over IPv6
 
 
-class Identity(t.NamedTuple):
-    """The identity of a node as another node, or that node itself, may carry it."""
-
-    name: str  # of the node that it belongs to
-    address: str  # the private address here that flows of its clients are translated to
-    networks: tuple[str, ...]  # of its clients
-    state: str = RESUME
-
-
-class Opening(t.NamedTuple):
-    """A port of this node itself that a network may reach."""
-
-    protocol: str  # TCP | UDP
-    port: int
-    network: str  # in canonical form
-
-
-@dataclass(frozen=True)
-class Nat:
-    """The translation on this node. Its rules and sysctls depend on nothing else."""
-
-    sources: tuple[str, ...]  # networks of clients, in canonical form
-    interface: str  # the one that leads out
-    ipv6: str = MASQUERADE  # packets of IPv6 sources: masquerade | forward
-    # The largest TCP segment that either end may announce, in bytes. PMTU: the size that fits the
-    # path. Empty: any.
-    clamp_mss: str = ""
-    # Local users, beside those of ``host.users.ALWAYS``, that the metadata service answers. None:
-    # it answers all.
-    imds_users: tuple[str, ...] | None = None
-    # The ports of this node that are open beside that of heartbeats. None: the node refuses
-    # nothing.
-    openings: tuple[Opening, ...] | None = None
-    heartbeat_port: int = 4710
-    # The CPUs that packets are spread over: all, none, or a list (model/cpu_list.py). Empty: the
-    # kernel's own choice.
-    receive_cpus: str = ""
-    flowtable: bool = False  # whether established flows bypass the rules
-    identities: tuple[Identity, ...] = ()  # those that this node may carry, its own first
-
-    def translating(self, states: t.Mapping[str, str]) -> Nat:
-        """The same with other states of identities, by their names. Itself if none differs."""
-        changed = tuple(each._replace(state=states.get(each.name, each.state)) for each in self.identities)
-        return self if changed == self.identities else replace(self, identities=changed)
-
-    @property
-    def has_ipv6(self) -> bool:
-        """Whether a source is an IPv6 network."""
-        return any(is_ipv6(source) for source in self.sources)
-
-    def of_family(self, ipv6: bool) -> tuple[str, ...]:
-        """The IPv6 sources, or else the IPv4 sources."""
-        return tuple(source for source in self.sources if is_ipv6(source) == ipv6)
-
-
 @dataclass(frozen=True)
 class Handover:
     """The planned hand-over of claims before this node ends."""
@@ -239,6 +182,7 @@ class Config:
     runtime_directory: str
     state_directory: str
     services: tuple[LocalService, ...] = ()
+    state_sync: str = ""  # how connections reach the heir of an identity: "" (not at all) | CONNTRACKD
 
     @property
     def interface(self) -> str:
@@ -297,8 +241,3 @@ class Config:
         """Position of a node in the order that breaks ties. 0 acts first, and witnesses come last."""
         ranked = sorted(node.name for node in self.nodes if not node.witness)
         return ranked.index(name) if name in ranked else len(ranked)
-
-
-def is_ipv6(network: str) -> bool:
-    """Whether a network in canonical text is an IPv6 one."""
-    return ":" in network

@@ -30,6 +30,7 @@ from .impostor_watch import ImpostorWatch
 from .internet_check import InternetWatch
 from .interruption_watch import InterruptionWatch
 from .service_check import ServiceCheck
+from .sync_watch import SyncWatch
 from .this_host import Host
 
 IDENTITY_EVERY = 2.0  # seconds between checks whether this machine is still the node
@@ -80,6 +81,7 @@ class EvidenceCollector:
             emit=emit,
         )
         self.service_check = ServiceCheck(config, host, runtime, timers, changed=self._services_judged, emit=emit)
+        self.sync = SyncWatch(config, runtime, timers)
         self.impostors = ImpostorWatch(runtime, self.instance_at)
         self._checked: bool | None = None  # the source/dest check as last passed on
 
@@ -92,6 +94,7 @@ class EvidenceCollector:
             *loops,
             self.interruption_watch.work(),
             self.service_check.work(),
+            self.sync.work(),
             *self.forwarding_check.work(),
         )
 
@@ -103,6 +106,7 @@ class EvidenceCollector:
     def reconfigure(self, config: Config) -> None:
         """Work by a new configuration, and read all anew."""
         self.config = self.internet.config = self.interruption_watch.config = self.service_check.config = config
+        self.sync.config = config
         self.reader.reconfigure(config)
         self.forwarding_check.reconfigure(config)
 
@@ -121,7 +125,7 @@ class EvidenceCollector:
     @property
     def elastic_ips(self) -> t.Mapping[str, AddressView]:
         """Allocation id -> the newest reading of the Elastic IP of an identity."""
-        return self.reader.addresses
+        return self.reader.elastic.views
 
     @property
     def homes(self) -> t.Mapping[str, str] | None:
@@ -242,7 +246,7 @@ class EvidenceCollector:
 
     def note_addresses(self, views: t.Mapping[str, AddressView]) -> None:
         """Take in Elastic IPs that were read after a write."""
-        self.reader.merge_addresses(views)
+        self.reader.elastic.merge(views)
 
     def note_ec2(self, ok: bool, began: float, problem: str = "", code: str = "") -> None:
         """Note that an EC2 call, begun at ``began``, was answered (``ok``) or failed (why, in words,

@@ -16,21 +16,21 @@ import logging
 import typing as t
 from dataclasses import replace
 
-from ..aws import codes
 from ..aws.ec2 import THROTTLED, Ec2, parts
 from ..errors import Ec2Error
-from ..model.cluster import AddressView, Claim, InstanceView, RouteView
+from ..model.cluster import Claim, InstanceView, RouteView
 from ..model.settings import Config
 from ..policy import membership
 from ..runtime.base import Pool, Runtime
 from ..timing import Pause, TimerCoalescer
+from .elastic_ips import ElasticIps
+from .pooled_calls import Call, in_turn, result_of
 
 LOG = logging.getLogger("nat-failover")
 MOST_READS = 3  # readings under way at the same time
 AGAIN = 1.0  # seconds after which a failed reading is repeated, at most; with jitter
 SLOW = 1.0  # seconds of a reading in turn, from which on an early takeover needs the next one side by side
 HOMES_EVERY = 0.9  # of ``ec2.poll_s``: tables are looked for so rarely, also while EC2 is read in a hurry
-Call = tuple[t.Any, ...]  # a function and its arguments
 Ask = t.Callable[[t.Sequence[Call]], "asyncio.Future[list[t.Any]]"]  # makes calls, returns their results
 
 
@@ -53,9 +53,7 @@ class Ec2Reader:
         self.routes: dict[Claim, RouteView] = {}
         self.instances: dict[str, InstanceView] = {}  # by the name of the node
         self.homes: t.Mapping[str, str] | None = None  # route table -> the node that its tag names
-        self.addresses: t.Mapping[str, AddressView] = {}  # allocation id -> the Elastic IP of an identity
-        self.addresses_problem = ""  # why these cannot be read, in words
-        self.addresses_refused = ""  # the same, if it lasts until somebody changes something
+        self.elastic = ElasticIps(config, ec2, emit=emit)
         self.claims = config.claims  # with those on tables that were found by their tags
         self.answers = False  # the API answers this node
         self.answered_at: float | None = None  # when the newest call that it answered began
@@ -93,7 +91,7 @@ class Ec2Reader:
 
     def reconfigure(self, config: Config) -> None:
         """Forget the nodes and claims that are not configured any more, and read EC2 now."""
-        self.config = config
+        self.config = self.elastic.config = config
         self._follow_homes(self.homes)
         names = {node.name for node in config.nodes}
         self.instances = {name: view for name, view in self.instances.items() if name in names}
@@ -176,7 +174,7 @@ class Ec2Reader:
 
     def _side_by_side(self, calls: t.Sequence[Call]) -> asyncio.Future[list[t.Any]]:
         """Each result, or the exception raised instead, as soon as possible."""
-        return asyncio.gather(*(self._pool.run(_result, call) for call in calls))
+        return asyncio.gather(*(self._pool.run(result_of, call) for call in calls))
 
     def _adds_up(self) -> bool:
         """Whether calls in turn would make a reading too old for an early takeover."""
@@ -187,7 +185,7 @@ class Ec2Reader:
 
         Parallel calls cost more CPU than they save, by contention for the interpreter.
         """
-        return self._pool.run(_results, calls)
+        return self._pool.run(in_turn, calls)
 
     # --- a reading --------------------------------------------------------------------------------
 
@@ -207,13 +205,10 @@ class Ec2Reader:
         if began - self._homes_began >= config.ec2.poll * HOMES_EVERY:
             self._homes_began = began
             homes.append((self._ec2.describe_homes, config.cluster))
-        elastic: list[Call] = []
-        if config.identities:
-            allocations = sorted(each.allocation for each in config.identities.values())
-            elastic.append((self._ec2.describe_addresses, allocations))
+        elastic = self.elastic.calls()
         results = await ask([*routes, *instances, *homes, *elastic])
         if elastic:
-            self._note_addresses(results.pop(), began)
+            self.elastic.note(results.pop(), began)
         found = results[len(routes) : len(routes) + len(instances)]
         found += await self._find_missing(found, named, ask)
         results += found[len(instances) :]
@@ -271,28 +266,6 @@ class Ec2Reader:
             self._emit("ec2", text, logging.WARNING if problem else logging.INFO)
         self.problem, self.problem_code = problem, code
 
-    def _note_addresses(self, found: t.Any, began: float) -> None:
-        """The reading of Elastic IPs. A failure is none of EC2: routes need no such reading."""
-        if isinstance(found, dict):
-            self.addresses_problem = self.addresses_refused = ""
-            self.merge_addresses({each: replace(view, read_at=began) for each, view in found.items()})
-        elif isinstance(found, Ec2Error):
-            if found.code not in THROTTLED and not self.addresses_problem:
-                text = f"{found}; the Elastic IPs of identities stay where they are, and routes move as ever"
-                self._emit("addresses", text, logging.WARNING)
-            self.addresses_problem = str(found)
-            if codes.lasting(found.code):
-                self.addresses, self.addresses_refused = {}, str(found)
-        else:
-            raise found
-
-    def merge_addresses(self, views: t.Mapping[str, AddressView]) -> None:
-        """Take in readings of Elastic IPs. One that is older than the kept one is dropped."""
-        kept = self.addresses
-        newer = {each: view for each, view in views.items() if each not in kept or view.read_at >= kept[each].read_at}
-        wanted = {each.allocation for each in self.config.identities.values()}
-        self.addresses = {each: view for each, view in {**kept, **newer}.items() if each in wanted}
-
     # --- membership -------------------------------------------------------------------------------
 
     def _note_homes(self, homes: t.Any, began: float) -> None:
@@ -331,16 +304,3 @@ class Ec2Reader:
                 text = f"{name} is {instance} now, it was {before[name]}"
                 self._emit("replaced", text, logging.WARNING)
         return {name: replace(view, read_at=began) for name, view in chosen.items()}
-
-
-def _result(call: Call) -> t.Any:
-    """The result of a call, or the exception that it raised."""
-    function, *arguments = call
-    try:
-        return function(*arguments)
-    except Exception as error:  # pylint: disable=broad-except  # the reader of the result decides
-        return error
-
-
-def _results(calls: t.Sequence[Call]) -> list[t.Any]:
-    return [_result(call) for call in calls]

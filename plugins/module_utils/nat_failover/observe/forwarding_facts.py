@@ -16,7 +16,7 @@ import typing as t
 from ..host import kernel, users
 from ..host.netfilter import RulesReading
 from ..host.repair_helper import RULES, SYSCTLS
-from ..model.settings import MASQUERADE, Nat
+from ..model.nat import MASQUERADE, Nat
 
 MOST_SHOWN = 3  # rules of others in one warning
 CONNTRACK_FULL = 0.98  # above this, new flows are dropped while old ones go on
@@ -94,6 +94,16 @@ def guard_rules(node: Subject) -> Finding:
     """The rules that protect this node's own credentials and ports are in place."""
     advice = "the root helper puts them back; run the role again if it cannot"
     return Finding(None, node.rules.unguarded, RULES, advice)
+
+
+def rewriting(node: Subject) -> Finding:
+    """The addresses of synchronised identities are rewritten.
+
+    Without it flows of identities begin here, as at level 1.
+    """
+    text = f"synchronised flows would be lost: {node.rules.unmapped}" if node.rules.unmapped else ""
+    advice = "the root helper puts it back; new flows and those whose client sends go on meanwhile"
+    return Finding(None, text, RULES, advice)
 
 
 def imds_users(node: Subject) -> Finding:
@@ -187,6 +197,13 @@ def tcp_liberal(node: Subject) -> Finding:
     return Finding(None, "nf_conntrack_tcp_be_liberal=0" if strict else "", SYSCTLS, advice)
 
 
+def tcp_loose(node: Subject) -> Finding:
+    """Flows of an identity go on in the middle when they come from another node."""
+    strict = kernel.read_sysctl(kernel.LOOSE, node.proc) == "0"
+    advice = "connections of an identity end when it comes to this node; find the program that sets it"
+    return Finding(None, "nf_conntrack_tcp_loose=0" if strict else "", SYSCTLS, advice)
+
+
 # Key in ``status`` -> check. The order is that of the judgement.
 CHECKS: t.Mapping[str, t.Callable[[Subject], Finding]] = {
     "ip_forward": ip_forward,
@@ -195,6 +212,7 @@ CHECKS: t.Mapping[str, t.Callable[[Subject], Finding]] = {
     "rules": rules,
     "repeated_jumps": repeated_jumps,
     "guard_rules": guard_rules,
+    "rewriting": rewriting,
     "imds_users": imds_users,
     "foreign_rules": foreign_rules,
     "policy_rules": policy_rules,
@@ -205,16 +223,18 @@ CHECKS: t.Mapping[str, t.Callable[[Subject], Finding]] = {
     "ipv6_accept_ra": ipv6_accept_ra,
     "ipv6_default_routes": ipv6_default_routes,
     "tcp_liberal": tcp_liberal,
+    "tcp_loose": tcp_loose,
 }
 
 
 def examine(node: Subject) -> dict[str, Finding]:
-    """Do all checks, those of IPv6 only on a node that forwards it.
+    """Do all checks, those of IPv6 and of identities only on a node that has them.
 
     Reads a few files of the kernel.
     """
-    six = node.nat.has_ipv6
-    return {key: check(node) for key, check in CHECKS.items() if six or not key.startswith("ipv6_")}
+    six, moves = node.nat.has_ipv6, bool(node.nat.identities)
+    left_out = [key for key in CHECKS if (key.startswith("ipv6_") and not six) or (key == "tcp_loose" and not moves)]
+    return {key: check(node) for key, check in CHECKS.items() if key not in left_out}
 
 
 def defects(findings: Findings) -> dict[str, str]:

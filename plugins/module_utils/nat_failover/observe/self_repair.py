@@ -13,9 +13,10 @@ import logging
 import typing as t
 from collections import deque
 
-from ..host.repair_helper import CHANGED, IDENTITIES, NOTHING, RULES, SYSCTLS
+from ..host.repair_helper import IDENTITIES, RULES, SYSCTLS
 from ..model.settings import Config
 from ..runtime.base import Runtime
+from . import root_helper
 
 WITHIN = 3.0  # seconds for one repair
 MOST, WINDOW = 3, 600.0  # more than so many repairs of one thing within so many seconds are a fight
@@ -134,11 +135,7 @@ class SelfRepair:
             return f"{path}: no answer within {WITHIN:.0f} s"
         except (OSError, ValueError) as error:
             return f"{path}: {error}"
-        return "" if line in (CHANGED, NOTHING) else line or "the helper ended without an answer"
+        return root_helper.refusal(line)
 
     async def _ask(self, path: str, word: str) -> str:
-        lines = await self._runtime.connect_unix(path)
-        try:
-            return (await lines.ask(word.encode("ascii"))).decode("utf-8", "replace").strip()
-        finally:
-            lines.close()
+        return await root_helper.ask(self._runtime, path, word)

@@ -13,7 +13,7 @@ import typing as t
 from ..host import kernel, netfilter, nic_counters, policy_rules, verdict_file
 from ..host.netfilter import RulesReading
 from ..host.verdict_file import ServiceVerdict
-from ..model.settings import Nat
+from ..model.nat import Nat
 from .forwarding_facts import Finding, Subject, examine
 
 

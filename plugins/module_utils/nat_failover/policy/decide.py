@@ -56,7 +56,19 @@ from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, UNKNOWN
 from ..model.memory import Memory
 from ..model.plan import Plan, Verdict, Write
 from ..model.settings import Config
-from . import fencing, fitness, identities, membership, ownership, probe_plan, services, signs, verdict, warnings
+from . import (
+    fencing,
+    fitness,
+    identities,
+    membership,
+    ownership,
+    probe_plan,
+    services,
+    signs,
+    synchronised,
+    verdict,
+    warnings,
+)
 from .case import Case
 
 
@@ -85,7 +97,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> tuple[Memory, 
 
     Evidence is judged first, then claims, then fences. The gates come last and see everything.
     """
-    case = Case.of(config, notice_freeze(config, memory, evidence), evidence, fitness.unfit_reason(config, evidence))
+    case = fitness.assess(config, notice_freeze(config, memory, evidence), evidence)
     case = case.after(notice_replaced(case))
     case = case.after(services.note(case))
     case = case.after(notice_taken(case))
@@ -93,6 +105,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> tuple[Memory, 
     peers = {node.name: verdict.judge(case, node.name) for node in config.peers}
     case = case.after(case.memory.updated(peers=peers))
     case = case.after(fitness.update_fitness(case))
+    case = case.after(synchronised.note_due(case, ownership.proven_long_enough(case)))
     routes, drift = ownership.plan_claims(case)
     routes, unread = ownership.hold_stale_returns(case, routes)
     memory, addresses = identities.plan(case, routes)
@@ -111,12 +124,14 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> tuple[Memory, 
         steps = tuple(step for step in steps if step.key not in evidence.busy)
         memory = fencing.remember(memory, steps, evidence.now)
     case = case.after(memory)
+    translation = identities.states(case)
     needed = [at for at in (probe_plan.must_refresh(case), unread, addresses.unread) if at is not None]
     return memory, Plan(
         verdicts=tuple(Verdict(name, peer.verdict, peer.evidence) for name, peer in memory.peers.items()),
         routes=routes,
         addresses=moved,
-        translation=identities.states(case),
+        translation=translation,
+        places=synchronised.places(case, translation) if config.state_sync else {},
         fence=steps,
         probe=probe_plan.probes(case),
         flare=bool(evidence.instances) and not evidence.paused and probe_plan.must_flare(case),

@@ -15,7 +15,18 @@ from ..model.cluster import ROUTE_ACTIVE, Claim
 from ..model.evidence import FAILED, HEALTHY, UNKNOWN, Evidence
 from ..model.memory import Memory
 from ..model.settings import Config
-from . import fence_lock, fence_objections, fence_steps, fitness, heirs, identities, ownership, services, verdict
+from . import (
+    fence_lock,
+    fence_objections,
+    fence_steps,
+    fitness,
+    heirs,
+    identities,
+    ownership,
+    services,
+    synchronised,
+    verdict,
+)
 from .case import Case, Fence
 from .decide import STATES
 
@@ -33,7 +44,7 @@ class Explanation(t.NamedTuple):
 
 def explain(config: Config, memory: Memory, evidence: Evidence) -> list[Explanation]:
     """Every claim and every peer, as this node sees them."""
-    case = Case.of(config, memory, evidence, fitness.unfit_reason(config, evidence))
+    case = fitness.assess(config, memory, evidence)
     return [*(_route(case, claim) for claim in evidence.routes), *(_peer(case, name) for name in memory.peers)]
 
 
@@ -106,7 +117,7 @@ def _settled(about: ownership.ClaimCase) -> str:
     if owner == case.config.self_name:
         return "it is at home"
     others = [name for name in about.heirs.eligible if name != owner]
-    serving = [name for name in others if services.works_at(case, name, claim)] or others
+    serving = [name for name in services.serving(case, others, claim) if name != owner] or others
     carrying = identities.heirs_among(case.config, serving, claim)
     heir = heirs.heir(claim, carrying, identities.subject(case.config, claim))
     if heir is None:
@@ -121,8 +132,7 @@ def _service(about: ownership.ClaimCase) -> str:
     case, name = about.case, about.case.config.self_name
     if services.works_at(case, name, about.claim):
         return ""
-    well = [each for each in about.heirs.eligible if services.works_at(case, each, about.claim)]
-    found = heirs.heir(about.claim, well)
+    found = heirs.heir(about.claim, services.serving(case, about.heirs.eligible, about.claim))
     text = f"its service {case.config.service_of[about.claim.destination]} does not work here"
     return f"{text}; {found} takes it" if found else f"{text}, nor on any other node that may own claims"
 
@@ -155,6 +165,9 @@ def _not_yet(about: ownership.ClaimCase, kind: str) -> str:
             return f"its service {name} has worked here for {worked:.0f} of {wanted:.0f} s"
         proven = ownership.proven_for(case.memory, case.evidence.now)
         needed = ownership.return_after(case.config, case.memory)
+        lacking = synchronised.lacks_flows(case, about.claim) if proven >= needed else ""
+        if lacking:
+            return lacking
         flaps = f", doubled by {case.memory.flaps} flaps" if case.memory.flaps else ""
         left = max(0.0, needed - proven)
         return f"forwarding is proven for {proven:.0f} of {needed:.0f} s{flaps}; {left:.0f} s are left"

@@ -15,6 +15,11 @@ OLD_AFTER = 15.0  # seconds, at least, after which a reading of EC2 is old
 OLD_POLLS = 3  # intervals of polling after which it is old
 
 
+def assess(config: Config, memory: Memory, evidence: Evidence) -> Case:
+    """A tick, with the reason why this node must write nothing, if there is one."""
+    return Case.of(config, memory, evidence, unfit_reason(config, evidence))
+
+
 def unfit_reason(config: Config, evidence: Evidence) -> str:
     """The first reason why this node must write nothing, or ""."""
     return next((text for holds, text in _unfit(config, evidence) if holds), "")

@@ -4,26 +4,29 @@
 """Identities: the Elastic IP of a node follows its claims, and never leads them. Pure.
 
 Routes are the referee. A node takes an Elastic IP only for itself, if it owns all claims of the
-identity or takes the missing ones in the same tick. A fault of an Elastic IP leaves the claims as
-they are (docs/design.md, "An identity that moves").
+identity or takes the missing ones in the same tick: after a death beside them, in a planned move
+after them. A fault of an Elastic IP leaves the claims as they are (docs/design.md, "An identity
+that moves").
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from ..model.cluster import ROUTE_ACTIVE, AddressView, Claim
-from ..model.evidence import FAILED
+from ..model.cluster import ROUTE_ACTIVE, ROUTE_NO_TABLE, AddressView, Claim, InstanceView
 from ..model.memory import Memory
+from ..model.nat import CARRY, RESET, RESUME, Identity
 from ..model.plan import SetAddress, SetRoute
-from ..model.settings import CARRY, RESET, RESUME, Config, Identity
+from ..model.settings import Config
+from . import address_order
+from .address_order import GIVE_UP, NEVER, Carried
 from .case import Case
 
-# Seconds for which a living peer may hold the Elastic IP of claims that are here. Route and address
-# of one takeover are written side by side, and a reading may fall between the two.
-PATIENCE = 3.0
-GIVE_UP = 20.0  # seconds after which an Elastic IP does not come any more: EC2 may take some
-NEVER = float("-inf")
+# Seconds for which new flows leave by the public address of the node itself, once EC2 has shown the
+# Elastic IP here. The internet gateway may follow later than EC2 answers. NGINX's guide to high
+# availability by Elastic IP reports five to six seconds.
+SETTLE = 10.0
+NOT_HERE = float("inf")
 
 
 class Addresses(t.NamedTuple):
@@ -76,46 +79,66 @@ def plan(case: Case, routes: t.Sequence[SetRoute]) -> tuple[Memory, Addresses]:
         view = case.evidence.addresses.get(egress.allocation)
         if view is None:
             continue  # not read: nothing is known, and nothing is written
-        wrong = drift_of(case, egress.allocation, view) or _unusable(case, here.get(name))
+        identity = here.get(name)
+        wrong = drift_of(case, egress.allocation, view) or _unusable(case, identity)
         if wrong:
             drift[egress.allocation] = wrong
             continue
-        identity = here.get(name)
-        if identity is None or (view.interface_id, view.private) == (own.interface_id, identity.address):
+        if identity is None or is_at(view, own, identity):
             continue
         carried = _carries(case, name, routes)
         if carried is None:
             continue
-        oldest, reason = carried
-        if not reason:
+        if not carried.taken:
             astray[name] = memory.astray.get(name, case.evidence.now)
-            if not _may_follow(case, view, astray[name]):
-                continue
-            reason = "its claims are here"
-        elif case.evidence.now - memory.led.get(name, NEVER) < config.returns.maximum:
-            continue  # once for a takeover: a node that cannot write the routes must not hold the address
-        if view.read_at < oldest:
+        after = address_order.after(case, name, view, carried)
+        if after is None:
+            continue
+        oldest = address_order.oldest(case, carried, after)
+        stale = view.read_at < oldest
+        if stale and not after:
             unread.append(oldest)
         elif ("address", egress.allocation) not in case.evidence.busy:
-            holder = _holder(case, view) or "nobody"
-            text = f"address {egress.allocation} of {name} from {holder} to {config.self_name}: {reason}"
-            actions.append(SetAddress(name, egress.allocation, own.interface_id, identity.address, view, text))
-    return memory.updated(astray=astray), Addresses(tuple(actions), drift, max(unread) if unread else None)
+            holder = address_order.holder(case, view) or "nobody"
+            text = f"address {egress.allocation} of {name} from {holder} to {config.self_name}: {carried.reason}"
+            place = (own.interface_id, identity.address)
+            actions.append(SetAddress(name, egress.allocation, *place, view, text, after, stale))
+    memory = memory.updated(astray=astray, arrived=_arrivals(case, own))
+    return memory, Addresses(tuple(actions), drift, max(unread) if unread else None)
+
+
+def is_at(view: AddressView, own: InstanceView, identity: Identity) -> bool:
+    """Whether EC2 shows an Elastic IP at this node's address for the identity."""
+    return (view.interface_id, view.private) == (own.interface_id, identity.address)
+
+
+def _arrivals(case: Case, own: InstanceView) -> dict[str, float]:
+    """Since when each Elastic IP is here, of those that were elsewhere before."""
+    found = dict(case.memory.arrived)
+    for each in case.config.nat.identities:
+        view = case.evidence.addresses.get(case.config.identities[each.name].allocation)
+        if view is not None and not is_at(view, own, each):
+            found[each.name] = NOT_HERE
+        elif view is not None and found.get(each.name) == NOT_HERE:
+            found[each.name] = case.evidence.now
+    return found
 
 
 def note(memory: Memory, actions: t.Sequence[SetAddress], routes: t.Sequence[SetRoute], now: float) -> Memory:
     """The memory of Elastic IPs that were taken beside the routes, before these were seen here."""
-    led = {action.identity for action in actions} & {action.claim.home for action in routes}
+    led = {action.identity for action in actions if not action.after} & {action.claim.home for action in routes}
     return memory.updated(led={**memory.led, **dict.fromkeys(led, now)}) if led else memory
 
 
 def drift_of(case: Case, allocation: str, view: AddressView) -> str:
     """Why an Elastic IP must not be taken from where it is, or "" (L8)."""
     if not view.public:
-        return f"EC2 shows no Elastic IP {allocation} in this region; correct egress_address, or allocate one"
+        return (
+            f"EC2 shows no Elastic IP {allocation} in this region and account; correct egress_address, or allocate one"
+        )
     if view.interface_id is None:
         return ""
-    holder = _holder(case, view)
+    holder = address_order.holder(case, view)
     if holder is None:
         return (
             f"{allocation} ({view.public}) is associated with {view.interface_id}, which is no node of this cluster; "
@@ -132,57 +155,58 @@ def drift_of(case: Case, allocation: str, view: AddressView) -> str:
 
 def _unusable(case: Case, identity: Identity | None) -> str:
     """Why this node cannot carry an identity, although the configuration says so, or ""."""
-    own = case.evidence.instances[case.config.self_name]
     if identity is None:
         return ""
-    if identity.address == own.address:
-        return (
-            f"{identity.address} is the primary address of {case.config.self_name}, whose public address never moves; "
-            f"assign a further private address for the identity of {identity.name}"
-        )
-    if own.addresses and identity.address not in own.addresses:
-        return (
-            f"{own.interface_id} has no private address {identity.address}, so {case.config.self_name} cannot carry "
-            f"the identity of {identity.name}; assign it (AssignPrivateIpAddresses)"
-        )
-    return ""
+    name, address, own = case.config.self_name, identity.address, case.evidence.instances[case.config.self_name]
+    reasons = (
+        (
+            address == own.address,
+            (
+                f"{address} is the primary address of {name}, whose public address never moves; assign a further "
+                f"private address for the identity of {identity.name}"
+            ),
+        ),
+        (
+            address in own.further_addresses,
+            (
+                f"{address} is an address of another interface of {name}, and the Elastic IP of {identity.name} is "
+                f"associated with {own.interface_id} there; name an address of that one"
+            ),
+        ),
+        (
+            bool(own.addresses) and address not in own.addresses,
+            (
+                f"{own.interface_id} has no private address {address}, so {name} cannot carry the identity of "
+                f"{identity.name}; assign it (AssignPrivateIpAddresses), or let the role do so "
+                "(nat_instance_manage_egress_addresses)"
+            ),
+        ),
+    )
+    return next((text for applies, text in reasons if applies), "")
 
 
-def _holder(case: Case, view: AddressView) -> str | None:
-    """The node whose interface has an Elastic IP, also one of its former instance. None: no node."""
-    interface = view.interface_id or ""
-    return case.owners.get(interface) or case.memory.former.get(interface)
+def _carries(case: Case, name: str, routes: t.Sequence[SetRoute]) -> Carried | None:
+    """The claims of an identity, or None: this node neither owns all nor takes the rest.
 
-
-def _carries(case: Case, name: str, routes: t.Sequence[SetRoute]) -> tuple[float, str] | None:
-    """(the oldest acceptable reading, why the Elastic IP comes along with routes of this tick).
-
-    "": all claims are here already. None: this node neither owns all claims nor takes the rest.
+    A claim whose route table was deleted has no clients, and counts for nothing.
     """
     config, evidence = case.config, case.evidence
     taken = {action.claim: action for action in routes if has(config, action.claim) and action.claim.home == name}
     settled = True
-    claims = [claim for claim in evidence.routes if claim.home == name and has(config, claim)]
-    for claim in claims:
-        view = evidence.routes[claim]
+    views = {claim: view for claim, view in evidence.routes.items() if claim.home == name and has(config, claim)}
+    there = {claim: view for claim, view in views.items() if view.state != ROUTE_NO_TABLE}
+    for claim, view in there.items():
         here = view.state == ROUTE_ACTIVE and case.owners.get(view.target or "") == config.self_name
         if not here and claim not in taken:
             return None
         settled = settled and here
-    if not claims:
+    if not there:
         return None
     if settled:
-        return evidence.now - config.ec2.connect_timeout - config.ec2.read_timeout, ""
+        return Carried(address_order.recent(case), "its claims are here")
     first = min(taken.values(), key=lambda action: action.before.read_at)
-    return first.before.read_at, f"{first.kind} of its claims"
-
-
-def _may_follow(case: Case, view: AddressView, since: float) -> bool:
-    """Whether an Elastic IP may be fetched after its claims. A living peer may be about to take them."""
-    holder = _holder(case, view)
-    peer = case.memory.peers.get(holder or "")
-    waits = peer is not None and peer.verdict != FAILED
-    return not waits or case.evidence.now - since >= PATIENCE
+    kinds = frozenset(action.kind for action in taken.values())
+    return Carried(first.before.read_at, f"{first.kind} of its claims", tuple(taken), kinds)
 
 
 # --- translation ----------------------------------------------------------------------------------
@@ -210,8 +234,8 @@ def _state(case: Case, identity: Identity, allocation: str, view: AddressView) -
     own, now = case.evidence.instances[case.config.self_name], case.evidence.now
     if drift_of(case, allocation, view) or _unusable(case, identity):
         return RESET
-    if (view.interface_id, view.private) == (own.interface_id, identity.address):
-        carried = _carries(case, identity.name, ())
-        return CARRY if carried is not None else RESUME
+    if is_at(view, own, identity):
+        settled = now - case.memory.arrived.get(identity.name, NEVER) >= SETTLE
+        return CARRY if settled and _carries(case, identity.name, ()) is not None else RESUME
     # The Elastic IP does not follow, so its flows cannot go on: clients learn it at once
     return RESET if now - case.memory.astray.get(identity.name, now) >= GIVE_UP else RESUME

@@ -25,7 +25,7 @@ from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, UNMANAG
 from ..model.memory import Memory
 from ..model.plan import SetRoute
 from ..model.settings import Config
-from . import early, identities, services, suspicion, verdict
+from . import early, identities, services, suspicion, synchronised, verdict
 from .case import Case, PeerCase
 from .heirs import Heirs, heir, heirs_of
 
@@ -187,7 +187,9 @@ def _reason_to_return(case: ClaimCase) -> str:
     proven = proven_for(memory, case.case.evidence.now)
     if not services.settled(case.case, case.claim):
         return ""
-    return f"forwarding is proven for {int(proven)} s" if proven >= return_after(case.case.config, memory) else ""
+    if not proven_long_enough(case.case) or synchronised.lacks_flows(case.case, case.claim):
+        return ""
+    return f"forwarding is proven for {int(proven)} s"
 
 
 def _never(case: ClaimCase) -> str:
@@ -286,6 +288,11 @@ def return_after(config: Config, memory: Memory) -> float:
     """
     factor: int = 2 ** min(memory.flaps, 30)
     return min(config.returns.after * factor, config.returns.maximum)
+
+
+def proven_long_enough(case: Case) -> bool:
+    """Whether this node is proven fit for long enough to take its claims back (L7)."""
+    return proven_for(case.memory, case.evidence.now) >= return_after(case.config, case.memory)
 
 
 def hold_stale_returns(case: Case, routes: tuple[SetRoute, ...]) -> tuple[tuple[SetRoute, ...], float | None]:

@@ -15,6 +15,7 @@ from ..model.cluster import Claim
 from ..model.evidence import HEALTHY, NOTHING_HEARD
 from ..model.memory import Memory, ServiceMemory
 from ..model.settings import Config
+from . import heirs
 from .case import Case
 
 # Seconds that a service must have worked after a failure before claims come to it. Doubles with
@@ -128,28 +129,34 @@ def claim_vacancy(case: Case, claim: Claim, owner: str) -> str:
     return f"reports that its service {case.config.service_of[claim.destination]} does not work"
 
 
-def heirs_among(case: Case, nodes: t.Sequence[str], claim: Claim, owner: str | None) -> t.Sequence[str]:
-    """Those of ``nodes`` that may take a claim from its owner.
+def serving(case: Case, nodes: t.Sequence[str], claim: Claim) -> list[str]:
+    """Those of ``nodes`` at which the service of a claim works. If that is none: the heirs of last
+    resort at which it works.
 
-    An heir serves no worse than the owner: while the service works at the owner, or the owner lost
-    nothing but the service, only nodes at which it works. If the owner is lost, such nodes come
-    first, and then any: a route to a living node without the service is better than one to a dead
-    node, which could not be fenced (L2).
+    A node that EC2 is about to take serves until then, and a dead service serves nobody (L1). A
+    node that an operator drains is no heir of last resort.
+    """
+    return [name for name in nodes if works_at(case, name, claim)] or [
+        name for name in heirs.last_resort(case) if works_at(case, name, claim)
+    ]
+
+
+def heirs_among(case: Case, nodes: t.Sequence[str], claim: Claim, owner: str | None) -> t.Sequence[str]:
+    """Those of ``nodes`` that may take a claim from its owner, or an heir of last resort.
+
+    An heir serves better than the owner. If the service works nowhere, an owner that lost nothing
+    else keeps the claim, and one that is lost leaves it to any: a route to a living node without
+    the service is better than one to a dead node, which could not be fenced (L2).
     """
     if claim.destination not in case.config.service_of:
         return nodes
-    well = [name for name in nodes if works_at(case, name, claim)]
-    return well or ([] if _keeps(case, owner, claim) else nodes)
-
-
-def _keeps(case: Case, owner: str | None, claim: Claim) -> bool:
-    """Whether an owner keeps a claim that no other node serves better.
-
-    One that drains gives up a claim that it does not serve: nothing is lost by that.
-    """
+    well = serving(case, nodes, claim)
     peer = case.memory.peers.get(owner or "")
     if owner is None or peer is None or peer.verdict != HEALTHY:
-        return False
+        return well or nodes
+    if works_at(case, owner, claim):
+        # It drains. A move to another node that is about to go would gain nothing.
+        return [name for name in well if name in nodes]
     report = case.evidence.heard.get(owner, NOTHING_HEARD).report
-    drains = report is not None and report.leaves
-    return not drains or works_at(case, owner, claim)
+    drains = report is not None and report.leaves  # nothing is lost if it gives the claim up
+    return well or (nodes if drains else [])

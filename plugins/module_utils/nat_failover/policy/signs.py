@@ -19,6 +19,7 @@ from ..model.memory import Memory, Seen
 from . import fence_lock
 
 SHOWN = 60.0  # seconds for which a forged value is reported, also if it is gone before
+ONE_KEY = "give all nodes one heartbeat key: run the role on all of them"  # the remedy of different keys
 LONGEST = 48  # characters of a forged value in a report
 FLARES, ITEMS, LOCK, MARKS = "flare", "item", "lock", "mark"
 
@@ -103,5 +104,5 @@ def _line(kind: str, name: str, value: str, evidence: Evidence) -> str:
     call = "ec2:CreateTags" if kind == FLARES else "dynamodb:PutItem"
     return (
         f"{what} was written by no node of this cluster (now {value[:LONGEST]!r}): it has no valid MAC and counts for "
-        f"nothing; find the writer in CloudTrail and take {call} away from it, or give all nodes the same heartbeat key"
+        f"nothing; {ONE_KEY}. If they have it, find the writer in CloudTrail and take {call} away from it"
     )

@@ -8,6 +8,7 @@ Pure.
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import replace
 
 from ..model import liveness
@@ -17,6 +18,9 @@ from ..model.settings import Config
 from .case import AnyCase, PeerCase
 
 LATE = 1.5  # heartbeat intervals without a heartbeat that start a burst
+# The fields of ``PeerMemory`` for a sign of life: its baseline, its highest number, its last change
+FLARE = ("flare_baseline", "flare_number", "flare_at")
+ITEM = ("item_baseline", "item_number", "item_at")
 
 
 def late_at(config: Config, memory: Memory, heard_at: float) -> float:
@@ -69,30 +73,24 @@ def note_signs(case: PeerCase) -> PeerMemory:
     baseline. A value that was begun before the last heartbeat is no sign, however late it is read.
     Neither is a value that a stranger wrote, or wrote again.
     """
-    peer, heard, view, table = case.peer, case.heard, case.instance, case.evidence.witness
+    view, table = case.instance, case.evidence.witness
     if view is None:
+        return case.peer
+    peer = _note(case, case.peer, FLARE, case.evidence.flares, view.read_at)
+    return peer if table is None else _note(case, peer, ITEM, case.evidence.items, table.read_at)
+
+
+def _note(
+    case: PeerCase, peer: PeerMemory, fields: t.Sequence[str], signs: t.Mapping[str, Sign], read_at: float
+) -> PeerMemory:
+    """The memory with one sign. ``fields``: those that hold its baseline, number and time."""
+    sign = signs.get(case.name, NO_SIGN)
+    baseline, highest, at = (getattr(peer, each) for each in fields)
+    if sign.value == baseline:
         return peer
-    flare = case.evidence.flares.get(case.name, NO_SIGN)
-    if flare.value != peer.flare_baseline:
-        new = _is_new(flare, peer.flare_baseline, peer.flare_number, heard)
-        peer = replace(
-            peer,
-            flare_baseline=flare.value,
-            flare_number=_highest(flare, peer.flare_number),
-            flare_at=view.read_at if new else peer.flare_at,
-        )
-    if table is None:
-        return peer
-    item = case.evidence.items.get(case.name, NO_SIGN)
-    if item.value != peer.item_baseline:
-        new = _is_new(item, peer.item_baseline, peer.item_number, heard)
-        peer = replace(
-            peer,
-            item_baseline=item.value,
-            item_number=_highest(item, peer.item_number),
-            item_at=table.read_at if new else peer.item_at,
-        )
-    return peer
+    new = _is_new(sign, baseline, highest, case.heard)
+    values: t.Sequence[t.Any] = (sign.value, _highest(sign, highest), read_at if new else at)
+    return replace(peer, **dict(zip(fields, values)))
 
 
 def _is_new(sign: Sign, baseline: str | None, highest: int, heard: Heard) -> bool:

@@ -9,23 +9,21 @@ access.
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import typing as t
 
-from ..errors import NatFailoverError, NoAnswer, NotPermitted
+from ..errors import NatFailoverError
 from ..model.order import By
 from ..model.text import plain
 from ..policy import pause
 from .line_server import LineServer
+from .sender import LONGEST_WAIT
 
 if t.TYPE_CHECKING:
     from .commands import Commands
 
 Request = t.Mapping[str, t.Any]
 Answer = dict[str, t.Any]
-LONGEST_WAIT = 86400  # seconds of a drain
 LONGEST_TEXT = 120  # characters of an actor or a reason
 MOST_CLIENTS = 32  # served at the same time. Each holds a file descriptor of the service
 
@@ -104,34 +102,3 @@ def _wait(value: t.Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST_WAIT:
         raise NatFailoverError(f"wait: {value!r} is not a number of seconds up to {LONGEST_WAIT}; write e.g. 60")
     return float(value)
-
-
-def send_request(directory: str, request: t.Mapping[str, t.Any], timeout: float = 10.0) -> dict[str, t.Any] | None:
-    """Send a request to the service on this host and return its answer, or None if no service runs.
-
-    ``timeout``: seconds. Raises ``NatFailoverError`` with the service's refusal, and for a socket
-    that this user cannot reach or that gives no answer.
-    """
-    path = os.path.join(directory, "control.sock")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
-        try:
-            connection.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        except OSError as error:
-            raise NotPermitted(
-                f"{path}: {error.strerror or error}; run this as root or as a member of the group nat-failover"
-            ) from None
-        try:
-            connection.sendall(json.dumps(dict(request)).encode() + b"\n")
-            with connection.makefile("rb") as stream:
-                line = stream.readline()
-        except OSError:
-            raise NoAnswer(f"{path}: no answer within {int(timeout)} s; read `journalctl -u nat-failover`") from None
-    if not line:
-        raise NoAnswer(f"{path}: the service closed the connection; read `journalctl -u nat-failover`")
-    answer = json.loads(line)
-    if "error" in answer:
-        raise NatFailoverError(answer["error"])
-    return t.cast(dict[str, t.Any], answer)

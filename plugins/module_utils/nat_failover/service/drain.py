@@ -165,6 +165,9 @@ class Drain:
         """
         runtime = self._parts.runtime
         began = runtime.now()
+        if self._parts.owned:
+            # The peers need this moment for their writes. A reading would show nothing new yet
+            await runtime.sleep(READ_EVERY)
         self._parts.collector.find_tables()
         while not self._empty(began) and runtime.now() < began + wait:
             self._parts.collector.read_soon()

@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..model.evidence import NO_SIGN, Evidence
+from ..policy import fitness
+from ..policy.case import Case
 from .parts import Parts
+
+
+def case_now(parts: Parts) -> Case:
+    """A tick of this moment, for an order that asks what the policy would do."""
+    return fitness.assess(parts.config, parts.memory, gather(parts, parts.runtime.now()))
 
 
 def gather(parts: Parts, now: float) -> Evidence:
@@ -37,6 +44,8 @@ def gather(parts: Parts, now: float) -> Evidence:
         void_marks=void_marks,
         refused=parts.executor.unfit(now),
         addresses=collector.elastic_ips,
-        addresses_refused=collector.reader.addresses_refused,
+        addresses_refused=collector.reader.elastic.refused,
+        flows=collector.sync.flows,
+        unsynchronised=collector.sync.problem,
         strangers=collector.impostors.strangers,
     )

@@ -18,7 +18,7 @@ from ..model.cluster import EC2_RUNNING
 from ..model.evidence import FAILED
 from ..model.order import By
 from ..policy import explain, fitness
-from ..policy.case import UNWELL, Case, Fence
+from ..policy.case import UNWELL, Fence
 from ..policy.marks import STARTED
 from .evidence import gather
 from .parts import Parts
@@ -94,7 +94,7 @@ class FenceOrder:
         parts = self._parts
         evidence = gather(parts, parts.runtime.now())
         evidence = replace(evidence, fence_ordered={**evidence.fence_ordered, peer: order})
-        case = Case.of(parts.config, parts.memory, evidence, fitness.unfit_reason(parts.config, evidence))
+        case = fitness.assess(parts.config, parts.memory, evidence)
         instance = evidence.instances.get(peer)
         if instance is None or not instance.instance_id:
             return ["EC2 has not shown its instance yet"]

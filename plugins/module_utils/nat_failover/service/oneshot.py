@@ -10,29 +10,22 @@ left to do.
 
 from __future__ import annotations
 
-import asyncio
 import typing as t
 from dataclasses import replace
 
-from ..act.once import write_routes
-from ..act.steps import ReplaceRoute
 from ..config import load as configuration
-from ..errors import NatFailoverError
-from ..model.cluster import ACTIVE, DRAINED, ROUTE_ACTIVE, WITNESS, Claim, owners_of
-from ..model.evidence import HEALTHY, SILENT, UNKNOWN
-from ..model.plan import SetRoute
+from ..errors import NatFailoverError, PortTaken
+from ..model.cluster import ACTIVE, DRAINED, ROUTE_ACTIVE, WITNESS, Claim
+from ..model.evidence import HEALTHY, UNKNOWN
 from ..model.settings import Config
-from ..observe.instances import read_instances
 from ..policy import pause
-from ..runtime.real import AsyncioRuntime
-from .control import send_request
-from .outside import Runner, connect, connect_ec2
-from .parts import Parts
-from .service import Service
+from .sender import await_service, send_request
+
+if t.TYPE_CHECKING:
+    from .outside import Runner
 
 PAUSED, UNPAUSED = "paused", "unpaused"
 STATES = ("converged", "drained", "resumed", PAUSED, UNPAUSED)
-SETTLED_EVERY = 0.1  # seconds between two checks whether an observation is complete
 OBSERVE_WITHIN = 15.0  # seconds that an observation may take
 ACTOR = "Ansible"  # of the orders that a module gives
 Result = dict[str, t.Any]
@@ -44,9 +37,12 @@ def info(config_path: str, *, runner: Runner) -> Result:
     Raises ``NatFailoverError``. Shape of the result: docs of the module ``nat_failover_info``.
     """
     config = configuration.load(config_path)
-    status = send_request(config.runtime_directory, {"do": "status"})
-    if status is None:
-        status = _observe(replace(config, mode="observe"), runner, OBSERVE_WITHIN)
+
+    def read() -> Result:
+        status = send_request(config.runtime_directory, {"do": "status"})
+        return _observe(replace(config, mode="observe"), runner, OBSERVE_WITHIN) if status is None else status
+
+    status = _also_while_it_starts(config, read)
     me = status["self"]
     # A service of an older version than this module lacks some keys: their values are empty.
     own = {"facts": me.get("facts", {}), "node_warnings": me.get("warnings", [])}
@@ -71,12 +67,30 @@ def run(
     config = configuration.load(config_path)
     if state not in STATES:
         raise NatFailoverError(f"state {state!r} is unknown; choose one of: {', '.join(STATES)}")
-    before = send_request(config.runtime_directory, {"do": "status"})
-    if route_tables:
-        return _take(config, runner, before, set(route_tables), check_mode)
-    if before is not None:
-        return _through_service(config, state, before, check_mode, wait_timeout, pause_for)
-    return _alone(config, state, runner, check_mode, wait_timeout)
+
+    def work() -> Result:
+        before = send_request(config.runtime_directory, {"do": "status"})
+        if route_tables:
+            return _take(config, runner, before, set(route_tables), check_mode)
+        if before is not None:
+            return _through_service(config, state, before, check_mode, wait_timeout, pause_for)
+        return _alone(config, state, runner, check_mode, wait_timeout)
+
+    return _also_while_it_starts(config, work)
+
+
+def _also_while_it_starts(config: Config, work: t.Callable[[], Result]) -> Result:
+    """The result of ``work``. A service that begins meanwhile has the port: it is asked instead.
+
+    Seconds after a boot no socket of the service is there yet. Nothing was written before the port
+    was found taken.
+    """
+    try:
+        return work()
+    except PortTaken:
+        if not await_service(config.runtime_directory, OBSERVE_WITHIN):
+            raise
+        return work()
 
 
 def _through_service(
@@ -150,79 +164,20 @@ def _alone(config: Config, state: str, runner: Runner, check_mode: bool, wait_ti
 
 
 def _observe(config: Config, runner: Runner, longest: float, seen: list[Result] | None = None) -> Result:
-    """Run the service in this process until it is settled, for ``longest`` seconds at most.
+    """``alone.observe``.
 
-    Returns its status. Appends the status as it was before any write to ``seen``. With ``seen`` it
-    also waits for claims that are about to return. Raises ``NatFailoverError`` if EC2 cannot be
-    read.
+    It is loaded when no service runs: Ansible compiles all that a module loads at each run.
     """
-    keys = configuration.load_keys(config.key_file)
-    found: dict[str, t.Any] = {}
+    from .alone import observe  # pylint: disable=import-outside-toplevel  # it needs the whole service
 
-    async def observe() -> None:
-        # Before Python 3.10 an asyncio.Event belongs to the loop in which it is made. So the
-        # service is made here.
-        service = Service(config, keys, connect(config, runner), repairs=False)
-        await service.work(finish(service))
-        if not found.get("claims"):
-            problem = service.parts.collector.problem or "no answer"
-            raise NatFailoverError(
-                f"EC2 could not be read within {int(longest)} s: {problem}; run `nat-failover check-config --online`"
-            )
-
-    async def finish(service: Service) -> None:
-        runtime = service.outside.runtime
-        deadline = runtime.now() + longest
-        while runtime.now() < deadline:
-            await runtime.sleep(SETTLED_EVERY)
-            if _settled(service.parts, patient=seen is not None):
-                break
-        found.update(service.commands.status())
-        if seen is not None:
-            seen.append(_before(service.parts, found))
-
-    asyncio.run(observe())
-    return found
+    return observe(config, runner, longest, seen)
 
 
-def _settled(parts: Parts, patient: bool) -> bool:
-    """Whether all evidence is there and nothing is left to do now.
+def _adopt(config: Config, claims: t.Sequence[Claim], check_mode: bool) -> str:
+    """``alone.adopt``, which is loaded for an adoption."""
+    from .alone import adopt  # pylint: disable=import-outside-toplevel  # it needs boto3
 
-    ``patient``: claims that are about to return count as something to do.
-    """
-    peers = parts.memory.peers.values()
-    judged = len(peers) == len(parts.config.peers) and all(peer.verdict not in (UNKNOWN, SILENT) for peer in peers)
-    if not (parts.collector.read_all and parts.collector.judged and judged):
-        return False
-    if parts.plan.routes or parts.executor.busy(parts.runtime.now()):
-        return False
-    return not (patient and _expects(parts))
-
-
-def _expects(parts: Parts) -> bool:
-    """Whether a claim of this node is about to return to it."""
-    config, plan, collector = parts.config, parts.plan, parts.collector
-    if config.returns.policy != "auto" or parts.drain.state != ACTIVE:
-        return False
-    planned = {action.claim for action in plan.withheld if isinstance(action, SetRoute)}
-    if plan.withheld and config.mode != "observe":
-        return False  # this node must not write, and the status has the reason
-    homes = (claim for claim in collector.routes if claim.home == config.self_name)
-    return any(claim not in parts.memory.own_claims | planned and str(claim) not in plan.drift for claim in homes)
-
-
-def _before(parts: Parts, after: Result) -> Result:
-    """The status with the routes as they were before this process wrote any."""
-    owners = owners_of(parts.collector.instances)
-    old = {
-        (claim.route_table, claim.destination): {
-            "owner": owners.get(view.target or ""),
-            "target": view.target,
-            "state": view.state,
-        }
-        for claim, view in parts.executor.replaced.items()
-    }
-    return dict(after, claims=[dict(row, **old.get(_key(row), {})) for row in after["claims"]])
+    return adopt(config, claims, check_mode)
 
 
 def _take(config: Config, runner: Runner, before: Result | None, tables: set[str], check_mode: bool) -> Result:
@@ -241,19 +196,10 @@ def _take(config: Config, runner: Runner, before: Result | None, tables: set[str
             f"this node does not forward ({status['self']['fact']}), so it adopts no route (law L1); repair that, or "
             "run this on another node"
         )
-    ec2 = connect_ec2(config)
-    interface = read_instances(ec2, config.nodes, config.cluster)[config.self_name].interface_id
-    if not interface:
-        raise NatFailoverError(
-            f"EC2 shows no running instance of this node ({config.self_name}); run `nat-failover check-config --online`"
-        )
     after = dict(status, claims=[dict(claim) for claim in status["claims"]])
     rows = [row for row in after["claims"] if row["route_table"] in tables and row["owner"] != config.self_name]
     claims = [Claim(row["route_table"], row["destination"], row["home"]) for row in rows]
-    if not check_mode:
-        obstacle = write_routes([ReplaceRoute(claim, interface) for claim in claims], ec2, AsyncioRuntime)
-        if obstacle:
-            raise NatFailoverError(f"{obstacle} after the write; run this again")
+    interface = _adopt(config, claims, check_mode)
     for row in rows:
         row.update(owner=config.self_name, target=interface, state=ROUTE_ACTIVE)
     return _result(status, after, _owners(status) != _owners(after))

@@ -64,7 +64,7 @@ class Settings:
 
 @dataclass
 class Parts:
-    """All parts of one service. ``service.assemble`` makes them."""
+    """All parts of one service. ``assemble.py`` makes them."""
 
     config: Config
     runtime: Runtime

@@ -16,7 +16,8 @@ from ..aws.ec2 import Ec2
 from ..aws.witness_table import Table
 from ..errors import ConfigError, Ec2Error, NatFailoverError
 from ..model.cluster import TAG_CLUSTER, TAG_NODE, Claim, InstanceView, Node
-from ..model.settings import MASQUERADE, Config
+from ..model.nat import MASQUERADE
+from ..model.settings import Config
 from ..observe.instances import read_instances
 from ..policy import membership
 from . import preflight_identities, preflight_vpc

@@ -21,6 +21,7 @@ from ..model.evidence import (
 )
 from ..model.plan import SetRoute
 from ..policy import fitness, verdict
+from ..policy import identities as identities_policy
 from ..policy import services as policy
 from ..policy.case import Case
 from .parts import Parts
@@ -169,30 +170,63 @@ def services(parts: Parts, evidence: Evidence) -> list[Row]:
 
 
 def identities(parts: Parts, evidence: Evidence) -> list[Row]:
-    """The identities that this node may carry, with their Elastic IPs and the states of rules here.
+    """All identities, with their Elastic IPs and the states of rules here.
 
-    ``holder``: a node, or the id of another interface. None: nobody, or not known.
+    ``address``: the private address of this node for it. Empty: this node cannot carry it.
+    ``holder``: a node, or the id of another interface. None: nobody, or not known. ``carrier``: the
+    node that owns all claims of the identity. None: there is none. ``follows``: whether the Elastic
+    IP is with it. None: not known.
     """
     config, owners = parts.config, owners_of(evidence.instances, parts.config.witnesses)
-    seen = parts.collector.forwarding_check.translated
+    seen, here = parts.collector.forwarding_check.translated, {each.name: each for each in config.nat.identities}
     rows = []
-    for each in config.nat.identities:
-        allocation = config.identities[each.name].allocation
-        view = evidence.addresses.get(allocation)
+    for name, egress in config.identities.items():
+        view = evidence.addresses.get(egress.allocation)
         interface = view.interface_id if view is not None else None
+        holder, carrier = owners.get(interface or "", interface), _carrier(parts, evidence, name, owners)
+        known = view is not None and carrier is not None
         rows.append(
             {
-                "identity": each.name,
-                "allocation": allocation,
+                "identity": name,
+                "allocation": egress.allocation,
                 "public": view.public if view is not None else "",
-                "holder": owners.get(interface or "", interface),
-                "address": each.address,
-                "state": seen.get(each.name, ""),
-                "wanted": parts.plan.translation.get(each.name, ""),
+                "holder": holder,
+                "carrier": carrier,
+                "follows": holder == carrier if known else None,
+                "address": here[name].address if name in here else "",
+                "state": seen.get(name, ""),
+                "wanted": parts.plan.translation.get(name, ""),
                 "read_s_ago": ago(evidence.now, view.read_at if view is not None else None),
             }
         )
     return rows
+
+
+def _carrier(parts: Parts, evidence: Evidence, name: str, owners: t.Mapping[str, str]) -> str | None:
+    """The node that owns all claims of an identity, if there is one. ``owners``: by interface."""
+    found = {
+        owners.get(view.target or "") if view.state == ROUTE_ACTIVE else None
+        for claim, view in evidence.routes.items()
+        if claim.home == name and identities_policy.has(parts.config, claim)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def state_sync(parts: Parts) -> Row:
+    """The synchronisation of connections. Empty without ``state_sync``."""
+    sync = parts.collector.sync
+    if not parts.config.state_sync:
+        return {}
+    return {
+        "by": parts.config.state_sync,
+        "problem": sync.problem,
+        "received_bytes": sync.reading.received,
+        "lost": sync.reading.lost,
+        "refused": sync.reading.refused,
+        "connections": dict(sync.flows),
+        "places": dict(parts.plan.places),
+        "arranged": dict(sync.arranged),
+    }
 
 
 def _ms_ago(now: float, at: float | None) -> int | None:

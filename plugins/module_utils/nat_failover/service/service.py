@@ -14,33 +14,24 @@ import logging
 import signal
 import typing as t
 
-from ..act.executor import Executor
 from ..config import load as configuration
 from ..errors import NatFailoverError
 from ..model.cluster import InstanceView
 from ..model.evidence import Evidence
-from ..model.liveness import LivenessCounter
 from ..model.memory import Memory
 from ..model.plan import Plan
 from ..model.settings import Config
-from ..observe.collector import EvidenceCollector
-from ..observe.sign_reader import SignReader
-from ..observe.witness_reader import WitnessReader
 from ..policy import decide as policy
-from ..policy import probe_plan
-from ..timing import TimerCoalescer
+from ..policy import probe_plan, synchronised
 from ..wire.codec import Codec
-from ..wire.seals import Seals
-from ..wire.transport import HeartbeatTransport
 from . import problems, status
+from .assemble import assemble
 from .commands import Commands
 from .control import Control
 from .drain import Drain
-from .events import EventLog
 from .evidence import gather
 from .loop import TickLoop
 from .outside import Outside
-from .parts import Parts
 from .status_socket import StatusSocket
 
 LONGEST_TICK = 0.1  # seconds between decisions in quiet times, if heartbeats are more frequent than that
@@ -79,7 +70,7 @@ class Service:
         self.outside = outside
         self.config_path = config_path
         self.parts = assemble(config, keys, outside, self.wake)
-        self.parts.collector.forwarding_check.repairs = repairs
+        self.parts.collector.forwarding_check.repairs = self.parts.collector.sync.orders = repairs
         self.drain = Drain(self.parts, self._announce)
         self.commands = Commands(self.parts, self.drain)
         self.loop = TickLoop(outside.runtime, self.parts.timers, self._send, self._tick, self._longest, self._late)
@@ -242,6 +233,8 @@ class Service:
         collector.demand(parts.plan.refresh, parts.plan.watch)
         if config.identities:
             collector.forwarding_check.translate(parts.plan.translation)
+        if config.state_sync:
+            collector.sync.place(parts.plan.places, synchronised.abroad(config, parts.plan.places))
         parts.witness.demand(parts.plan.watch, parts.plan.flare)
         parts.executor.flare(parts.plan.flare)
         parts.executor.carry_out(parts.plan, evidence.busy)
@@ -261,59 +254,3 @@ class Service:
             if self._machines.get(name, view.instance_id) != view.instance_id:
                 self.parts.transport.renew(name)
             self._machines[name] = view.instance_id
-
-
-def assemble(config: Config, keys: t.Sequence[bytes], outside: Outside, wake: t.Callable[[], None]) -> Parts:
-    """Make the parts, from the bottom up. They call ``wake()`` when there is new evidence."""
-    runtime = outside.runtime
-    timers = TimerCoalescer(config.heartbeat.interval, runtime)
-    events = EventLog(runtime)
-    seals = Seals(keys, config.cluster)
-    liveness = LivenessCounter(outside.boot_id, config.self_name, seals.sign, runtime.wall_time())
-    transport = HeartbeatTransport(
-        Codec(keys, config.cluster, config.self_name),
-        runtime,
-        self_name=config.self_name,
-        boot_id=outside.boot_id,
-        port=config.heartbeat.port,
-    )
-    collector = EvidenceCollector(
-        config,
-        runtime,
-        timers,
-        ec2=outside.ec2,
-        host=outside.host,
-        prober=outside.prober,
-        metadata=outside.metadata,
-        wake=wake,
-        emit=events.emit,
-    )
-    witness = WitnessReader(
-        config,
-        outside.table,
-        runtime,
-        timers,
-        boot_id=outside.boot_id,
-        liveness=liveness,
-        seals=seals,
-        instance_id=lambda: collector.instance_id(config.self_name),
-        wake=wake,
-        emit=events.emit,
-    )
-    executor = Executor(config, runtime, outside.ec2, collector, witness, liveness, seals, wake, events.emit)
-    transport.on_stranger = collector.impostors.note
-    return Parts(
-        config=config,
-        runtime=runtime,
-        boot_id=outside.boot_id,
-        timers=timers,
-        liveness=liveness,
-        signs=SignReader(seals),
-        events=events,
-        transport=transport,
-        collector=collector,
-        witness=witness,
-        executor=executor,
-        memory=Memory(awake_since=runtime.now()),
-        started_at=runtime.now(),
-    )

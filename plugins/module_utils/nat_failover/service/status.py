@@ -50,6 +50,8 @@ def report(parts: Parts) -> Report:
         signs=parts.liveness.last,
         seals=True,
         unwell=services.unwell(parts.config, parts.memory, parts.runtime.now()),
+        flows={name: count for name, count in parts.collector.sync.flows.items() if name != parts.config.self_name},
+        hindrance=problems.hindrance(parts.collector.reader),
     )
 
 
@@ -130,6 +132,7 @@ def status(parts: Parts) -> dict[str, t.Any]:
         "claims": rows.claims(parts, evidence),
         "services": rows.services(parts, evidence),
         "identities": rows.identities(parts, evidence),
+        "state_sync": rows.state_sync(parts),
         "verdicts": rows.verdicts(parts, evidence),
         "failures": rows.failures(parts, now),
         "fences": {"budget": parts.config.fence.max_per_hour, "spent": fence_objections.spent(parts.memory, now)},

@@ -15,9 +15,8 @@ import typing as t
 from ..errors import NatFailoverError
 from ..model.cluster import WITNESS, Claim, owners_of
 from ..model.order import By
-from ..policy import explain, fitness, heirs
-from ..policy.case import Case
-from .evidence import gather
+from ..policy import explain, heirs
+from .evidence import case_now
 from .parts import Parts
 
 LOOK_EVERY = 0.1  # seconds between two comparisons while an order is carried out
@@ -73,8 +72,7 @@ class Take:
         ``NatFailoverError`` with the heirs.
         """
         parts, me = self._parts, self._parts.config.self_name
-        evidence = gather(parts, parts.runtime.now())
-        case = Case.of(parts.config, parts.memory, evidence, fitness.unfit_reason(parts.config, evidence))
+        case = case_now(parts)
         nodes = [name for name in heirs.eligible_nodes(case) if name != me]
         if node not in nodes:
             peer = parts.memory.peers.get(node)
@@ -110,8 +108,7 @@ class Take:
     def _refusal(self) -> str:
         """Why this node may take nothing now. Empty: it may."""
         parts = self._parts
-        evidence = gather(parts, parts.runtime.now())
-        case = Case.of(parts.config, parts.memory, evidence, fitness.unfit_reason(parts.config, evidence))
+        case = case_now(parts)
         reasons = explain.gates(case)
         if parts.drain.why:
             reasons.append(f"this node is {parts.drain.state} ({parts.drain.why})")

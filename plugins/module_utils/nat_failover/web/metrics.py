@@ -15,12 +15,14 @@ from collections import Counter
 from .. import __version__
 from ..model.cluster import ACTIVE, DRAINED, DRAINING, STOPPING, WITNESS
 from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNKNOWN, UNMANAGED
+from ..model.nat import CARRY, RESET, RESUME
 from ..model.settings import MODES
 from . import judgement
 from .exposition import COUNTER, GAUGE, Family
 from .judgement import Status
 from .snapshot import Snapshot
 
+RULES_OF_IDENTITIES = (RESET, RESUME, CARRY)
 STATES = (ACTIVE, DRAINING, DRAINED, STOPPING, WITNESS)
 VERDICTS = (UNKNOWN, HEALTHY, SUSPECTED, SICK, UNMANAGED, SILENT, FAILED, PARTITIONED)
 # Counters of the heartbeats' transport that are refusals of a packet (wire/codec.py).
@@ -40,7 +42,7 @@ def families(snapshot: Snapshot) -> list[Family]:
     build.add(1, version=__version__, python=platform.python_version())
     made = [up, build]
     if snapshot.status is not None:
-        for part in (_node, _problems, _peers, _packets, _routes, _services, _events, _limits):
+        for part in (_node, _problems, _peers, _packets, _routes, _identities, _services, _events, _limits):
             made += part(snapshot.status, snapshot.at)
     return made
 
@@ -165,6 +167,34 @@ def _routes(status: Status, at: float) -> list[Family]:
         ago = claim.get("read_s_ago")
         read.add(None if ago is None else round(at - ago, 3), **labels)
     return [owner, home, served, drift, read]
+
+
+def _identities(status: Status, at: float) -> list[Family]:
+    rows = status.get("identities")
+    if not rows:
+        return []
+    state = Family(
+        "nat_failover_identity_rules", GAUGE, "The state of this node's rules for an identity: 1 for the one."
+    )
+    holder = Family(
+        "nat_failover_identity_holder", GAUGE, "The node, or the interface of others, that an Elastic IP is with."
+    )
+    follows = Family(
+        "nat_failover_identity_follows",
+        GAUGE,
+        "Whether the Elastic IP is with the node that owns all routes of the identity. Absent if not known.",
+    )
+    read = Family("nat_failover_identity_read_timestamp_seconds", GAUGE, "When the Elastic IP was last read from EC2.")
+    for row in rows:
+        labels = {"identity": str(row.get("identity"))}
+        for each in RULES_OF_IDENTITIES:
+            state.add(row.get("state") == each if row.get("state") else None, state=each, **labels)
+        if row.get("holder"):
+            holder.add(1, holder=str(row["holder"]), public=str(row.get("public")), **labels)
+        follows.add(row.get("follows"), **labels)
+        ago = row.get("read_s_ago")
+        read.add(None if ago is None else round(at - ago, 3), **labels)
+    return [state, holder, follows, read]
 
 
 def _services(status: Status, at: float) -> list[Family]:

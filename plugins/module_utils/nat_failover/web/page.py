@@ -115,7 +115,9 @@ def _whole(status: screen.Answer) -> str:
     parts += [_problem(each) for each in status["problems"]]
     if status["claims"]:
         parts.append(f'<h2>Routes</h2><div class="zones">{_zones(status["claims"])}</div>')
-    parts.append(f'<h2>Nodes</h2><div class="nodes">{"".join(_nodes(status))}</div>')
+    if screen.identities(status):
+        parts.append(f'<h2>Identities</h2><div class="nodes">{"".join(_boxes(screen.identities(status)))}</div>')
+    parts.append(f'<h2>Nodes</h2><div class="nodes">{"".join(_boxes(screen.nodes(status)))}</div>')
     parts.append(f"<h2>Last events</h2><ol>{_events(status)}</ol>")
     return "".join(parts)
 
@@ -155,9 +157,9 @@ def _way(claim: t.Mapping[str, t.Any]) -> str:
     )
 
 
-def _nodes(status: screen.Answer) -> t.Iterator[str]:
-    """A box for each node, with the rows of ``status`` as pairs."""
-    heads, *rows = screen.nodes(status)
+def _boxes(table: t.Sequence[t.Sequence[str]]) -> t.Iterator[str]:
+    """A box for each row of ``status`` after its headings, with the cells as pairs."""
+    heads, *rows = table
     for row in rows:
         pairs = "".join(
             f"<dt>{_text(head)}</dt><dd>{_text(value)}</dd>" for head, value in zip(heads[1:], row[1:]) if value != "-"

@@ -112,14 +112,14 @@ class Codec:
         names: list[t.Any] = [self._cluster, self._self, to]
         if report is not None:
             views = dict(report.views)
-            more: list[t.Any] = [report.signs, 1] if report.seals else [report.signs]
-            if report.unwell:
-                more = [report.signs, int(report.seals), sorted(report.unwell)]
+            more: list[t.Any] = [int(report.seals), sorted(report.unwell), dict(report.flows), report.hindrance]
+            while more and not more[-1]:  # an older release knows the first ones only
+                more.pop()
             for fact in (report.fact[:LONGEST_FACT], ""):
-                yield _json([*names, report.state, int(report.forwarding), fact, views, *more])
+                yield _json([*names, report.state, int(report.forwarding), fact, views, report.signs, *more])
             while views:
                 views.popitem()
-                yield _json([*names, report.state, int(report.forwarding), "", views, *more])
+                yield _json([*names, report.state, int(report.forwarding), "", views, report.signs, *more])
         yield _json(names)
 
     def decode(self, data: bytes) -> Packet | Rejected:
@@ -164,6 +164,8 @@ def _report(
     signs: t.Any = 0,
     seals: t.Any = 0,
     unwell: t.Any = (),
+    flows: t.Any = (),
+    hindrance: t.Any = "",
     *_later: t.Any,
 ) -> Report:
     """``_later``: fields of a newer release, ignored.
@@ -174,4 +176,9 @@ def _report(
     if not isinstance(signs, int):
         raise TypeError("signs: a number is expected")
     ill = frozenset(plain(str(name)) for name in unwell) if isinstance(unwell, list) else frozenset()
-    return Report(plain(str(state)), bool(forwarding), plain(str(fact)), verdicts, signs, seals == 1, ill)
+    counts = flows if isinstance(flows, dict) else {}
+    counted = {plain(str(name)): count for name, count in counts.items() if isinstance(count, int)}
+    code = plain(str(hindrance))
+    return Report(
+        plain(str(state)), bool(forwarding), plain(str(fact)), verdicts, signs, seals == 1, ill, counted, code
+    )

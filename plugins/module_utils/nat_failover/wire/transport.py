@@ -12,12 +12,13 @@ Send errors are counted, never raised. IPv4 only.
 
 from __future__ import annotations
 
+import errno
 import logging
 import typing as t
 from collections import Counter
 from dataclasses import replace
 
-from ..errors import NatFailoverError
+from ..errors import NatFailoverError, PortTaken
 from ..model.evidence import Heard, Report
 from ..runtime.base import Datagrams, Receiver, Runtime
 from .admission import Admission
@@ -91,14 +92,16 @@ class HeartbeatTransport:
     async def open(self) -> None:
         """Open the sockets.
 
-        Raises ``NatFailoverError`` if the UDP port cannot be bound. ICMP may be missing.
+        Raises ``PortTaken`` if another process has the UDP port, and ``NatFailoverError`` if it
+        cannot be bound for another reason. ICMP may be missing.
         """
         try:
             self._udp = self._runtime.open_udp(
                 self._bind, self._port, Receiver(self.take, self._read, self._receive_failed)
             )
         except OSError as error:
-            raise NatFailoverError(
+            kind = PortTaken if error.errno == errno.EADDRINUSE else NatFailoverError
+            raise kind(
                 f"heartbeat.port: UDP {self._bind}:{self._port} cannot be bound ({error.strerror}); is another "
                 "nat-failover running here?"
             ) from None
