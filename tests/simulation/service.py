@@ -258,6 +258,7 @@ class Service(Hosted):
             void_marks=void,
             refused=self.executor.unfit.standing(now),
             addresses=collector.elastic_ips,
+            awake_at=self.ticked,
         )
 
     def _follow_replacements(self) -> None:
@@ -275,8 +276,7 @@ class Service(Hosted):
         self.drain.follow()
         self._follow_replacements()
         evidence, before = self.evidence(), self.memory
-        if self.ticked is not None:
-            before, self.ticked = replace(before, last_tick=self.ticked), None
+        self.ticked = None
         self.memory, self.plan = policy.decide(self.config, before, evidence)
         self._tell(before)
         self.host.decided(self.host, evidence, self.plan)

@@ -132,8 +132,9 @@ class Case:
             addresses=self.addresses,
         )
 
-    def decide(self):
-        self.memory, plan = policy.decide(self.config, self.memory, self.evidence())
+    def decide(self, **changed):
+        """One tick. ``changed``: fields of the evidence."""
+        self.memory, plan = policy.decide(self.config, self.memory, replace(self.evidence(), **changed))
         return plan
 
     def verdict(self, peer=PEER):

@@ -19,14 +19,14 @@ SOON = 5.0
 class Node:
     """A node whose ticks are only noted."""
 
-    def __init__(self, interval=HOUR, longest=HOUR):
+    def __init__(self, interval=HOUR, longest=HOUR, count=1):
         self.beats, self.ticks = [], []
-        self.longest = longest
+        self.pace = (count, longest)
         self.late = (float("inf"), "")
         self.problem = None
         self.timers = TimerCoalescer(interval, AsyncioRuntime())
         self.tick_loop = TickLoop(
-            AsyncioRuntime(), self.timers, self.beats.append, self.tick, lambda: self.longest, lambda: self.late
+            AsyncioRuntime(), self.timers, self.beats.append, self.tick, lambda: self.pace, lambda: self.late
         )
 
     def tick(self, now):
@@ -64,6 +64,60 @@ def test_heartbeats_and_decisions_share_their_ticks():
     node = Node(interval=0.005)
     node.play(lambda: node.until(10))
     assert len(node.beats) == len(node.ticks)
+
+
+def test_a_decision_comes_with_each_second_heartbeat_where_that_is_the_pace():
+    node = Node(interval=0.005, count=2)
+    node.play(lambda: node.until(6))
+    assert 2 * len(node.ticks) - 1 <= len(node.beats) <= 2 * len(node.ticks)
+
+
+@pytest.mark.parametrize("news", ["wake", "wake_after_read"])
+def test_news_are_judged_with_a_heartbeat_that_would_decide_nothing(news):
+    node = Node(count=1000)
+
+    async def body():
+        node.timers.due_at = time.monotonic()
+        getattr(node.tick_loop, news)()
+        node.tick_loop.all_read()
+        await node.until(2)
+        assert len(node.beats) == 2
+
+    node.play(body)
+
+
+def test_a_heartbeat_that_leaves_when_another_is_late_decides():
+    node = Node(count=1000)
+
+    async def body():
+        node.late = (time.monotonic() + 0.01, "nat-b")
+        node.tick_loop.wake()
+        await asyncio.sleep(0)
+        await node.until(2)
+        time.sleep(0.02)
+        node.timers.due_at = time.monotonic()
+        node.tick_loop.packet_received("nat-c")
+        node.tick_loop.all_read()
+        assert (len(node.ticks), len(node.beats)) == (3, 2)
+
+    node.play(body)
+
+
+def test_a_tick_knows_the_one_before_it():
+    node = Node(count=1000)
+
+    async def body():
+        [first] = node.ticks
+        assert node.tick_loop.awake_at is None
+        node.timers.due_at = time.monotonic()
+        node.tick_loop.packet_received("nat-b")
+        node.tick_loop.all_read()
+        assert (len(node.ticks), len(node.beats), node.tick_loop.awake_at) == (1, 2, first)
+        node.tick_loop.wake()
+        await node.until(2)
+        assert node.tick_loop.awake_at == node.beats[-1]
+
+    node.play(body)
 
 
 def test_decisions_come_without_heartbeats_where_these_are_rare():

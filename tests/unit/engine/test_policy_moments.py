@@ -89,6 +89,15 @@ def test_a_gap_of_half_of_silent_after_between_two_ticks_is_no_freeze(frozen, ad
     assert routes(case.decide()) == ([("adopt", PEER)] if adopts else [])
 
 
+def test_a_tick_without_a_decision_in_between_shows_that_there_was_no_freeze():
+    case = exact()
+    case.silent(seconds=2.0, verdict="failed", since=NOW - 1.0)
+    case.memory = replace(case.memory, last_tick=NOW - 0.4375)
+    assert routes(case.decide(awake_at=NOW - 0.25)) == [("adopt", PEER)]
+    case.memory = replace(case.memory, last_tick=NOW - 0.4375)
+    assert routes(case.decide(awake_at=NOW - 0.375)) == [], "the gap after it is a freeze"
+
+
 # --- fences ----------------------------------------------------------------------------------------------------------
 
 

@@ -196,3 +196,5 @@ class Evidence:
     # Identity -> its flows in the kernel of this node, with state_sync and away from its home only
     flows: t.Mapping[str, int] = field(default_factory=dict)
     unsynchronised: str = ""  # why connections are not synchronised, with state_sync only
+    # When this node last sent heartbeats without a decision, or decided. None: at the last decision
+    awake_at: float | None = None

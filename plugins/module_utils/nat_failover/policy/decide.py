@@ -160,7 +160,10 @@ def notice_freeze(config: Config, memory: Memory, evidence: Evidence) -> Memory:
 
     All silence counts anew: a frozen node hears no peer (L10 monotonic time).
     """
-    frozen = memory.last_tick is not None and evidence.now - memory.last_tick > config.heartbeat.silent_after / 2
+    awake_at = memory.last_tick
+    if awake_at is not None and evidence.awake_at is not None:
+        awake_at = max(awake_at, evidence.awake_at)  # ticks that send heartbeats only decide nothing
+    frozen = awake_at is not None and evidence.now - awake_at > config.heartbeat.silent_after / 2
     return memory.updated(
         last_tick=evidence.now,
         awake_since=evidence.now if frozen else memory.awake_since,

@@ -18,14 +18,18 @@ def case_now(parts: Parts) -> Case:
     return fitness.assess(parts.config, parts.memory, gather(parts, parts.runtime.now()))
 
 
-def gather(parts: Parts, now: float) -> Evidence:
-    """Everything that a decision rests on. ``now``: seconds of ``Runtime.now``."""
+def gather(parts: Parts, now: float, awake_at: float | None = None) -> Evidence:
+    """Everything that a decision rests on.
+
+    ``now``: seconds of ``Runtime.now``. ``awake_at``: the moment of the tick before this one.
+    """
     collector = parts.collector
     signs = parts.signs.read(collector.instances, parts.witness.view)
     parts.liveness.note(signs.flares.get(parts.config.self_name, NO_SIGN))
     marks, void_marks = parts.judge_marks(signs.marks)
     return Evidence(
         now=now,
+        awake_at=awake_at,
         me=replace(collector.me, state=parts.drain.state, interruption=parts.drain.interruption),
         heard=parts.transport.heard(),
         routes=collector.routes,

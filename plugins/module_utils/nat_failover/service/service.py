@@ -34,7 +34,7 @@ from .loop import TickLoop
 from .outside import Outside
 from .status_socket import StatusSocket
 
-LONGEST_TICK = 0.1  # seconds between decisions in quiet times, if heartbeats are more frequent than that
+LONGEST_TICK = 0.2  # seconds between decisions in quiet times, if heartbeats are more frequent than that
 # The longest tick as a share of silent_after. From 0.5 on the policy takes the gap for a freeze
 # (law L10: after a freeze all silence counts anew).
 LONGEST_SHARE = 0.42
@@ -73,7 +73,7 @@ class Service:
         self.parts.collector.forwarding_check.repairs = self.parts.collector.sync.orders = repairs
         self.drain = Drain(self.parts, self._announce)
         self.commands = Commands(self.parts, self.drain)
-        self.loop = TickLoop(outside.runtime, self.parts.timers, self._send, self._tick, self._longest, self._late)
+        self.loop = TickLoop(outside.runtime, self.parts.timers, self._send, self._tick, self._pace, self._late)
         transport = self.parts.transport
         transport.on_packet = self.loop.packet_received
         transport.wake = self.loop.wake_after_read
@@ -177,14 +177,17 @@ class Service:
 
     # --- ticks ------------------------------------------------------------------------------------
 
-    def _longest(self) -> float:
-        """Seconds until the next tick at the latest.
+    def _pace(self) -> tuple[int, float]:
+        """Heartbeats, and seconds at the latest, until the next decision without news.
 
-        It shares a wake-up with a heartbeat where possible.
+        The seconds are those of probes. Without any, the decision shares a wake-up with a heartbeat.
         """
-        silent_after = self.parts.config.heartbeat.silent_after
-        patience = max(LONGEST_TICK, self.parts.timers.longest, silent_after / 8)
-        return min(patience, LONGEST_SHARE * silent_after, *self.parts.plan.probe.values())
+        heartbeat, probes = self.parts.config.heartbeat, self.parts.plan.probe
+        longest = LONGEST_SHARE * heartbeat.silent_after
+        count = max(1, int(min(LONGEST_TICK, longest) / heartbeat.interval))
+        if count > 1:  # the heartbeats are ticks, too; a gap in which none left must be judged
+            longest = min((count + 0.5) * heartbeat.interval, heartbeat.silent_after / 2)
+        return count, min(longest, *probes.values()) if probes else longest
 
     def _late(self) -> tuple[float, str]:
         """The moment from which the next heartbeat is late, and the peer that owes it."""
@@ -226,7 +229,7 @@ class Service:
         """Gather the evidence, decide, and pass the plan to the parts that carry it out."""
         parts = self.parts
         before, config, collector = parts.memory, parts.config, parts.collector
-        evidence = gather(parts, now)
+        evidence = gather(parts, now, self.loop.awake_at)
         parts.events.follow_fence(evidence.marks.get(config.self_name))
         parts.memory, parts.plan = self._decide(config, before, evidence)
         parts.events.follow(before, parts.memory, parts.plan, now, config.heartbeat.silent_after / 3)
