@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
-import ctypes
 import random
 import socket
 import struct
@@ -178,10 +178,11 @@ def attach_filter(sock: socket.socket, program: bytes) -> None:
 
     It needs no privilege. Raises ``OSError`` if the kernel refuses it.
     """
-    buffer = ctypes.create_string_buffer(program, len(program))
+    buffer = array.array("B", program)  # not ctypes, which costs memory
+    address, _length = buffer.buffer_info()
     # struct sock_fprog: the number of instructions, and where they are (linux/filter.h).
     instructions = len(program) // source_filter.INSTRUCTION.size
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", instructions, ctypes.addressof(buffer)))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", instructions, address))
 
 
 def open_icmp_socket(bind: str) -> socket.socket | None:
