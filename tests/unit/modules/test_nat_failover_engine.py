@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,6 +70,41 @@ def test_what_an_older_version_leaves_behind_goes_away(run, folder):
     assert not (package / "__pycache__").exists()
     assert (package / "policy" / "decide.py").exists()
     assert not run("nat_failover_engine", path=str(folder))["changed"]
+
+
+def test_the_interpreter_finds_bytecode_and_a_removed_file_leaves_none(run, folder):
+    package = folder / "nat_failover"
+    predicted = run("nat_failover_engine", check=True, path=str(folder), interpreter=sys.executable)
+    first = run("nat_failover_engine", path=str(folder), interpreter=sys.executable)
+    assert first["files"] == predicted["files"], "bytecode is no file of the package"
+    cached = {path.name.split(".")[0] for path in (package / "policy" / "__pycache__").iterdir()}
+    assert cached == {path.stem for path in (package / "policy").glob("*.py")}
+    assert (package / "policy" / "__pycache__").stat().st_mode & 0o777 == 0o755, "the service reads it, under any umask"
+    assert not run("nat_failover_engine", path=str(folder), interpreter=sys.executable)["changed"]
+    (package / "policy" / "of_an_older_version.py").write_text("pass\n")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(package)], check=True)
+    run("nat_failover_engine", path=str(folder), interpreter=sys.executable)
+    assert not list((package / "policy" / "__pycache__").glob("of_an_older_version*"))
+
+
+def test_bytecode_follows_changed_content(run, folder):
+    run("nat_failover_engine", path=str(folder), interpreter=sys.executable)
+    errors = folder / "nat_failover" / "errors.py"
+    errors.write_text("CHANGED = 1\n")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(errors)], check=True)
+    run("nat_failover_engine", path=str(folder), interpreter=sys.executable)
+    code = "import nat_failover.errors as e; print(hasattr(e, 'CHANGED'), e.__cached__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    found, cached = done.stdout.split()
+    assert found == "False" and Path(cached).is_file()
+
+
+def test_an_interpreter_that_compiles_nothing_is_a_warning(load):
+    told = []
+    module = SimpleNamespace(run_command=lambda argv, umask: (1, "", "a\nread-only file system\n"), warn=told.append)
+    load("modules.nat_failover_engine").compile_all(module, "/opt/python", "/lib/nat_failover")
+    wanted = "/opt/python wrote no bytecode of /lib/nat_failover: read-only file system; the service works, and starts later"
+    assert told == [wanted]
 
 
 def test_the_completions_of_the_shells_are_files_of_their_own(run, folder, tmp_path):

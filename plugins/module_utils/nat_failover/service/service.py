@@ -180,7 +180,7 @@ class Service:
     def _pace(self) -> tuple[int, float]:
         """Heartbeats, and seconds at the latest, until the next decision without news.
 
-        The seconds are those of probes. Without any, the decision shares a wake-up with a heartbeat.
+        The seconds are those of probes. A decision without probes comes with a heartbeat.
         """
         heartbeat, probes = self.parts.config.heartbeat, self.parts.plan.probe
         longest = LONGEST_SHARE * heartbeat.silent_after
