@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -164,10 +164,21 @@ def end_processes(name: str, *, grace_s: float = 0.0, limit_s: float = 10.0) -> 
 
 
 def freeze(name: str) -> None:
-    """Stop every process of a namespace, also those that are born meanwhile."""
-    while running := [pid for pid in processes(name) if state(pid) not in ("T", "t")]:
+    """Stop every process of a namespace, also those that are born meanwhile.
+
+    A process that waits in the kernel (D) runs none of its code once a SIGSTOP is pending. The parent of a vfork waits there for a child that
+    is stopped before its exec.
+    """
+    told: set[int] = set()
+    while running := [pid for pid in processes(name) if not _stands(pid, told)]:
         send(running, signal.SIGSTOP)
+        told.update(running)
         time.sleep(0.001)
+
+
+def _stands(pid: int, told: Container[int]) -> bool:
+    now = state(pid)
+    return now in "TtZX" or (now == "D" and pid in told)
 
 
 def thaw(name: str) -> None:

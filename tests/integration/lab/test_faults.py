@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from lab.api.calls import Call
 from lab.errors import LabError
+from lab.fabric import netns
 from lab.fabric.names import API
 from lab.testing import RunningLab
 
@@ -84,6 +88,29 @@ def test_a_frozen_host_stands_still_and_goes_on(lab: RunningLab) -> None:
     assert service.stdout.read(5) == b"tick\n"
     assert lab.ping("nat-b", "10.0.0.10")
     assert lab.connect("client-a", "198.51.100.10", 443)
+
+
+def test_a_host_is_frozen_while_a_process_waits_for_its_child(lab: RunningLab, tmp_path: Path) -> None:
+    """The parent of a vfork waits in the kernel until its child executes a program. This child waits before that, for a writer."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    code = (
+        "import os, sys; read = [(os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)];"
+        "print('up', flush=True);"
+        "os.waitpid(os.posix_spawn('/bin/true', ['true'], {}, file_actions=read), 0); print('done', flush=True)"
+    )
+    argv = [sys.executable, "-I", "-c", code, str(fifo)]
+    service = lab.host("nat-a").popen(argv, stdout=subprocess.PIPE, text=True)
+    assert service.stdout.readline() == "up\n"
+    end = time.monotonic() + 5
+    while netns.state(service.pid) != "D":
+        assert time.monotonic() < end, netns.state(service.pid)
+        time.sleep(0.01)
+    lab.fault("freeze", "nat-a")
+    assert not lab.ping("nat-b", "10.0.0.10", 0.3)
+    lab.fault("thaw", "nat-a")
+    fifo.write_text("")
+    assert service.communicate(timeout=5)[0] == "done\n"
 
 
 def test_heal_ends_every_fault(lab: RunningLab) -> None:
