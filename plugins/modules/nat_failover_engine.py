@@ -146,7 +146,11 @@ def remove(path: str, folder: str) -> None:
 def compile_all(module: AnsibleModule, interpreter: str, folder: str) -> None:
     """Write the bytecode that is missing or old. A failure is a warning: the package works without."""
     # -I: neither the caller's environment nor the current folder decides on the imports of root.
-    code, out, err = module.run_command([interpreter, "-I", "-m", "compileall", "-q", folder], umask=0o022)
+    argv = [interpreter, "-I", "-m", "compileall", "-q", folder]
+    try:
+        code, out, err = module.run_command(argv, umask=0o022, handle_exceptions=False)
+    except OSError as error:
+        code, out, err = 1, "", error.strerror or str(error)
     if code != 0:
         said = (err or out).strip().splitlines()
         module.warn(f"{interpreter} wrote no bytecode of {folder}: {said[-1] if said else code}; the service works, and starts later")

@@ -101,10 +101,17 @@ def test_bytecode_follows_changed_content(run, folder):
 
 def test_an_interpreter_that_compiles_nothing_is_a_warning(load):
     told = []
-    module = SimpleNamespace(run_command=lambda argv, umask: (1, "", "a\nread-only file system\n"), warn=told.append)
+    module = SimpleNamespace(run_command=lambda argv, **_: (1, "", "a\nread-only file system\n"), warn=told.append)
     load("modules.nat_failover_engine").compile_all(module, "/opt/python", "/lib/nat_failover")
     wanted = "/opt/python wrote no bytecode of /lib/nat_failover: read-only file system; the service works, and starts later"
     assert told == [wanted]
+
+
+def test_an_interpreter_that_is_not_there_costs_the_bytecode_only(run, folder):
+    missing = str(folder / "python")
+    assert run("nat_failover_engine", path=str(folder), interpreter=missing)["changed"]
+    assert not run("nat_failover_engine", path=str(folder), interpreter=missing)["changed"]
+    assert (folder / "nat_failover" / "cli.py").exists()
 
 
 def test_the_completions_of_the_shells_are_files_of_their_own(run, folder, tmp_path):
