@@ -153,7 +153,9 @@ def compile_all(module: AnsibleModule, interpreter: str, folder: str) -> None:
         code, out, err = 1, "", error.strerror or str(error)
     if code != 0:
         said = (err or out).strip().splitlines()
-        module.warn(f"{interpreter} wrote no bytecode of {folder}: {said[-1] if said else code}; the service works, and starts later")
+        module.warn(
+            f"{interpreter} wrote no bytecode of {folder}: {said[-1] if said else code}; the service works, and starts later"
+        )
 
 
 def render(version: str, files: dict) -> dict:

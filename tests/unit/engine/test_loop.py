@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from nat_failover.model.settings import Heartbeat
 from nat_failover.runtime.real import AsyncioRuntime
-from nat_failover.service.loop import TickLoop
+from nat_failover.service.loop import TickLoop, pace
 from nat_failover.timing import TimerCoalescer
 
 HOUR = 3600.0
@@ -64,6 +65,26 @@ def test_heartbeats_and_decisions_share_their_ticks():
     node = Node(interval=0.005)
     node.play(lambda: node.until(10))
     assert len(node.beats) == len(node.ticks)
+
+
+@pytest.mark.parametrize(
+    ("interval", "silent_after", "count", "longest"),
+    [
+        pytest.param(0.1, 0.6, 2, 0.25, id="default"),
+        pytest.param(0.1, 0.25, 1, 0.105, id="fast"),
+        pytest.param(0.2, 2.0, 1, 0.84, id="calm"),
+        pytest.param(0.3, 0.6, 1, 0.252, id="heartbeats as rare as they may be"),
+        pytest.param(0.12, 0.5, 1, 0.21, id="two would be longer than a freeze"),
+    ],
+)
+def test_the_pace_of_decisions_is_that_of_heartbeats_and_no_gap_of_a_freeze_goes_unjudged(
+    interval, silent_after, count, longest
+):
+    heartbeat = Heartbeat(4710, interval, 0.02, silent_after)
+    assert pace(heartbeat, {}) == (count, pytest.approx(longest))
+    assert longest <= silent_after / 2
+    assert pace(heartbeat, {"nat-b": 0.02, "nat-c": interval}) == (count, 0.02), "each probe of a burst decides"
+    assert pace(heartbeat, {"nat-c": interval}) == pace(heartbeat, {}), "slower probes leave with heartbeats"
 
 
 def test_a_decision_comes_with_each_second_heartbeat_where_that_is_the_pace():

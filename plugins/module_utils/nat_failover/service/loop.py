@@ -13,8 +13,28 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
+from ..model.settings import Heartbeat
 from ..runtime.base import Runtime, Timer
 from ..timing import TimerCoalescer
+
+# Seconds between decisions without news, if heartbeats are more frequent than that
+LONGEST_TICK = 0.2
+# The longest tick as a share of silent_after. From 0.5 on the policy takes the gap for a freeze
+# (law L10: after a freeze all silence counts anew).
+LONGEST_SHARE = 0.42
+
+
+def pace(heartbeat: Heartbeat, probes: t.Mapping[str, float]) -> tuple[int, float]:
+    """(heartbeats, seconds at the latest) until the next decision without news.
+
+    ``probes``: suspect -> seconds between probes of it. Each probe of a burst brings a decision.
+    Slower ones leave with heartbeats.
+    """
+    longest = LONGEST_SHARE * heartbeat.silent_after
+    count = max(1, int(min(LONGEST_TICK, longest) / heartbeat.interval))
+    if count > 1:  # the heartbeats are ticks, too; a gap in which none left must be judged
+        longest = min((count + 0.5) * heartbeat.interval, heartbeat.silent_after / 2)
+    return count, min([longest, *(every for every in probes.values() if every < heartbeat.interval)])
 
 
 class TickLoop:

@@ -30,14 +30,10 @@ from .commands import Commands
 from .control import Control
 from .drain import Drain
 from .evidence import gather
-from .loop import TickLoop
+from .loop import TickLoop, pace
 from .outside import Outside
 from .status_socket import StatusSocket
 
-LONGEST_TICK = 0.2  # seconds between decisions in quiet times, if heartbeats are more frequent than that
-# The longest tick as a share of silent_after. From 0.5 on the policy takes the gap for a freeze
-# (law L10: after a freeze all silence counts anew).
-LONGEST_SHARE = 0.42
 PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
 SAMPLE_EVERY = 30.0  # seconds between moments in which machines in the name of a peer are noticed
 WATCHDOG_EVERY = 1.0  # seconds between messages to systemd
@@ -178,23 +174,14 @@ class Service:
     # --- ticks ------------------------------------------------------------------------------------
 
     def _pace(self) -> tuple[int, float]:
-        """Heartbeats, and seconds at the latest, until the next decision without news.
-
-        The seconds are those of probes. A decision without probes comes with a heartbeat.
-        """
-        heartbeat, probes = self.parts.config.heartbeat, self.parts.plan.probe
-        longest = LONGEST_SHARE * heartbeat.silent_after
-        count = max(1, int(min(LONGEST_TICK, longest) / heartbeat.interval))
-        if count > 1:  # the heartbeats are ticks, too; a gap in which none left must be judged
-            longest = min((count + 0.5) * heartbeat.interval, heartbeat.silent_after / 2)
-        return count, min(longest, *probes.values()) if probes else longest
+        return pace(self.parts.config.heartbeat, self.parts.plan.probe)
 
     def _late(self) -> tuple[float, str]:
         """The moment from which the next heartbeat is late, and the peer that owes it."""
         return probe_plan.next_late(self.parts.config, self.parts.memory, self.parts.transport.heartbeats())
 
     def _send(self, now: float) -> None:
-        """Send the heartbeats that are due, and an ICMP echo now and then."""
+        """Send the heartbeats and probes that are due, and an ICMP echo now and then."""
         transport = self.parts.transport
         if self.parts.collector.judged:  # without a self check there is no report: unknown is not "not forwarding"
             transport.set_report(status.report(self.parts))
@@ -204,6 +191,7 @@ class Service:
             transport.beat(peer.name)
             if ping:
                 transport.ping(peer.name)
+        self._probe(now)
 
     def _tick(self, now: float) -> None:
         """One decision and its consequences. ``now``: seconds of ``Runtime.now``."""
