@@ -14,6 +14,17 @@ from cryptography.x509.oid import NameOID
 
 CA, WEB = "ca.pem", "web.pem"
 DAYS = 30
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def make(folder: Path, names: Sequence[str]) -> Path:
@@ -21,15 +32,18 @@ def make(folder: Path, names: Sequence[str]) -> Path:
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"CA of lab {folder.name}")])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    # Identifiers of keys and the usage are what Python 3.13 asks for: it verifies strictly by RFC 5280.
     authority = (
         _certificate(issuer, issuer, authority_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(SIGNS, critical=True)
         .sign(authority_key, hashes.SHA256())
     )
     certificate = (
         _certificate(issuer, subject, key.public_key())
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -51,4 +65,5 @@ def _certificate(issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePub
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=DAYS))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )

@@ -23,7 +23,7 @@ def test_a_partition_between_the_nodes_stops_nobody(cluster: Cluster) -> None:
         lab.heal()
         cluster.settle()
     assert cluster.writes("StopInstances", "StartInstances", "RebootInstances") == []
-    assert a.result().outage_ms() < 200 and b.result().outage_ms() < 200
+    assert a.result().outage_ms() < 500 and b.result().outage_ms() < 500, "a busy machine may stand still for a moment"
     assert len(cluster.writes()) <= 4, "at worst one swap, and back"
 
 

@@ -103,7 +103,9 @@ def test_an_interpreter_that_compiles_nothing_is_a_warning(load):
     told = []
     module = SimpleNamespace(run_command=lambda argv, **_: (1, "", "a\nread-only file system\n"), warn=told.append)
     load("modules.nat_failover_engine").compile_all(module, "/opt/python", "/lib/nat_failover")
-    wanted = "/opt/python wrote no bytecode of /lib/nat_failover: read-only file system; the service works, and starts later"
+    wanted = (
+        "/opt/python wrote no bytecode of /lib/nat_failover: read-only file system; the service works, and starts later"
+    )
     assert told == [wanted]
 
 
