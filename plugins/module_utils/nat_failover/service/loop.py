@@ -27,14 +27,13 @@ LONGEST_SHARE = 0.42
 def pace(heartbeat: Heartbeat, probes: t.Mapping[str, float]) -> tuple[int, float]:
     """(heartbeats, seconds at the latest) until the next decision without news.
 
-    ``probes``: suspect -> seconds between probes of it. Each probe of a burst brings a decision.
-    Slower ones leave with heartbeats.
+    ``probes``: suspect -> seconds between probes of it. Each probe brings a decision.
     """
     longest = LONGEST_SHARE * heartbeat.silent_after
     count = max(1, int(min(LONGEST_TICK, longest) / heartbeat.interval))
     if count > 1:  # the heartbeats are ticks, too; a gap in which none left must be judged
         longest = min((count + 0.5) * heartbeat.interval, heartbeat.silent_after / 2)
-    return count, min([longest, *(every for every in probes.values() if every < heartbeat.interval)])
+    return count, min([longest, *probes.values()])
 
 
 class TickLoop:

@@ -181,7 +181,7 @@ class Service:
         return probe_plan.next_late(self.parts.config, self.parts.memory, self.parts.transport.heartbeats())
 
     def _send(self, now: float) -> None:
-        """Send the heartbeats and probes that are due, and an ICMP echo now and then."""
+        """Send the heartbeats that are due, and an ICMP echo now and then."""
         transport = self.parts.transport
         if self.parts.collector.judged:  # without a self check there is no report: unknown is not "not forwarding"
             transport.set_report(status.report(self.parts))
@@ -191,7 +191,6 @@ class Service:
             transport.beat(peer.name)
             if ping:
                 transport.ping(peer.name)
-        self._probe(now)
 
     def _tick(self, now: float) -> None:
         """One decision and its consequences. ``now``: seconds of ``Runtime.now``."""
