@@ -214,7 +214,7 @@ def test_rules_that_cannot_be_read_at_the_start_are_not_repaired_before_the_cana
 
     async def late(line):
         probed.append(line)
-        while world.readings < 5:
+        while world.readings < 2:
             await asyncio.sleep(0.001)
         return json.dumps({"problem": ""}).encode()
 
