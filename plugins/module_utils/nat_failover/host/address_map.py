@@ -12,20 +12,20 @@ rewriting knows no flows. It is in place at rest, where no packet has either add
 from __future__ import annotations
 
 import hashlib
-import json
 import socket
 import typing as t
 
-from ..errors import NatFailoverError
 from ..model.nat import Nat
 from . import nft_batch
 from .nft_batch import NETWORK, TRANSPORT, Message
-from .rule_tables import TIMEOUT, Runner, run
+from .nft_table import OwnTable
+from .rule_tables import Runner
 
 Send = t.Callable[[t.Sequence[Message]], None]
 
 TABLE = "nat_failover_identities"
-LIST = ["nft", "--json", "list", "table", "ip", TABLE]
+OURS = OwnTable("ip", TABLE)
+LIST = OURS.listing
 IN, OUT = "inward", "outward"
 # Before connection tracking (-200) and after its defragmentation (-400), and after the translation
 # of sources (100). linux/netfilter_ipv4.h
@@ -93,12 +93,7 @@ def messages(nat: Nat) -> tuple[Message, ...]:
 
 def differences(nat: Nat, runner: Runner) -> list[str]:
     """The changes that ``apply`` would make, in words."""
-    present, wanted = _marks(runner), _marks_of(nat)
-    if present == wanted:
-        return []
-    if wanted is None:
-        return [f"left over: nft table ip {TABLE} is not configured any more"]
-    return [f"missing: nft table ip {TABLE} is not there, or rewrites other addresses"]
+    return OURS.difference(OURS.marks(runner), _marks_of(nat), "rewrites other addresses")
 
 
 def apply(nat: Nat, runner: Runner, send: Send = nft_batch.transact) -> bool:
@@ -114,10 +109,7 @@ def apply(nat: Nat, runner: Runner, send: Send = nft_batch.transact) -> bool:
 
 def remove(runner: Runner) -> bool:
     """Remove the table. Returns whether it was there. Raises ``NatFailoverError``."""
-    if _marks(runner) is None:
-        return False
-    run(["nft", "delete", "table", "ip", TABLE], runner)
-    return True
+    return OURS.remove(runner)
 
 
 def _mark(nat: Nat) -> str:
@@ -131,19 +123,3 @@ def _marks_of(nat: Nat) -> dict[str, list[str]] | None:
     for each in wanted:
         found[each.chain].append(mark)
     return found if wanted else None
-
-
-def _marks(runner: Runner) -> dict[str, list[str]] | None:
-    """Chain -> the comments of its rules. None: there is no such table, or no nft."""
-    code, out, _err = runner(LIST, timeout=TIMEOUT)
-    if code:
-        return None
-    try:
-        items: list[dict[str, t.Any]] = json.loads(out)["nftables"]
-    except (ValueError, KeyError, TypeError):
-        raise NatFailoverError(f"nft printed no JSON of its kind: {out[:80]!r}") from None
-    found: dict[str, list[str]] = {item["chain"]["name"]: [] for item in items if "chain" in item}
-    for item in items:
-        if "rule" in item:
-            found.setdefault(item["rule"]["chain"], []).append(str(item["rule"].get("comment", "")))
-    return found

@@ -11,15 +11,15 @@ Documentation/networking/nf_flowtable.rst.
 from __future__ import annotations
 
 import hashlib
-import json
-import typing as t
 
 from ..errors import NatFailoverError
 from ..model.nat import Nat
-from .rule_tables import TIMEOUT, Runner, run
+from .nft_table import OwnTable
+from .rule_tables import Runner, run
 
 TABLE = "nat_failover"
-LIST = ["nft", "--json", "list", "table", "inet", TABLE]
+OURS = OwnTable("inet", TABLE)
+LIST = OURS.listing
 
 
 def script(nat: Nat) -> str:
@@ -43,12 +43,7 @@ def script(nat: Nat) -> str:
 
 def differences(nat: Nat, runner: Runner) -> list[str]:
     """The changes that ``apply`` would make, in words."""
-    present, wanted = _marks(runner), _marks_of(nat)
-    if present == wanted:
-        return []
-    if wanted is None:
-        return [f"left over: nft table inet {TABLE} is not configured any more"]
-    return [f"missing: nft table inet {TABLE} is not there, or holds other flows"]
+    return OURS.difference(_marks(runner), _marks_of(nat), "holds other flows")
 
 
 def apply(nat: Nat, runner: Runner) -> bool:
@@ -74,10 +69,7 @@ def apply(nat: Nat, runner: Runner) -> bool:
 
 def remove(runner: Runner) -> bool:
     """Remove the table. Returns whether it was there. Raises ``NatFailoverError``."""
-    if _marks(runner) is None:
-        return False
-    run(["nft", "delete", "table", "inet", TABLE], runner)
-    return True
+    return OURS.remove(runner)
 
 
 def _marks_of(nat: Nat) -> tuple[str, ...] | None:
@@ -88,8 +80,5 @@ def _marks_of(nat: Nat) -> tuple[str, ...] | None:
 
 def _marks(runner: Runner) -> tuple[str, ...] | None:
     """The comments of the rules that are there. None: there is no such table, or no nft."""
-    code, out, _err = runner(LIST, timeout=TIMEOUT)
-    if code:
-        return None
-    items: list[dict[str, t.Any]] = json.loads(out)["nftables"]
-    return tuple(str(item["rule"].get("comment", "")) for item in items if "rule" in item)
+    found = OURS.marks(runner)
+    return None if found is None else tuple(mark for marks in found.values() for mark in marks)

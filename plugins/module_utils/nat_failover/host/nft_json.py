@@ -49,7 +49,7 @@ def ruleset(text: str, interface: str, ipv6: bool) -> Ruleset:
     """
     chains: dict[str, list[Rule]] = {}
     bases: list[BaseChain] = []
-    for kind, item in _items(text):
+    for kind, item in items(text):
         if kind == "chain":
             key = _key(item, "name")
             chains.setdefault(key, [])
@@ -63,7 +63,8 @@ def ruleset(text: str, interface: str, ipv6: bool) -> Ruleset:
     return Ruleset(chains, tuple(each for each in bases if each.device in ("", interface)))
 
 
-def _items(text: str) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+def items(text: str) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+    """The parts of an answer of nft, each with its kind. Raises ``NatFailoverError``."""
     if len(text) > LONGEST:
         raise NatFailoverError(f"nft printed {len(text)} characters, more than {LONGEST} are not read")
     try:
