@@ -24,10 +24,13 @@ class Node:
         self.repair = SelfRepair(config, self.runtime, lambda kind, text, _level: self.events.append((kind, text)))
 
     def answers(self, line):
-        async def ask(_path, _word):
-            return line
+        async def ask(_word):
+            return line.encode()
 
-        self.repair._ask = ask
+        async def connect(_path):
+            return types.SimpleNamespace(ask=ask, close=lambda: None)
+
+        self.runtime.connect_unix = connect
 
     def repair_one(self, word):
         return asyncio.run(self.repair.repair_one(word))

@@ -5,12 +5,28 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ..host.repair_helper import CHANGED, NOTHING
 from ..runtime.base import Runtime
 
 
-async def ask(runtime: Runtime, path: str, word: str) -> str:
-    """The line that the helper answers. Raises ``OSError`` and ``ValueError``."""
+async def ask(runtime: Runtime, path: str, word: str, within: float) -> str:
+    """The line that the helper answers within so many seconds, or the reason why it gave none.
+
+    Raises ``FileNotFoundError`` where there is no helper.
+    """
+    try:
+        return await runtime.within(within, _ask(runtime, path, word))
+    except FileNotFoundError:
+        raise
+    except asyncio.TimeoutError:
+        return f"{path}: no answer within {within:.0f} s"
+    except (OSError, ValueError) as error:
+        return f"{path}: {error}"
+
+
+async def _ask(runtime: Runtime, path: str, word: str) -> str:
     lines = await runtime.connect_unix(path)
     try:
         return (await lines.ask(word.encode("ascii"))).decode("utf-8", "replace").strip()

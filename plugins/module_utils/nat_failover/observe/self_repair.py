@@ -8,7 +8,6 @@ Repairs end when another program keeps undoing them: then this node hands its ro
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import typing as t
 from collections import deque
@@ -128,14 +127,6 @@ class SelfRepair:
     async def _try(self, word: str) -> str:
         path = self.config.repair_socket
         try:
-            line = await self._runtime.within(WITHIN, self._ask(path, word))
+            return root_helper.refusal(await root_helper.ask(self._runtime, path, word, WITHIN))
         except FileNotFoundError:
             raise NoHelper(path) from None
-        except asyncio.TimeoutError:
-            return f"{path}: no answer within {WITHIN:.0f} s"
-        except (OSError, ValueError) as error:
-            return f"{path}: {error}"
-        return root_helper.refusal(line)
-
-    async def _ask(self, path: str, word: str) -> str:
-        return await root_helper.ask(self._runtime, path, word)

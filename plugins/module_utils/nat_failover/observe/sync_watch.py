@@ -9,7 +9,6 @@ no decision about routes.
 
 from __future__ import annotations
 
-import asyncio
 import typing as t
 
 from ..host.state_sync import ARRANGE, CHECK, PUSH
@@ -144,8 +143,6 @@ class SyncWatch:
     async def _line(self, *words: str) -> str:
         path = self.config.repair_socket
         try:
-            return await self._runtime.within(WITHIN, root_helper.ask(self._runtime, path, " ".join((WORD, *words))))
-        except asyncio.TimeoutError:
-            return f"{path}: no answer within {WITHIN:.0f} s"
-        except (OSError, ValueError) as error:
+            return await root_helper.ask(self._runtime, path, " ".join((WORD, *words)), WITHIN)
+        except FileNotFoundError as error:
             return f"{path}: {error}"
