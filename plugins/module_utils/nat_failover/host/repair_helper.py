@@ -14,15 +14,15 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import NatFailoverError
-from ..model.nat import CARRY, RESET, RESUME
+from ..model.nat import STATES
 from ..model.settings import Config
 from ..model.sync import WORD
 from . import kernel, netfilter, state_sync
+from .helper_words import assigned
 
 RULES, SYSCTLS = "rules", "sysctls"  # the words that the helper knows
 IDENTITIES = "identities"  # a third one, with states after it, such as "identities nat-a=carry nat-b=resume"
 SYNC = WORD  # a fourth one, with an order after it, such as "sync arrange nat-a=here" (host/state_sync.py)
-STATES = (RESET, RESUME, CARRY)
 CHANGED, NOTHING, FAILED = "mended", "nothing to mend", "failed"  # how its answers begin
 
 
@@ -49,20 +49,8 @@ HANDLERS: t.Mapping[str, Handler] = {
     SYSCTLS: lambda _more, config, _runner, proc: kernel.write_sysctls(kernel.sysctls(config.nat), proc),
 }
 HANDLERS_OF_MORE: t.Mapping[str, Handler] = {
-    IDENTITIES: lambda more, config, runner, _proc: netfilter.apply_rules(config.nat, runner, _states(more, config)),
+    IDENTITIES: lambda more, config, runner, _proc: netfilter.apply_rules(
+        config.nat, runner, assigned(config.nat, more, STATES, "with one of the states")
+    ),
     SYNC: lambda more, config, runner, _proc: state_sync.answer(more, config, runner),
 }
-
-
-def _states(words: t.Sequence[str], config: Config) -> dict[str, str]:
-    """The states that follow the word. Raises ``NatFailoverError`` for a name or state that is none."""
-    known = {each.name for each in config.nat.identities}
-    found = {}
-    for each in words:
-        name, _equals, state = each.partition("=")
-        if name not in known or state not in STATES:
-            raise NatFailoverError(
-                f"{each[:80]!r} is no identity of this node with one of the states {', '.join(STATES)}"
-            )
-        found[name] = state
-    return found

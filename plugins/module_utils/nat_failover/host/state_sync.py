@@ -21,6 +21,7 @@ from ..model.nat import Identity
 from ..model.settings import Config
 from ..model.sync import AWAY, ENDED, HERE, PLACES, SyncReading
 from . import address_map, conntrackd_conf
+from .helper_words import assigned
 from .rule_tables import Runner
 
 CHECK, PUSH, ARRANGE = "check", "push", "arrange"  # the orders that the helper knows
@@ -46,7 +47,7 @@ def answer(words: t.Sequence[str], config: Config, runner: Runner) -> bool | str
     if order == PUSH and not more:
         return push(runner, path)
     if order == ARRANGE and more:
-        return arrange(config, _places(more, config), runner, path)
+        return arrange(config, assigned(config.nat, more, PLACES, "at one of the places"), runner, path)
     raise NatFailoverError(f"{' '.join(words)[:80]!r} is no order; known: {CHECK}, {PUSH}, {ARRANGE}")
 
 
@@ -98,17 +99,6 @@ def arrange(config: Config, places: t.Mapping[str, str], runner: Runner, path: s
 def _cached(cache: str, address: str) -> int:
     """The flows that are translated to an address in the cache, as ``conntrackd -i`` writes it."""
     return cache.count(f" dst={address} ")
-
-
-def _places(words: t.Sequence[str], config: Config) -> dict[str, str]:
-    known = {each.name for each in config.nat.identities}
-    found = dict(word.partition("=")[::2] for word in words)
-    for name, place in found.items():
-        if name not in known or place not in PLACES:
-            raise NatFailoverError(
-                f"{f'{name}={place}'[:80]!r} is no identity of this node at one of the places {', '.join(PLACES)}"
-            )
-    return found
 
 
 def _fill(runner: Runner, path: str) -> None:

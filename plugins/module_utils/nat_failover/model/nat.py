@@ -15,6 +15,7 @@ PMTU = "pmtu"  # Nat.clamp_mss
 # Identity.state: packets of TCP flows that this node does not know are reset, leave with the
 # identity's address, or leave with it beside all new flows
 RESET, RESUME, CARRY = "reset", "resume", "carry"
+STATES = (RESET, RESUME, CARRY)
 
 
 class Identity(t.NamedTuple):

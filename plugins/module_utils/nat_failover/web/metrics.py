@@ -13,16 +13,15 @@ import re
 from collections import Counter
 
 from .. import __version__
+from ..model import nat
 from ..model.cluster import ACTIVE, DRAINED, DRAINING, STOPPING, WITNESS
 from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, SUSPECTED, UNKNOWN, UNMANAGED
-from ..model.nat import CARRY, RESET, RESUME
 from ..model.settings import MODES
 from . import judgement
 from .exposition import COUNTER, GAUGE, Family
 from .judgement import Status
 from .snapshot import Snapshot
 
-RULES_OF_IDENTITIES = (RESET, RESUME, CARRY)
 STATES = (ACTIVE, DRAINING, DRAINED, STOPPING, WITNESS)
 VERDICTS = (UNKNOWN, HEALTHY, SUSPECTED, SICK, UNMANAGED, SILENT, FAILED, PARTITIONED)
 # Counters of the heartbeats' transport that are refusals of a packet (wire/codec.py).
@@ -187,7 +186,7 @@ def _identities(status: Status, at: float) -> list[Family]:
     read = Family("nat_failover_identity_read_timestamp_seconds", GAUGE, "When the Elastic IP was last read from EC2.")
     for row in rows:
         labels = {"identity": str(row.get("identity"))}
-        for each in RULES_OF_IDENTITIES:
+        for each in nat.STATES:
             state.add(row.get("state") == each if row.get("state") else None, state=each, **labels)
         if row.get("holder"):
             holder.add(1, holder=str(row["holder"]), public=str(row.get("public")), **labels)
