@@ -41,6 +41,8 @@ DISRUPTIVE = ("mark", "stop", "force_stop", "reboot")
 # The first words of keys that wait long after a refusal that lasts
 PATIENT = ("fence", "address")
 FLARE_KEY = ("flare",)  # of its failures
+# The endings of an action. PUT_OFF: throttled. REFUSED: until somebody changes something
+DONE, FAILED, PUT_OFF, REFUSED, GIVEN_UP = "done", "failed", "put off", "refused", "given up"
 
 Key = tuple[str, ...]
 Emit = t.Callable[..., None]  # (kind, text, level = INFO, **details)
@@ -145,17 +147,19 @@ class Executor:
         The next decision plans it again if it is still needed (L9).
         """
         key, began = action.key, self._runtime.now()
-        done = throttled = lasting = given_up = False
+        ending = FAILED
         try:
-            done = await self._run(action)
+            ending = DONE if await self._run(action) else FAILED
         except GivenUp as reason:
-            given_up = True
+            ending = GIVEN_UP
             LOG.debug("%s: %s", " ".join(key), reason)
         except AwsError as error:
-            throttled = error.code in THROTTLED
             # The policy has a fall-back for a step that an instance does not take: it comes soon.
             unfit = self._unfit.note(action.wanted, error, self._runtime.now())
-            lasting = codes.lasting(error.code) and not unfit
+            if error.code in THROTTLED:
+                ending = PUT_OFF
+            elif codes.lasting(error.code) and not unfit:
+                ending = REFUSED
             self._report_failure(action, error)
         # A defect in one action must neither pass unnoticed nor end the others
         except Exception as error:
@@ -164,13 +168,13 @@ class Executor:
             self._refusals.note(key, action.reason, problem, "", self._runtime.now())
             self._emit("failed", "{}: {}".format(" ".join(key), problem), logging.ERROR)
         finally:
-            if done:
+            if ending == DONE:
                 self._report_success(key)
             self._in_flight.discard(key)
-            if throttled:
+            if ending == PUT_OFF:
                 self._calls.throttle.refused(key, began, self._runtime.now())
-            elif not given_up:
-                self._back_off(key, done, lasting)
+            elif ending != GIVEN_UP:
+                self._back_off(key, ending == DONE, ending == REFUSED)
             self._wake()
 
     async def _run(self, action: Action) -> bool:
