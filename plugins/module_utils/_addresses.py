@@ -12,6 +12,7 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.aws_ha.egress.plugins.module_utils._client import client
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.errors import NatFailoverError
 
 DENIED = ("UnauthorizedOperation", "AccessDenied")
@@ -31,14 +32,7 @@ class Addresses:
     """The calls, over the EC2 API, version 2016-11-15. All raise ``NatFailoverError``."""
 
     def __init__(self, region: str, endpoint_url: str | None) -> None:
-        try:
-            import boto3
-        except ImportError:
-            raise NatFailoverError("boto3 is missing on this host; install the package python3-boto3") from None
-        try:
-            self.client = boto3.session.Session(region_name=region).client("ec2", endpoint_url=endpoint_url)
-        except Exception as error:
-            raise NatFailoverError(f"no client for EC2 in {region}: {error}") from error
+        self.client = client("ec2", "EC2", region, endpoint_url)
 
     def interface(self, instance_id: str) -> Interface:
         """DescribeInstances: the primary interface. An instance that is terminated has none."""

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
+
+from ansible_collections.aws_ha.egress.plugins.module_utils import _module
 
 CREDENTIALS = {
     "profile": "AWS_PROFILE",
@@ -40,3 +43,13 @@ def use_credentials(given: t.Mapping[str, t.Any], environment: t.MutableMapping[
             environment[name] = given[option]
     if given["access_key"] and not given["session_token"]:
         environment.pop("AWS_SESSION_TOKEN", None)
+
+
+def answer(module: t.Any, work: t.Callable[[], dict[str, t.Any]]) -> None:
+    """``_module.answer``, where ``work`` calls AWS with the credentials that the module was given."""
+
+    def authorised() -> dict[str, t.Any]:
+        use_credentials(module.params, os.environ)
+        return work()
+
+    _module.answer(module, authorised)

@@ -64,12 +64,11 @@ attributes:
     target_health_state.unhealthy.connection_termination.enabled: "false"
 """
 
-import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils import _credentials
-from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer
+from ansible_collections.aws_ha.egress.plugins.module_utils._client import client
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.errors import NatFailoverError
 
 # The kind of resource that an ARN names, and its word in the names of the calls.
@@ -80,14 +79,7 @@ class Elb:
     """Attributes over the Elastic Load Balancing API, version 2015-12-01."""
 
     def __init__(self, region: str, endpoint_url: str | None) -> None:
-        try:
-            import boto3
-        except ImportError:
-            raise NatFailoverError("boto3 is missing on this host; install the package python3-boto3") from None
-        try:
-            self.client = boto3.session.Session(region_name=region).client("elbv2", endpoint_url=endpoint_url)
-        except Exception as error:
-            raise NatFailoverError(f"no client for Elastic Load Balancing in {region}: {error}") from error
+        self.client = client("elbv2", "Elastic Load Balancing", region, endpoint_url)
 
     def read(self, kind: str, arn: str) -> dict:
         """All attributes by name. Raises ``NatFailoverError``."""
@@ -159,11 +151,10 @@ def main() -> None:
     given = module.params
 
     def work() -> dict:
-        _credentials.use_credentials(given, os.environ)
         elb = Elb(given["region"], given["endpoint_url"] or None)
         return ensure(elb, given["arn"], given["attributes"], module.check_mode)
 
-    answer(module, work)
+    _credentials.answer(module, work)
 
 
 if __name__ == "__main__":

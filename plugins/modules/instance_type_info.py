@@ -56,12 +56,10 @@ addresses_per_interface:
   sample: 4
 """
 
-import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils import _credentials
 from ansible_collections.aws_ha.egress.plugins.module_utils._addresses import Addresses
-from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer
 
 
 def main() -> None:
@@ -77,11 +75,10 @@ def main() -> None:
     given = module.params
 
     def work() -> dict:
-        _credentials.use_credentials(given, os.environ)
         room = Addresses(given["region"], given["endpoint_url"] or None).room(given["instance_type"])
         return {"changed": False, "addresses_per_interface": room}
 
-    answer(module, work)
+    _credentials.answer(module, work)
 
 
 if __name__ == "__main__":

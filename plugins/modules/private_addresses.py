@@ -74,12 +74,10 @@ addresses:
   sample: [10.0.0.10, 10.0.0.20, 10.0.0.21]
 """
 
-import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils import _credentials
 from ansible_collections.aws_ha.egress.plugins.module_utils._addresses import Addresses, ensure
-from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer
 
 
 def main() -> None:
@@ -96,11 +94,10 @@ def main() -> None:
     given = module.params
 
     def work() -> dict:
-        _credentials.use_credentials(given, os.environ)
         ec2 = Addresses(given["region"], given["endpoint_url"] or None)
         return ensure(ec2, given["instance_id"], given["addresses"], module.check_mode)
 
-    answer(module, work)
+    _credentials.answer(module, work)
 
 
 if __name__ == "__main__":

@@ -87,11 +87,9 @@ enabled:
   sample: false
 """
 
-import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.aws_ha.egress.plugins.module_utils import _credentials
-from ansible_collections.aws_ha.egress.plugins.module_utils._module import answer
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.aws.ec2 import Ec2
 from ansible_collections.aws_ha.egress.plugins.module_utils.nat_failover.errors import NatFailoverError
 
@@ -132,7 +130,6 @@ def main() -> None:
     given = module.params
 
     def work() -> dict:
-        _credentials.use_credentials(given, os.environ)
         ec2 = Ec2(
             given["region"],
             given["endpoint_url"] or None,
@@ -141,7 +138,7 @@ def main() -> None:
         )
         return switch(ec2, given["instance_id"], given["enabled"], module.check_mode)
 
-    answer(module, work)
+    _credentials.answer(module, work)
 
 
 if __name__ == "__main__":

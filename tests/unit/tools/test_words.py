@@ -42,7 +42,10 @@ CHECKED = (
     ),
     *(f"{ENGINE}/{file}.py" for file in ("__init__", "cli", "errors", "readers", "timing")),
     *(f"plugins/{folder}" for folder in ("doc_fragments", "filter", "modules", "plugin_utils")),
-    *(f"plugins/module_utils/{file}.py" for file in ("_addresses", "_as_service", "_credentials", "_files", "_module")),
+    *(
+        f"plugins/module_utils/{file}.py"
+        for file in ("_addresses", "_as_service", "_client", "_credentials", "_files", "_module")
+    ),
     *("roles/nat_instance/files", "roles/proxy/files"),
 )
 WORKSHOP = ("benchmarks", "lab", "tests", "tools")
