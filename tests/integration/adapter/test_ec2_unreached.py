@@ -82,7 +82,7 @@ def test_a_client_that_cannot_be_made(region, endpoint):
 
 
 def test_without_boto3(monkeypatch):
-    monkeypatch.setattr("nat_failover.aws.client.HAS_BOTO3", False)
+    monkeypatch.setattr("nat_failover.aws.client.HAS_BOTOCORE", False)
     with pytest.raises(NatFailoverError, match="boto3 is missing.*apt-get install python3-boto3"):
         Ec2("eu-west-1")
 

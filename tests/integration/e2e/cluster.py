@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -25,6 +26,9 @@ from nat_failover.service.sender import send_request
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = ROOT / "roles" / "nat_instance" / "files" / "main.py"
+# As the unit sets it; its lines need no variable.
+CONDITIONS = ROOT / "roles" / "nat_instance" / "templates" / "conditions.j2"
+UNIT_ENVIRONMENT = dict(re.findall(r"^Environment=(\w+)=(.+)$", CONDITIONS.read_text(encoding="utf-8"), re.MULTILINE))
 KEY = "only-for-the-lab-0123456789abcdef"
 # As short as the configuration allows: these tests are about what happens, not about how long an operator wants it to take.
 QUICK: dict[str, Any] = {
@@ -72,7 +76,8 @@ class Cluster:
         if self._with_helpers and not any(each.poll() is None for each in self._helpers.get(host.name, [])):
             self.start_helpers(host)
         with self.log.open("ab") as log:
-            process = host.popen(self.command(host.name, "run"), env=self.environment(), stdout=log, stderr=log)
+            environment = {**self.environment(), **UNIT_ENVIRONMENT}
+            process = host.popen(self.command(host.name, "run"), env=environment, stdout=log, stderr=log)
         self._services[host.name] = process
 
     def helpers(self, node: str) -> list[subprocess.Popen[bytes]]:
