@@ -15,7 +15,7 @@ from nat_failover.policy import synchronised as flows_policy
 from nat_failover.policy.case import Case as PolicyCase
 
 from .policy_case import ME, NOW, PEER, heard, routes
-from .test_identities import cluster, point
+from .test_identities import cluster, elastic, point, waiting
 
 
 def synchronised(**report):
@@ -60,6 +60,29 @@ def test_an_identity_whose_elastic_ip_does_not_follow_is_ended():
     about = PolicyCase.of(case.config, case.memory, case.evidence())
     assert flows_policy.places(about, {PEER: RESET, ME: CARRY}) == {PEER: ENDED, ME: HERE}
     assert flows_policy.places(about, {PEER: RESUME}) == {PEER: HERE, ME: HERE}
+
+
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        ("at the peer", {ME: ENDED, PEER: ENDED}),
+        ("here", {ME: HERE, PEER: HERE}),
+        ("not read", {ME: HERE, PEER: ENDED}),
+    ],
+)
+def test_connections_end_where_the_elastic_ip_is_known_to_be_elsewhere(read, expected):
+    """That of this node is at home, if nothing is known."""
+    case = cluster()
+    case.config = replace(case.config, state_sync="conntrackd")
+    point(case, PEER, ME)
+    if read == "not read":
+        case.addresses = {}
+    elif read == "here":
+        elastic(case, PEER, interface_id="eni-" + ME, private=waiting(ME, PEER))
+    else:
+        elastic(case, ME, interface_id="eni-" + PEER, private=waiting(PEER, ME))
+    about = PolicyCase.of(case.config, case.memory, case.evidence())
+    assert flows_policy.places(about, {PEER: RESET, ME: RESET}) == expected
 
 
 def test_without_the_setting_there_are_no_places():

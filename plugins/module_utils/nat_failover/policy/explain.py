@@ -169,8 +169,7 @@ def _not_yet(about: ownership.ClaimCase, kind: str) -> str:
         if lacking:
             return lacking
         flaps = f", doubled by {case.memory.flaps} flaps" if case.memory.flaps else ""
-        left = max(0.0, needed - proven)
-        return f"forwarding is proven for {proven:.0f} of {needed:.0f} s{flaps}; {left:.0f} s are left"
+        return f"forwarding is proven for {proven:.0f} of {needed:.0f} s{flaps}; {needed - proven:.0f} s are left"
     heir = about.heir(ownership.candidates(about))
     if heir is None and about.claim.destination in case.config.service_of and about.heirs.eligible:
         name = case.config.service_of[about.claim.destination]
