@@ -128,6 +128,33 @@ def test_an_elastic_ip_that_was_taken_beside_the_routes_is_not_taken_so_again(ca
     assert len(case.decide().addresses) == 1
 
 
+@pytest.mark.parametrize(
+    ("routes", "address", "read", "again"),
+    [(ME, ME, True, True), (PEER, ME, True, False), (ME, PEER, True, False), (ME, ME, False, False)],
+    ids=["both came", "the routes did not", "the Elastic IP did not", "the Elastic IP was not read"],
+)
+def test_one_that_has_come_with_its_routes_is_taken_beside_them_at_the_next_death(case, routes, address, read, again):
+    case.silent()
+    case.decide()
+    assert case.memory.led == {PEER: NOW}
+    point(case, PEER, routes)
+    elastic(case, PEER, interface_id="eni-" + address, private=waiting(ME, PEER) if address == ME else OWN[PEER])
+    shown = case.addresses
+    case.addresses = shown if read else {}
+    case.decide()
+    assert (case.memory.led == {}) == again
+    case.addresses = shown
+    point(case, PEER, PEER)
+    elastic(case, PEER, interface_id="eni-" + PEER, private=OWN[PEER])
+    assert [each.after for each in case.decide().addresses] == ([()] if again else [])
+
+
+def test_a_claim_of_an_identity_that_was_removed_from_the_configuration_is_forgotten(case):
+    case.memory = replace(case.memory, led={"nat-x": NOW})
+    case.decide()
+    assert case.memory.led == {}
+
+
 def test_a_table_that_cannot_be_taken_now_keeps_the_elastic_ip(case):
     case.silent()
     claim = claims_of(case, PEER)[0]

@@ -96,7 +96,7 @@ class Memory:
     services: t.Mapping[str, ServiceMemory] = field(default_factory=dict)
     # Identity -> since when all its claims are here and its Elastic IP is not
     astray: t.Mapping[str, float] = field(default_factory=dict)
-    # Identity -> when this node last took its Elastic IP beside the routes
+    # Identity -> when this node took its Elastic IP beside the routes, until all of them are here
     led: t.Mapping[str, float] = field(default_factory=dict)
     # Since when this node could take its identity back, with state_sync only. None: it could not
     due_since: float | None = None

@@ -103,7 +103,7 @@ def plan(case: Case, routes: t.Sequence[SetRoute]) -> tuple[Memory, Addresses]:
             text = f"address {egress.allocation} of {name} from {holder} to {config.self_name}: {carried.reason}"
             place = (own.interface_id, identity.address)
             actions.append(SetAddress(name, egress.allocation, *place, view, text, after, stale))
-    memory = memory.updated(astray=astray, arrived=_arrivals(case, own))
+    memory = memory.updated(astray=astray, arrived=_arrivals(case, own), led=_led(case, own))
     return memory, Addresses(tuple(actions), drift, max(unread) if unread else None)
 
 
@@ -122,6 +122,20 @@ def _arrivals(case: Case, own: InstanceView) -> dict[str, float]:
         elif view is not None and found.get(each.name) == NOT_HERE:
             found[each.name] = case.evidence.now
     return found
+
+
+def _led(case: Case, own: InstanceView) -> dict[str, float]:
+    """When each Elastic IP was taken beside its routes, of those whose routes have not come."""
+    return {name: at for name, at in case.memory.led.items() if not _has_moved(case, own, name)}
+
+
+def _has_moved(case: Case, own: InstanceView, name: str) -> bool:
+    """Whether EC2 shows the Elastic IP and all claims of an identity at this node."""
+    identity = next((each for each in case.config.nat.identities if each.name == name), None)
+    if identity is None:
+        return True  # of a configuration before this one
+    view = case.evidence.addresses.get(case.config.identities[name].allocation)
+    return view is not None and is_at(view, own, identity) and _carries(case, name, ()) is not None
 
 
 def note(memory: Memory, actions: t.Sequence[SetAddress], routes: t.Sequence[SetRoute], now: float) -> Memory:
