@@ -35,8 +35,16 @@ MASKED = (
 )
 # Read by nobody in a machine, and half of the files that it would have.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
+BYTECODE = Path(__file__).parent / "bytecode" / "lab_bytecode.py"
 # The answer to "what is in the image": a change makes another image.
-RECIPE = {"version": 2, "suite": SUITE, "packages": PACKAGES, "masked": MASKED, "left out": LEFT_OUT}
+RECIPE = {
+    "version": 2,
+    "suite": SUITE,
+    "packages": PACKAGES,
+    "masked": MASKED,
+    "left out": LEFT_OUT,
+    "bytecode": BYTECODE.read_text(encoding="utf-8"),
+}
 LIMIT_S, TICK_S = 1800, 20
 
 __all__ = ["Mirror", "ensure", "mirror", "path"]
@@ -165,6 +173,10 @@ def _prepare(root: Path) -> None:
     )
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
     (root / "var/cache/apt/archives/partial").mkdir(parents=True)
+    # By a .pth file: Debian's Python has a sitecustomize of its own.
+    packages = root / "usr/lib/python3/dist-packages"
+    shutil.copyfile(BYTECODE, packages / BYTECODE.name)
+    (packages / "lab_bytecode.pth").write_text("import lab_bytecode\n", encoding="ascii")
 
 
 def main() -> int:

@@ -34,7 +34,9 @@ def _run_one(log: Path, limit: float, name: str, suite: str) -> Count:
     """One scenario, with a home of its own; steps are counted from its log."""
     title = f"molecule {name} on {suite}"
     env = environment.with_home(f"molecule-{name}")
-    env.update(MOLECULE_GLOB="molecule/*/molecule.yml", LAB_SUITE=suite)
+    env.update(
+        MOLECULE_GLOB="molecule/*/molecule.yml", LAB_SUITE=suite, PYTHONPATH=str(paths.ROOT / "lab" / "bytecode")
+    )
     mark = log.stat().st_size if log.exists() else 0
     argv = [paths.bin_path("molecule"), "test", "-s", name]
     outcome = process.run(argv, log=log, cwd=paths.ROOT, limit=limit, env=env, title=title, append=True)

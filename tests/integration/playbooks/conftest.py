@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lab import image
 from lab.running_api import RunningApi
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -67,6 +68,7 @@ class Playbooks:
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "PYTHONPATH": str(image.BYTECODE.parent),
             "LC_ALL": "C.UTF-8",
             "PWD": str(folder),
             **environment,
