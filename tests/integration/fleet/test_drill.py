@@ -125,6 +125,7 @@ def test_a_node_that_falls_silent_is_measured_and_comes_back(drilled: Fleet) -> 
     assert drilled.lab.host("nat-a").boots == boots and left_behind(drilled) == []
 
 
+@pytest.mark.nightly
 def test_a_cluster_that_is_not_at_rest_is_refused_and_nothing_is_touched(drilled: Fleet) -> None:
     """The other refusals are in tests/unit/modules/test_drill.py."""
     writes = drilled.writes()
