@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
 
 from . import vpc
 from .api import backend
@@ -22,6 +25,12 @@ from .api.power import PowerHook, Times
 from .api.server import Api
 from .api.snapshot import Instance, Snapshot
 from .api.target_health import Check
+
+
+@functools.cache
+def _loader() -> Loader:
+    """botocore's data, read once: a client would read EC2's model of 3 MB anew, and tests make one each time that they look."""
+    return create_loader()
 
 
 def every_check_passes(_address: str, _port: int, _check: Check) -> bool:
@@ -86,9 +95,10 @@ class ServedApi:
             "read_timeout": 10,
             **config,
         }
-        return boto3.session.Session(region_name=self.api.region).client(
-            service, endpoint_url=self.endpoint, config=Config(**settings), **self.credentials(node)
-        )
+        core = botocore.session.get_session()
+        core.register_component("data_loader", _loader())
+        session = boto3.session.Session(region_name=self.api.region, botocore_session=core)
+        return session.client(service, endpoint_url=self.endpoint, config=Config(**settings), **self.credentials(node))
 
     def calls(self, **wanted: Any) -> list[Call]:
         """The call log; see ``calls.read_calls``."""

@@ -197,8 +197,11 @@ class Cluster:
 
     # --- waiting and looking -----------------------------------------------------------------------------------------------------
 
-    def wait(self, what: str, true: Callable[[], bool], seconds: float = 15.0) -> float:
-        """Wait until something is true; returns when (monotonic). On a timeout the service's log is in the error."""
+    def wait(self, what: str, true: Callable[[], bool], seconds: float = 15.0, every: float = 0.05) -> float:
+        """Wait until something is true, asked ``every`` so many seconds; returns when (monotonic).
+
+        On a timeout the service's log is in the error.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
@@ -206,7 +209,7 @@ class Cluster:
                     return time.monotonic()
             except (AssertionError, StopIteration):
                 pass  # a service that is just starting does not answer yet
-            time.sleep(0.05)
+            time.sleep(every)
         raise AssertionError(f"not within {seconds} s: {what}\n{self.log.read_text()[-6000:]}")
 
     def settle(self) -> None:

@@ -51,4 +51,4 @@ def holder(cluster: Cluster, zone: str) -> tuple[str, str]:
 def carries(cluster: Cluster, zone: str, node: str) -> bool:
     """Whether the Elastic IP of a zone is at a node, and the rules of the node translate to it."""
     row = next(row for row in cluster.status(node)["identities"] if row["identity"] == f"nat-{zone}")
-    return holder(cluster, zone)[0] == node and row["state"] == "carry"
+    return row["state"] == "carry" and holder(cluster, zone)[0] == node

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(600)  # a cluster with traffic of all kinds tak
 IDENTITY, HEIR = "203.0.113.60", "203.0.113.11"  # the Elastic IP of zone a, and the public address of nat-b itself
 CLIENTS_SEND = (*SENDERS, "udp", "icmp")
 FRESH_S = 0.02
+SELDOM_S = 0.2  # between two looks at the traffic: each of them hands over all connections since the beginning
 
 
 def traffic(cluster: Cluster, kinds: tuple[str, ...] = CLIENTS_SEND, **options: float) -> Traffic:
@@ -27,17 +28,22 @@ def traffic(cluster: Cluster, kinds: tuple[str, ...] = CLIENTS_SEND, **options: 
 
 def began(cluster: Cluster, running: Traffic) -> Seen:
     """Wait until all flows do, under the identity."""
-    cluster.wait("traffic", lambda: all(flow.count > 5 for flow in running.seen().flows.values()))
+    cluster.wait("traffic", lambda: all(flow.count > 5 for flow in running.seen().flows.values()), every=SELDOM_S)
     seen = running.seen()
     assert {seen.flows[kind].peer.partition(":")[0] for kind in SENDERS if kind in seen.flows} <= {IDENTITY}
-    cluster.wait("new connections", lambda: any(each.address == IDENTITY for each in running.seen().opened))
+    cluster.wait("new connections", lambda: IDENTITY in addresses(running.seen(), 0.0), every=SELDOM_S)
     return seen
 
 
 def go_on(cluster: Cluster, running: Traffic, *kinds: str, seconds: float = 20.0) -> None:
     """Wait until these flows do, and none of them has ended."""
+
+    def alive() -> bool:
+        flows = running.seen().flows
+        return all(flows[kind].alive() for kind in kinds)
+
     try:
-        cluster.wait("flows go on", lambda: all(running.seen().flows[kind].alive() for kind in kinds), seconds)
+        cluster.wait("flows go on", alive, seconds, every=SELDOM_S)
     except AssertionError as error:
         raise AssertionError(f"{running.seen().flows}\n{error}") from error
 
@@ -45,6 +51,12 @@ def go_on(cluster: Cluster, running: Traffic, *kinds: str, seconds: float = 20.0
 def addresses(seen: Seen, since: float) -> list[str]:
     """The addresses of new connections, in their order, each change once."""
     return [each.address for each in changes(each for each in seen.opened if each.begun > since)]
+
+
+def leaves_under(cluster: Cluster, running: Traffic, address: str, since: float) -> None:
+    """Wait until new connections have an address."""
+    what = f"new connections under {address}"
+    cluster.wait(what, lambda: addresses(running.seen(), since)[-1:] == [address], every=SELDOM_S)
 
 
 def follows_its_route(cluster: Cluster, node: str) -> None:
@@ -57,7 +69,7 @@ def follows_its_route(cluster: Cluster, node: str) -> None:
     assert last["ReplaceRoute"][-1].time <= moved.received
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 5.0])
+@pytest.mark.parametrize("delay_s", [pytest.param(0.0, marks=pytest.mark.nightly), 5.0])
 def test_a_node_dies_and_comes_back(tmp_path: Path, delay_s: float) -> None:
     """Nothing that sends is lost on either way, on the way home no silent client either, and nobody waits to open a connection."""
     with running_identities(tmp_path, delay_s=delay_s) as cluster, traffic(cluster) as running:
@@ -68,7 +80,7 @@ def test_a_node_dies_and_comes_back(tmp_path: Path, delay_s: float) -> None:
         assert holder(cluster, "a") == ("nat-b", cluster.lab.egress["a"].waiting["b"]) and lab.owner("a") == "nat-b"
         go_on(cluster, running, *CLIENTS_SEND)
         [moved] = [call.time for call in lab.calls(action="AssociateAddress", since=killed) if call.ok]
-        cluster.wait("new connections under the identity", lambda: addresses(running.seen(), killed)[-1:] == [IDENTITY])
+        leaves_under(cluster, running, IDENTITY, killed)
         seen = running.seen()
         first = min(each.ended for each in seen.opened if each.begun > killed and each.ended is not None)
         assert addresses(seen, killed) == [HEIR, IDENTITY]
@@ -148,10 +160,10 @@ def test_without_the_permission_routes_move_all_the_same(tmp_path: Path) -> None
             allow(cluster, "AssociateAddress")
         killed = cluster.lab.fault("kill", "nat-a")
         cluster.wait("nat-b owns zone a", lambda: cluster.lab.owner("a") == "nat-b", 5)
-        cluster.wait("new connections", lambda: addresses(running.seen(), killed)[-1:] == [HEIR])
+        leaves_under(cluster, running, HEIR, killed)
         cluster.wait("named", lambda: "allow ec2:AssociateAddress" in cluster.log.read_text(encoding="utf-8"))
         assert holder(cluster, "a")[0] == "nat-a"
-        cluster.wait("a reset", lambda: running.seen().flows["echo"].error == "ConnectionResetError", 40)
+        cluster.wait("a reset", lambda: running.seen().flows["echo"].error == "ConnectionResetError", 40, SELDOM_S)
         assert cluster.lab.owner("a") == "nat-b" and addresses(running.seen(), killed) == [HEIR]
 
 
@@ -164,7 +176,7 @@ def test_security_groups_that_track(tmp_path: Path, mode: str, alive: tuple[str,
         killed = cluster.lab.fault("kill", "nat-a")
         cluster.wait("the identity is at nat-b", lambda: carries(cluster, "a", "nat-b"), 30)
         go_on(cluster, running, *alive)
-        cluster.wait("new connections under the identity", lambda: addresses(running.seen(), killed)[-1:] == [IDENTITY])
+        leaves_under(cluster, running, IDENTITY, killed)
         time.sleep(2)
         assert not [kind for kind in CLIENTS_SEND if kind not in alive and running.seen().flows[kind].alive()]
 
