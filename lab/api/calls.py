@@ -42,7 +42,7 @@ class Call:
 
 
 class CallLog:
-    """Appends calls to a file. Each line is written whole, so a reader never sees half of one."""
+    """Appends calls to a file, each by one write. A reader may still see the beginning of one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -87,9 +87,10 @@ def read_calls(
 
 
 def _lines(path: Path) -> Iterable[str]:
+    """The whole lines. One that is being written has no end yet."""
     if not path.exists():
         return []
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def now() -> tuple[float, float]:
