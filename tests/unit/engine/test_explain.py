@@ -10,14 +10,12 @@ import pytest
 from nat_failover.model.cluster import TAG_FENCE, RouteView
 from nat_failover.model.evidence import Heard, Report
 from nat_failover.model.memory import ServiceMemory
-from nat_failover.model.plan import LOCK_KEY
-from nat_failover.policy import decide, heirs
+from nat_failover.policy import decide, fence_objections, fitness
+from nat_failover.policy.case import Fence
 from nat_failover.policy.explain import explain
 from nat_failover.service.commands import Commands
 from nat_failover.service.evidence import gather
 
-from . import policy_case, service_case, test_fence_lock, test_synchronised
-from .policy_case import ME, PEER, TABLES, THIRD
 from .standing import CLAIM_A, CLAIM_B, NOW, SERVED, VIP, standing
 
 
@@ -133,6 +131,7 @@ def test_drift_is_left_alone(parts):
     parts.collector.reader.routes[CLAIM_B] = RouteView("active", "igw-1", NOW)
     found = about(parts, CLAIM_B.route_table)
     assert found.would == "" and "which is no node of this cluster; the route is left alone" in found.waits[0]
+    assert found.now.startswith(f"{CLAIM_B} is with igw-1 (")
 
 
 def test_a_fence_names_each_objection_that_holds(parts, monkeypatch):
@@ -141,7 +140,14 @@ def test_a_fence_names_each_objection_that_holds(parts, monkeypatch):
     assert found.would == "stop and start nat-b" and "its routes move: it has failed" in found.now
     assert "it was silent and without a flare for 5 of 30 s" in found.waits
     assert "a route still targets it" in found.waits
-    assert found.met > 5
+    evidence = gather(parts, NOW)
+    fence = Fence(
+        fitness.assess(parts.config, parts.memory, evidence),
+        "nat-b",
+        parts.memory.peers["nat-b"],
+        evidence.instances["nat-b"],
+    )
+    assert found.met == [holds for holds, _text in fence_objections.objections(fence)].count(False) > 5
     parts.config = replace(parts.config, fence=replace(parts.config.fence, policy="none"))
     assert about(parts, "nat-b").waits[0] == "the fence policy is none"
 
@@ -150,11 +156,25 @@ def test_a_fence_under_way_names_its_holder(parts, monkeypatch):
     failed(parts, monkeypatch)
     view = parts.collector.reader.instances["nat-b"]
     parts.collector.reader.instances["nat-b"] = replace(view, state="stopping", tags={TAG_FENCE: "nat-a:stop"})
-    assert about(parts, "nat-b").waits == ("nat-a has begun a fence (stage stop)",)
+    found = about(parts, "nat-b")
+    assert (found.would, found.waits) == ("", ("nat-a has begun a fence (stage stop)",))
+    parts.collector.reader.instances["nat-b"] = replace(view, state="stopped", tags={TAG_FENCE: "nat-a:stop"})
+    assert about(parts, "nat-b").would == "start nat-b: nat-a stopped it"
 
 
 def test_a_healthy_peer_is_not_fenced(parts):
-    assert about(parts, "nat-b").waits == ("a fence needs the verdict failed; it is healthy",)
+    found = about(parts, "nat-b")
+    assert found.waits == ("a fence needs the verdict failed; it is healthy",)
+    assert found.now.startswith("nat-b is healthy for 60 s: ")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_peer_whose_instance_is_not_known_is_not_fenced(parts, shown):
+    instances = parts.collector.reader.instances
+    view = instances.pop("nat-b")
+    if shown:
+        instances["nat-b"] = replace(view, instance_id="")
+    assert about(parts, "nat-b").waits == ("EC2 has not shown its instance yet",)
 
 
 def test_the_service_adds_the_failures_of_the_actions(parts, monkeypatch):
@@ -163,106 +183,6 @@ def test_the_service_adds_the_failures_of_the_actions(parts, monkeypatch):
     answer = Commands(parts, None).explain()
     item = next(each for each in answer["items"] if each["subject"] == CLAIM_B.route_table)
     assert (answer["schema"], item["failures"][0]["attempts"], item["failures"][0]["error"]) == (1, 1, "denied")
-
-
-# --- more than two nodes -----------------------------------------------------------------------------------------------
-
-
-def told(case, subject):
-    return next(each for each in explain(case.config, case.memory, case.evidence()) if each.subject == subject)
-
-
-def trio():
-    return policy_case.Case((ME, PEER, THIRD))
-
-
-def test_a_claim_that_is_here_goes_home_by_itself():
-    case = trio()
-    case.point(PEER, "eni-" + ME)
-    found = told(case, TABLES[PEER])
-    assert found.waits == ("nat-b takes it back by itself, once it has proven its forwarding (it is healthy now)",)
-    assert (found.would, found.met) == ("", 0)
-
-
-@pytest.mark.parametrize("returns", ["auto", "manual"])
-def test_a_claim_with_a_third_node_waits_for_its_home(returns):
-    case = trio()
-    case.config = replace(case.config, returns=replace(case.config.returns, policy=returns))
-    case.point(THIRD, "eni-" + PEER)
-    assert told(case, TABLES[THIRD]).waits == (
-        "nat-b serves it; nat-c takes it back once it has proven its forwarding",
-    )
-
-
-@pytest.mark.parametrize(("state", "fact", "words"), [
-    ("drained", "", "drained"), ("active", "no canary", "no canary"),
-])  # fmt: skip
-def test_a_node_that_may_own_nothing_says_why(state, fact, words):
-    case = trio()
-    case.point(ME, "eni-" + PEER)
-    case.me = replace(case.me, state=state, fact=fact, forwarding=not fact)
-    [text] = told(case, TABLES[ME]).waits
-    assert text.startswith("this node may own no claims now (") and words in text
-
-
-def heir_of(home):
-    """The node that takes a claim when its home has died, and the third one."""
-    case = trio()
-    names = [name for name in (ME, PEER, THIRD) if name != home]
-    drawn = heirs.heir(case.claim(home), names)
-    return drawn, next(name for name in names if name != drawn)
-
-
-def test_an_heir_that_is_not_this_node_is_named():
-    lost = next(home for home in (PEER, THIRD) if heir_of(home)[0] != ME)
-    case = trio()
-    case.silent(lost, seconds=5, verdict="failed", since=NOW - 4)
-    found = told(case, TABLES[lost])
-    assert found.would == "adopt " + str(case.claim(lost)) and found.waits == (
-        f"{heir_of(lost)[0]} is the heir and takes it",
-    )
-
-
-def test_an_heir_whose_reading_is_older_than_the_doubt_reads_first():
-    lost = next(home for home in (PEER, THIRD) if heir_of(home)[0] == ME)
-    case = trio()
-    case.silent(lost, seconds=5, verdict="failed", since=NOW - 4)
-    case.routes = {claim: replace(view, read_at=NOW - 9) for claim, view in case.routes.items()}
-    assert told(case, TABLES[lost]).waits == (
-        "EC2's reading of the route is older than the doubt in its owner; it is read anew",
-    )
-
-
-def test_the_heir_of_a_served_claim_is_a_node_at_which_the_service_works():
-    case = service_case.cluster((ME, PEER, THIRD))
-    claim = next(each for each in case.config.claims if (each.home, each.destination) == (PEER, VIP))
-    drawn = heirs.heir(claim, [ME, THIRD])
-    other = THIRD if drawn == ME else ME
-    if drawn == ME:
-        service_case.own(case, unwell=True)
-        case.memory = replace(case.memory, services={"proxy": ServiceMemory(None, 1)})
-    else:
-        service_case.reports(case, service_case.ILL, THIRD)
-    found = [each for each in explain(case.config, case.memory, case.evidence()) if each.subject == TABLES[PEER]]
-    [text] = next(each for each in found if VIP in each.now).waits
-    assert text.startswith(f"it is at home; {other} takes it when nat-b fails")
-
-
-def test_a_fence_names_the_lock_that_comes_first():
-    case = test_fence_lock.dead()
-    waits = told(case, PEER).waits
-    assert "the fence lock comes first: the lock is free" in waits
-    case.busy = (LOCK_KEY,)
-    assert not any("lock comes first" in text for text in told(case, PEER).waits), "a write of it is under way"
-
-
-def test_a_return_that_is_due_in_this_moment_waits_for_flows():
-    case = test_synchronised.synchronised(flows={ME: 4008})
-    case.memory = replace(case.memory, fit_since=NOW - case.config.returns.after)
-    evidence = case.evidence
-    case.evidence = lambda: replace(evidence(), flows={ME: 1001})
-    [text] = told(case, TABLES[ME]).waits
-    assert text == "1001 of the 4008 connections of nat-b have arrived here; the return waits 60 s at most"
 
 
 # --- services that claims depend on ------------------------------------------------------------------------------------

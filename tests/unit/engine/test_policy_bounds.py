@@ -7,19 +7,26 @@ from dataclasses import replace
 
 import pytest
 
-from nat_failover.model.cluster import DRAINING
-from nat_failover.model.evidence import VALID, Lock, Report, Sign, Stranger, WitnessView
+from nat_failover.model.cluster import DRAINED, DRAINING
+from nat_failover.model.evidence import Report, Stranger
 from nat_failover.model.memory import Seen, ServiceMemory
 from nat_failover.model.nat import CARRY, RESUME
-from nat_failover.policy import early, fence_lock, fitness, identities, services, signs, verdict, warnings
-from nat_failover.policy.marks import STARTED, STOP
+from nat_failover.policy import (
+    early,
+    fitness,
+    identities,
+    services,
+    signs,
+    verdict,
+    warnings,
+)
 
 from .exact_case import about
-from .policy_case import ME, NOW, PEER, WALL_TIME, Case, make_config, steps
-from .service_case import VIP
+from .policy_case import INTERRUPTED, ME, NOW, PEER, Case, make_config, routes
+from .service_case import ILL, VIP
 from .service_case import cluster as with_service
 from .test_identities import OWN, cluster, elastic, moved, point, waiting
-from .test_marks import THIRD, WHERE, mark, trio
+from .test_marks import THIRD
 from .test_unseen import unseen
 
 # --- readings --------------------------------------------------------------------------------------------------------
@@ -49,142 +56,11 @@ def test_a_leap_of_a_sequence_number_is_told_for_a_minute(ago, told):
     assert bool(signs.leaps(case.evidence())) == told
 
 
-# --- marks -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("age", "void"), [(7200, ""), (7201, "is 2 hours old"), (18001, "is 5 hours old")])
-def test_the_mark_of_a_present_fence_is_two_hours_old_at_most(age, void):
-    case = trio()
-    case.tag(PEER, raw_fence=mark(at=WALL_TIME - age))
-    plan = case.decide()
-    assert void in plan.drift.get(WHERE, "") and bool(plan.drift) == bool(void)
-    assert bool(plan.fence) == bool(void)
-
-
-@pytest.mark.parametrize(("ahead", "void"), [(3600, False), (3601, True)])
-def test_a_mark_by_a_clock_that_is_an_hour_ahead_counts(ahead, void):
-    case = trio()
-    case.tag(PEER, raw_fence=mark(at=WALL_TIME + ahead))
-    assert (WHERE in case.decide().drift) == void
-
-
-@pytest.mark.parametrize(("age", "expected"), [(599.875, ["start"]), (600.0, [])])
-def test_an_upgraded_service_finishes_a_fence_of_its_older_version_for_ten_minutes(age, expected):
+def test_a_forged_flare_is_told_with_its_first_48_characters():
     case = Case()
-    case.age = age
-    case.tag(PEER, raw_fence=f"{ME}:{STOP}")
-    case.instances[PEER] = replace(case.instances[PEER], state="stopped")
-    assert steps(case) == expected
-
-
-def test_a_void_mark_is_told_with_its_first_48_characters():
-    case = trio()
-    case.tag(PEER, raw_fence="m" * 60)
-    assert f"={'m' * 48!r} of" in case.decide().drift[WHERE]
-
-
-@pytest.mark.parametrize(("beyond", "expected"), [(0.0, []), (0.125, ["mark"])])
-def test_the_mark_of_a_failed_fencer_is_left_alone_for_as_long_as_a_stop_may_take(beyond, expected):
-    case = _marked_by_a_failed_node(beyond)
-    assert [step.step for step in case.decide().fence if step.peer == PEER] == expected
-
-
-def test_a_peer_that_this_node_has_started_is_not_marked_again():
-    case = _marked_by_a_failed_node(1.0)
-    peer = replace(case.memory.peers[PEER], fence_stage=STARTED)
-    case.memory = replace(case.memory, peers={**case.memory.peers, PEER: peer})
-    assert [step.step for step in case.decide().fence if step.peer == PEER] == []
-
-
-def _marked_by_a_failed_node(beyond):
-    case = trio()
-    case.silent(THIRD, seconds=100, verdict="failed")
-    case.point(THIRD, "eni-" + ME)
-    case.tag(PEER, fence=f"{THIRD}:{STOP}")
-    case.decide()
-    since = NOW - case.config.fence.stop_timeout - beyond
-    seen = {key: each._replace(since=since) for key, each in case.memory.seen.items()}
-    peer = replace(case.memory.peers[PEER], fence_stage="")
-    case.memory = replace(case.memory, seen=seen, peers={**case.memory.peers, PEER: peer})
-    return case
-
-
-# --- the budget of fences --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("spent", "expected"), [(0, ["mark"]), (1, [])])
-def test_another_peer_that_this_node_has_marked_takes_one_fence_from_the_budget(spent, expected):
-    case = _two_dead((NOW - 100,) * spent)
-    case.tag(THIRD, fence=f"{ME}:{STOP}")
-    assert [step.step for step in case.decide().fence if step.peer == PEER] == expected
-
-
-def test_a_peer_that_another_node_has_marked_takes_nothing_from_the_budget():
-    case = _two_dead((NOW - 100,))
-    case.tag(THIRD, fence=f"{PEER}:{STOP}")
-    assert [step.step for step in case.decide().fence if step.peer == PEER] == ["mark"]
-
-
-def _two_dead(fences):
-    case = trio()
-    assert case.config.fence.max_per_hour == 2
-    case.silent(THIRD, seconds=100, verdict="failed")
-    case.point(THIRD, "eni-" + ME)
-    peers = {name: replace(peer, fence_stage="") for name, peer in case.memory.peers.items()}
-    case.memory = replace(case.memory, fences=fences, peers=peers)
-    return case
-
-
-@pytest.mark.parametrize(("step", "left"), [("stop", ()), ("force_stop", (NOW - 100,))])
-def test_only_a_stop_that_ec2_refuses_for_good_is_given_back_to_the_budget(step, left):
-    case = Case()
-    peer = replace(case.memory.peers[PEER], verdict="failed", fence_stage="stop", fence_at=NOW - 100)
-    case.memory = replace(case.memory, fences=(NOW - 100,), peers={PEER: peer})
-    case.silent(seconds=200)
-    case.refused = {(step, case.instances[PEER].instance_id): "EC2 refused (UnsupportedOperation)"}
-    case.decide()
-    assert case.memory.fences == left
-
-
-# --- the lock --------------------------------------------------------------------------------------------------------
-
-
-def _read(case, boot, number, at, peer=PEER):
-    """This node reads a lock that a node has sealed."""
-    value = f"{boot}:{number}:{peer}"
-    lock = Lock(PEER, peer, value, None, Sign(value, boot, number, VALID))
-    case.memory = fence_lock.watch(case.memory, replace(case.evidence(), witness=WitnessView({}, lock, at), now=at))
-    return case.memory
-
-
-def test_the_first_numbers_of_a_lock_renew_it():
-    case = Case()
-    assert _read(case, "b", 0, NOW).lock_since == NOW
-    assert _read(case, "b", 1, NOW + 5).lock_since == NOW + 5
-
-
-def test_another_value_with_a_number_that_was_read_before_renews_nothing():
-    case = Case()
-    _read(case, "b", 7, NOW)
-    assert _read(case, "b", 7, NOW + 5, ME).lock_since == NOW
-    assert _read(case, "b", 6, NOW + 6).lock_since == NOW
-    assert _read(case, "b", 7, NOW + 7).lock_since == NOW, "an old value is not new because a stranger wrote another"
-
-
-def test_the_locks_of_sixteen_runs_are_remembered():
-    case = Case()
-    for run in range(17):
-        _read(case, f"run {run}", 5, NOW + run)
-    assert list(case.memory.lock_numbers) == [f"run {run}" for run in range(1, 17)]
-    _read(case, "run 9", 6, NOW + 20)
-    assert len(case.memory.lock_numbers) == 16 and case.memory.lock_numbers["run 9"] == 6
-
-
-def test_a_stranger_with_seventeen_names_cannot_make_an_old_lock_new():
-    case = Case()
-    for run in range(16):
-        _read(case, f"run {run}", 5, NOW + run)
-    assert _read(case, "run 0", 5, NOW + 30, ME).lock_since == NOW + 15
+    case.memory = replace(case.memory, seen={(signs.FLARES, PEER): Seen("f" * 60, True, NOW, NOW)})
+    [line] = signs.drift(case.memory, case.evidence()).values()
+    assert f"(now {'f' * 48!r})" in line
 
 
 # --- services --------------------------------------------------------------------------------------------------------
@@ -204,6 +80,16 @@ def test_a_service_that_does_not_work_has_worked_for_no_time():
     assert services.well_for(about(case), claim) == (0.0, 30.0)
     [claim, *_rest] = [claim for claim in case.config.claims if claim.destination != VIP]
     assert services.well_for(about(case), claim) == (0.0, 0.0), "no service, nothing to wait for"
+
+
+@pytest.mark.parametrize(("awake", "moves"), [(0.375, False), (0.5, True)])
+def test_a_report_of_a_dead_service_counts_when_this_node_is_awake_for_silent_after(awake, moves):
+    case = with_service()
+    case.config = replace(case.config, heartbeat=replace(case.config.heartbeat, silent_after=0.5))
+    case.memory = replace(case.memory, awake_since=NOW - awake)
+    case.heard[PEER] = replace(case.heard[PEER], report=ILL)
+    claim = next(each for each in case.config.claims if (each.home, each.destination) == (PEER, VIP))
+    assert bool(services.claim_vacancy(about(case), claim, PEER)) == moves
 
 
 def test_a_claim_of_a_node_that_nothing_is_known_of_falls_to_any():
@@ -235,6 +121,15 @@ def test_an_elastic_ip_that_a_living_peer_holds_is_fetched_three_seconds_after_i
     point(case, PEER, ME)
     case.memory = replace(case.memory, astray={PEER: NOW - ago})
     assert bool(moved(case.decide())) == follows
+
+
+def test_the_moment_counts_only_while_no_route_is_taken(case):
+    point(case, PEER, ME)
+    case.decide()
+    assert case.memory.astray == {PEER: NOW}
+    point(case, PEER, PEER)
+    case.silent()
+    assert case.decide().addresses and case.memory.astray == {}
 
 
 @pytest.mark.parametrize(("ago", "follows"), [(19.875, True), (20.0, False)])
@@ -293,12 +188,12 @@ def identities_of(case):
 @pytest.mark.parametrize("known", [True, False], ids=["without an interface", "not read"])
 def test_a_node_that_ec2_does_not_show_moves_no_elastic_ip(case, known):
     case.silent()
-    routes = case.decide().routes
+    written = case.decide().routes
     if known:
         case.instances[ME] = replace(case.instances[ME], interface_id=None)
     else:
         del case.instances[ME]
-    memory, found = identities.plan(about(case), routes)
+    memory, found = identities.plan(about(case), written)
     assert found == identities.Addresses() and memory == case.memory
 
 
@@ -326,6 +221,28 @@ def test_claims_that_move_within_five_seconds_are_one_swap_and_two_hours_end_the
     assert case.memory.peers[PEER].swaps == swaps
 
 
+@pytest.mark.parametrize("suspected", [PEER, THIRD])
+def test_each_silent_peer_that_takes_claims_is_counted_and_no_other(suspected):
+    case = Case((ME, PEER, THIRD))
+    case.me = replace(case.me, unseen="refused")
+    case.silent(suspected, seconds=5)
+    case.memory = replace(case.memory, held_claims=frozenset({case.claim(PEER), case.claim(THIRD)}))
+    case.decide()
+    assert {name: peer.swaps for name, peer in case.memory.peers.items()} == {PEER: 0, THIRD: 0, suspected: 1}
+
+
+# --- claims of nodes with a notice -----------------------------------------------------------------------------------
+
+
+def test_a_route_that_leads_nowhere_is_mended_by_an_heir_of_last_resort():
+    """All nodes have a notice of EC2, and the owner is well."""
+    case = Case()
+    case.me = replace(case.me, state=DRAINED, interruption="spot interruption")
+    case.heard[PEER] = replace(case.heard[PEER], report=INTERRUPTED)
+    case.point(ME, "eni-" + PEER, state="blackhole")
+    assert routes(case.decide()) == [("mend", ME)]
+
+
 # --- warnings --------------------------------------------------------------------------------------------------------
 
 
@@ -344,6 +261,15 @@ def test_an_impostor_that_is_none_hides_no_other():
     assert list(warnings.standing(case.config, case.evidence())) == [f"impostor {PEER} 10.0.9.9"]
     case.strangers = (replace(new, first_at=NOW), new)
     assert list(warnings.standing(case.config, case.evidence())) == [f"impostor {PEER} 10.0.9.9"]
+
+
+@pytest.mark.parametrize(("ago", "told"), [(9.875, False), (10.0, True)])
+def test_an_impostor_is_told_two_polls_after_its_first_packet(ago, told):
+    """Within these the peer may have moved to a new address."""
+    case = Case()
+    assert case.config.ec2.poll == 5
+    case.strangers = (Stranger(PEER, "10.0.9.9", NOW - ago, NOW),)
+    assert bool(warnings.standing(case.config, case.evidence())) == told
 
 
 # --- suspicions ------------------------------------------------------------------------------------------------------
