@@ -72,16 +72,6 @@ def test_an_heir_that_is_not_this_node_is_named():
     )
 
 
-def test_a_route_that_leads_nowhere_is_its_homes_although_all_nodes_have_a_notice():
-    case = trio()
-    for name in (PEER, THIRD):
-        case.heard[name] = replace(case.heard[name], report=policy_case.INTERRUPTED)
-    case.me = replace(case.me, state="drained", interruption="spot interruption")
-    case.point(PEER, "eni-" + PEER, state="blackhole")
-    found = told(case, TABLES[PEER])
-    assert (found.would, found.waits) == (f"mend {case.claim(PEER)}", ("nat-b is the heir and takes it",))
-
-
 def test_an_heir_whose_reading_is_older_than_the_doubt_reads_first():
     lost = next(home for home in (PEER, THIRD) if heir_of(home)[0] == ME)
     case = trio()

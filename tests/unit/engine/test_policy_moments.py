@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from nat_failover.errors import NatFailoverError
+from nat_failover.model.cluster import DRAINING
+from nat_failover.model.evidence import Report
 from nat_failover.policy import fencing, ownership, pause, probe_plan
 
 from . import policy_case, test_fence_lock
@@ -228,6 +230,33 @@ def test_a_return_rests_on_a_reading_as_old_as_a_call_may_take(ago, returns):
     claim = case.claim(ME)
     case.routes[claim] = replace(case.routes[claim], read_at=NOW - ago)
     assert routes(case.decide()) == returns
+
+
+@pytest.mark.parametrize(("ago", "moves"), [(8.0, [("adopt", PEER)]), (8.125, [])])
+def test_claims_of_a_node_that_hands_over_move_by_the_last_reading_and_by_no_older_one(ago, moves):
+    """EC2 fails for a table. Its owner still forwards, and an operator may have edited the route meanwhile."""
+    case = Case()
+    ec2 = case.config.ec2
+    assert ec2.poll + ec2.connect_timeout + ec2.read_timeout == 8
+    case.heard[PEER] = replace(case.heard[PEER], report=Report(DRAINING, True))
+    case.routes[case.claim(PEER)] = replace(case.routes[case.claim(PEER)], read_at=NOW - ago)
+    case.memory = replace(case.memory, peers={PEER: replace(case.memory.peers[PEER], since=NOW - 500)})
+    plan = case.decide()
+    assert routes(plan) == moves
+    assert moves or plan.refresh == NOW - 8, "the route is read again"
+
+
+@pytest.mark.parametrize("verdict", ["failed", "sick"])
+def test_claims_of_a_node_that_does_not_forward_do_not_wait_for_a_newer_reading(verdict):
+    case = Case()
+    case.heard[PEER] = replace(case.heard[PEER], report=Report(DRAINING, verdict != "sick"))
+    if verdict == "failed":
+        case.silent(seconds=30, verdict="failed", since=NOW - 20)
+    else:
+        peer = replace(case.memory.peers[PEER], verdict="sick", since=NOW - 20)
+        case.memory = replace(case.memory, peers={PEER: peer})
+    case.routes[case.claim(PEER)] = replace(case.routes[case.claim(PEER)], read_at=NOW - 15)
+    assert routes(case.decide()) == [("adopt", PEER)]
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0.5", 0.5), ("1", 1), ("7d", 604800)])
