@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.loaders import Loader, create_loader
+from botocore.loaders import JSONFileLoader, Loader, create_loader
 
 from . import vpc
 from .api import backend
@@ -27,10 +27,16 @@ from .api.snapshot import Instance, Snapshot
 from .api.target_health import Check
 
 
+class Whole(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
+    """Not botocore's own class, so that the engine does not thin out what the operator's clients share (see ``aws/botocore_subset.py``)."""
+
+
 @functools.cache
-def _loader() -> Loader:
+def one_loader() -> Loader:
     """botocore's data, read once: a client would read EC2's model of 3 MB anew, and tests make one each time that they look."""
-    return create_loader()
+    loader = create_loader()
+    loader.file_loader = Whole()
+    return loader
 
 
 def every_check_passes(_address: str, _port: int, _check: Check) -> bool:
@@ -96,7 +102,7 @@ class ServedApi:
             **config,
         }
         core = botocore.session.get_session()
-        core.register_component("data_loader", _loader())
+        core.register_component("data_loader", one_loader())
         session = boto3.session.Session(region_name=self.api.region, botocore_session=core)
         return session.client(service, endpoint_url=self.endpoint, config=Config(**settings), **self.credentials(node))
 

@@ -6,22 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from botocore.loaders import JSONFileLoader, create_loader
 
+from lab import running_api as lab_api
 from lab.running_api import RunningApi, running_api
-
-
-class Whole(JSONFileLoader):
-    """Not botocore's own class, so that the engine does not thin out what the operator's clients share (see ``aws/botocore_subset.py``)."""
 
 
 @pytest.fixture(scope="session")
 def one_loader() -> Iterator[None]:
-    """boto3 reads EC2's model of 3 MB for each client anew, which costs more than a test: let all share one reading."""
-    loader = create_loader()
-    loader.file_loader = Whole()
+    """Also clients that a test or the engine makes share the one reading of those of the lab."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.session.create_loader", lambda _search_path: loader)
+        patch.setattr("botocore.session.create_loader", lambda _search_path: lab_api.one_loader())
         yield
 
 

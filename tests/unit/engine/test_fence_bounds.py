@@ -11,7 +11,7 @@ from nat_failover.model.evidence import VALID, Lock, Sign, WitnessView
 from nat_failover.policy import fence_lock, fence_objections
 from nat_failover.policy.marks import STARTED, STOP
 
-from .policy_case import ME, NOW, PEER, WALL_TIME, Case, fence_case, steps
+from .policy_case import ME, NOW, PEER, WALL_TIME, Case, fence_case
 from .test_marks import THIRD, WHERE, mark, trio
 
 # --- marks -----------------------------------------------------------------------------------------------------------
@@ -31,15 +31,6 @@ def test_a_mark_by_a_clock_that_is_an_hour_ahead_counts(ahead, void):
     case = trio()
     case.tag(PEER, raw_fence=mark(at=WALL_TIME + ahead))
     assert (WHERE in case.decide().drift) == void
-
-
-@pytest.mark.parametrize(("age", "expected"), [(599.875, ["start"]), (600.0, [])])
-def test_an_upgraded_service_finishes_a_fence_of_its_older_version_for_ten_minutes(age, expected):
-    case = Case()
-    case.age = age
-    case.tag(PEER, raw_fence=f"{ME}:{STOP}")
-    case.instances[PEER] = replace(case.instances[PEER], state="stopped")
-    assert steps(case) == expected
 
 
 def test_a_void_mark_is_told_with_its_first_48_characters():

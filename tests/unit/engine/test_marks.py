@@ -128,7 +128,9 @@ def test_the_mark_of_an_older_version_counts_while_its_heartbeats_show_the_versi
     assert steps(case) == ["mark"]
 
 
-@pytest.mark.parametrize(("age", "expected"), [(10.0, ["start"]), (marks.UNSIGNED_FOR, [])])
+@pytest.mark.parametrize(
+    ("age", "expected"), [(10.0, ["start"]), (599.875, ["start"]), (600.0, []), (marks.UNSIGNED_FOR, [])]
+)
 def test_an_upgraded_fencer_finishes_what_its_older_version_began_and_only_at_first(age, expected):
     case = dead()
     case.age = age

@@ -25,7 +25,7 @@ from .exact_case import about
 from .policy_case import INTERRUPTED, ME, NOW, PEER, Case, make_config, routes
 from .service_case import ILL, VIP
 from .service_case import cluster as with_service
-from .test_identities import OWN, cluster, elastic, moved, point, waiting
+from .test_identities import ELASTIC, OWN, cluster, elastic, moved, point, waiting
 from .test_marks import THIRD
 from .test_unseen import unseen
 
@@ -173,16 +173,12 @@ def test_an_identity_that_does_not_move_is_in_the_way_of_no_other(why):
     point(case, THIRD, THIRD)
     case.silent(THIRD)
     if why == "it was not read":
-        del case.addresses[identities_of(case)[PEER]]
+        del case.addresses[ELASTIC[PEER]]
     elif why == "drift":
         elastic(case, PEER, interface_id="eni-of-a-stranger")
     elif why != "its peer serves it":
         point(case, PEER, ME)
     assert [name for name, _interface, _address in moved(case.decide())] == [THIRD]
-
-
-def identities_of(case):
-    return {name: each.allocation for name, each in case.config.identities.items()}
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["without an interface", "not read"])
