@@ -18,6 +18,7 @@ from nat_failover.policy import (
     membership,
     ownership,
     pause,
+    readings,
     services,
     verdict,
 )
@@ -136,7 +137,7 @@ BROKEN: t.Mapping[str, tuple[str, t.Callable[[], patches.Patches]]] = {
     "fences in route": ("stops nodes in mode route, or with fence policy none (L2)", lambda: [patches.any_mode()]),
     "returns by old readings": (
         "takes a claim back without a look at what it overwrites (L8)",
-        lambda: [patches.patched(ownership, "hold_stale_routes", lambda case, routes: (routes, None))],
+        lambda: [patches.patched(readings, "hold_stale_routes", lambda case, routes: (routes, None))],
     ),
     "trusts old readings": (
         "takes a route early, however old the reading is that it rests on (L8, L10)",

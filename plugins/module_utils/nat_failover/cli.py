@@ -204,7 +204,6 @@ def _run(arguments: argparse.Namespace, runner: Runner) -> int:
         service.parts.settings.digest = digest
         events = service.parts.events
         events.seq, events.lost, events.unwritten = last_seq(config.state_directory), log.lost, log.unwritten
-        gc.collect()  # what reading the configuration and the command line left
         gc.freeze()  # the objects of now live as long as the process: the garbage collector skips them
         await service.run()
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import typing as t
 
 from ..model.cluster import AddressView, Claim
-from ..model.evidence import FAILED, NOTHING_HEARD
+from ..model.evidence import FAILED
+from . import readings
 from .case import Case
 
 # Seconds for which a living peer may hold the Elastic IP of claims that are here. Route and address
@@ -33,11 +34,6 @@ class Carried(t.NamedTuple):
     kinds: frozenset[str] = frozenset()  # of taking them: adopt, return, mend
 
 
-def recent(case: Case) -> float:
-    """The moment since which a reading is recent, where nothing is in a hurry."""
-    return case.evidence.now - case.config.ec2.connect_timeout - case.config.ec2.read_timeout
-
-
 def after(case: Case, name: str, view: AddressView, carried: Carried) -> tuple[Claim, ...] | None:
     """The claims whose routes are written before an Elastic IP is taken, or None: it stays for now."""
     if not carried.taken:
@@ -54,7 +50,7 @@ def oldest(case: Case, carried: Carried, first: t.Sequence[Claim]) -> float:
 
     Beside its routes it moves by the reading that these move by.
     """
-    return max(carried.read_at, recent(case)) if first else carried.read_at
+    return max(carried.read_at, readings.recent(case)) if first else carried.read_at
 
 
 def holder(case: Case, view: AddressView) -> str | None:
@@ -70,8 +66,7 @@ def _is_planned(case: Case, view: AddressView, carried: Carried) -> bool:
 
 def _is_handed_over(case: Case, view: AddressView) -> bool:
     """Whether the node that holds an Elastic IP lives, and hands its claims over."""
-    report = case.evidence.heard.get(holder(case, view) or "", NOTHING_HEARD).report
-    return report is not None and report.leaves and _holder_lives(case, view)
+    return case.leaves(holder(case, view) or "") and _holder_lives(case, view)
 
 
 def _holder_lives(case: Case, view: AddressView) -> bool:

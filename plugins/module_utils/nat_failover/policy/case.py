@@ -39,6 +39,11 @@ class Case(t.NamedTuple):
             return self
         return Case(self.config, memory, self.evidence, self.owners, self.unfit)
 
+    def leaves(self, name: str) -> bool:
+        """Whether a peer has reported that it hands its claims over."""
+        report = self.evidence.heard.get(name, NOTHING_HEARD).report
+        return report is not None and report.leaves
+
     def peer(self, name: str) -> PeerCase:
         """One peer that the memory knows. Raises KeyError for another name."""
         return self.about(name, self.memory.peers[name])

@@ -63,6 +63,7 @@ from . import (
     membership,
     ownership,
     probe_plan,
+    readings,
     services,
     signs,
     synchronised,
@@ -107,7 +108,7 @@ def decide(config: Config, memory: Memory, evidence: Evidence) -> tuple[Memory, 
     case = case.after(fitness.update_fitness(case))
     case = case.after(synchronised.note_due(case, ownership.proven_long_enough(case)))
     routes, drift = ownership.plan_claims(case)
-    routes, unread = ownership.hold_stale_routes(case, routes)
+    routes, unread = readings.hold_stale_routes(case, routes)
     memory, addresses = identities.plan(case, routes)
     case = case.after(memory)
     memory, steps = fencing.plan(case)

@@ -18,7 +18,7 @@ from ..model.memory import Memory
 from ..model.nat import CARRY, RESET, RESUME, Identity
 from ..model.plan import SetAddress, SetRoute
 from ..model.settings import Config
-from . import address_order
+from . import address_order, readings
 from .address_order import GIVE_UP, NEVER, Carried
 from .case import Case
 
@@ -217,7 +217,7 @@ def _carries(case: Case, name: str, routes: t.Sequence[SetRoute]) -> Carried | N
     if not there:
         return None
     if settled:
-        return Carried(address_order.recent(case), "its claims are here")
+        return Carried(readings.recent(case), "its claims are here")
     first = min(taken.values(), key=lambda action: action.before.read_at)
     kinds = frozenset(action.kind for action in taken.values())
     return Carried(first.before.read_at, f"{first.kind} of its claims", tuple(taken), kinds)

@@ -21,7 +21,7 @@ from ..model.cluster import (
     Claim,
     RouteView,
 )
-from ..model.evidence import FAILED, HEALTHY, NOTHING_HEARD, PARTITIONED, SICK, SILENT, UNMANAGED
+from ..model.evidence import FAILED, HEALTHY, PARTITIONED, SICK, SILENT, UNMANAGED
 from ..model.memory import Memory
 from ..model.plan import SetRoute
 from ..model.settings import Config
@@ -293,38 +293,3 @@ def return_after(config: Config, memory: Memory) -> float:
 def proven_long_enough(case: Case) -> bool:
     """Whether this node is proven fit for long enough to take its claims back (L7)."""
     return proven_for(case.memory, case.evidence.now) >= return_after(case.config, case.memory)
-
-
-def hold_stale_routes(case: Case, routes: tuple[SetRoute, ...]) -> tuple[tuple[SetRoute, ...], float | None]:
-    """(routes to write, the oldest acceptable reading of those held back, or None).
-
-    A route that was read too long ago is held back where nothing is lost meanwhile: an operator may
-    have edited it since (L8).
-    """
-    if not routes:
-        return routes, None
-    oldest = {action.claim: _oldest(case, action) for action in routes}
-    held = {action.claim for action in routes if action.before.read_at < oldest[action.claim]}
-    return tuple(action for action in routes if action.claim not in held), max(
-        (oldest[claim] for claim in held), default=None
-    )
-
-
-def _oldest(case: Case, action: SetRoute) -> float:
-    """The oldest acceptable reading for a write.
-
-    That of a return is as old as a call may take. A node that hands its claims over still forwards:
-    these move by the last reading while EC2 answers, and wait if it does not.
-    """
-    now, ec2 = case.evidence.now, case.config.ec2
-    if action.kind == "return":
-        return now - ec2.connect_timeout - ec2.read_timeout
-    if action.kind == "adopt" and _hands_over(case, case.owners.get(action.before.target or "")):
-        return now - ec2.reading_age
-    return float("-inf")
-
-
-def _hands_over(case: Case, owner: str | None) -> bool:
-    peer = case.memory.peers.get(owner or "")
-    report = case.evidence.heard.get(owner or "", NOTHING_HEARD).report
-    return peer is not None and peer.verdict == HEALTHY and report is not None and report.leaves

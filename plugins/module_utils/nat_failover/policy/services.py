@@ -157,6 +157,5 @@ def heirs_among(case: Case, nodes: t.Sequence[str], claim: Claim, owner: str | N
     if works_at(case, owner, claim):
         # It drains. A move to another node that is about to go would gain nothing.
         return [name for name in well if name in nodes]
-    report = case.evidence.heard.get(owner, NOTHING_HEARD).report
-    drains = report is not None and report.leaves  # nothing is lost if it gives the claim up
-    return well or (nodes if drains else [])
+    # Nothing is lost if a node that drains gives the claim up
+    return well or (nodes if case.leaves(owner) else [])
