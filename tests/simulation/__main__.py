@@ -27,6 +27,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="simulate", description=sys.modules[__package__ or ""].__doc__)
     parser.add_argument("--incidents", type=int, default=2000, metavar="N", help="how many (default: 2000)")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="seed of the first one (default: 0)")
+    parser.add_argument(
+        "--nodes", type=int, metavar="N", help="of clusters of at most N nodes; other seeds are passed over"
+    )
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one for each processor)")
     parser.add_argument("--replay", type=int, metavar="SEED", help="tell the story of one incident")
     parser.add_argument(
@@ -57,6 +60,8 @@ def main() -> int:
         return _total()
     if arguments.incidents < 1:
         parser.error("--incidents: at least 1")
+    if arguments.nodes is not None and arguments.nodes < 2:
+        parser.error("--nodes: a cluster has at least 2")
     become(arguments.incidents, WARM[arguments.shell])
     if arguments.campaign:
         return _campaign(arguments)
@@ -76,7 +81,8 @@ def _replay(seed: int, shell: str) -> int:
 def _many(arguments: argparse.Namespace) -> int:
     began = told = time.monotonic()
     done, violations, first = 0, 0, None
-    for played, found, _cpu in campaign(arguments.first, arguments.incidents, arguments.jobs, arguments.shell):
+    chosen = (arguments.first, arguments.incidents, arguments.jobs, arguments.shell, arguments.nodes)
+    for played, found, _cpu in campaign(*chosen):
         done += played
         violations += len(found)
         for seed, text in found:

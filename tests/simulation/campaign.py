@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import time
@@ -11,6 +12,7 @@ from types import MappingProxyType
 
 from .hunt import hunt
 from .incidents import play
+from .shape import size
 from .shells import FAST, prepare, shell_of
 from .violation import Violation
 
@@ -36,29 +38,35 @@ class Played(t.NamedTuple):
         return Played(self.incidents + more.incidents, self.found + more.found, self.cpu + more.cpu)
 
 
-def _chunk(work: tuple[int, int, str]) -> Played:
-    first, end, shell = work
+def _chunk(work: tuple[t.Sequence[int], str]) -> Played:
+    seeds, shell = work
     found, began = [], time.process_time()
-    for seed in range(first, end):
+    for seed in seeds:
         try:
             play(seed, shell_of(shell))
         except Violation as violation:
             found.append(Found(seed, str(violation)))
-    return Played(end - first, found, time.process_time() - began)
+    return Played(len(seeds), found, time.process_time() - began)
 
 
-def campaign(first: int, incidents: int, jobs: int = 0, shell: str = FAST) -> t.Iterator[Played]:
-    """Play incidents; yields them as they come, in the order of their seeds."""
-    return played([(first, incidents)], jobs, shell)
+def seeds_from(first: int, incidents: int, nodes: int | None = None) -> t.Sequence[int]:
+    """The seeds of so many incidents. ``nodes``: those of larger clusters are passed over."""
+    if nodes is None:
+        return range(first, first + incidents)
+    fitting = (seed for seed in itertools.count(first) if size(seed) <= nodes)
+    return list(itertools.islice(fitting, incidents))
 
 
-def played(ranges: t.Iterable[tuple[int, int]], jobs: int = 0, shell: str = FAST) -> t.Iterator[Played]:
-    """The same of several ranges (first seed, number of incidents), one after the other. No yield is of two of them."""
-    chunks = [
-        (seed, min(seed + CHUNK, first + incidents), shell)
-        for first, incidents in ranges
-        for seed in range(first, first + incidents, CHUNK)
-    ]
+def campaign(
+    first: int, incidents: int, jobs: int = 0, shell: str = FAST, nodes: int | None = None
+) -> t.Iterator[Played]:
+    """Play incidents; yields them as they come, in the order of their seeds. ``nodes``: of clusters that are no larger."""
+    return played([seeds_from(first, incidents, nodes)], jobs, shell)
+
+
+def played(ranges: t.Iterable[t.Sequence[int]], jobs: int = 0, shell: str = FAST) -> t.Iterator[Played]:
+    """The same of several ranges of seeds, one after the other. No yield is of two of them."""
+    chunks = [(seeds[at : at + CHUNK], shell) for seeds in ranges for at in range(0, len(seeds), CHUNK)]
     with multiprocessing.Pool(jobs or os.cpu_count(), prepare, (shell,)) as pool:
         yield from pool.imap(_chunk, chunks)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.store import RESULTS, Store
 from benchmarks.table import table
 
-from .campaign import Played, played
+from .campaign import Played, played, seeds_from
 from .shape import EARLY, SERVED, WITNESSED
 from .shells import FAST, REAL
 
@@ -56,7 +56,7 @@ def play_on(incidents: int, shell: str, jobs: int, store: Store = STORE) -> t.It
     while sum(count for _first, count in plan) < incidents:
         planned = [{"shell": shell, "first": first, "incidents": count} for first, count in plan]
         plan.append((next_first([*rows, *planned], shell), of_piece))
-    origin, began, results = _origin(), time.monotonic(), played(plan, jobs, shell)
+    origin, began, results = _origin(), time.monotonic(), played([seeds_from(*each) for each in plan], jobs, shell)
     for first, count in plan:
         done = Played(0, [], 0.0)
         for part in results:

@@ -51,6 +51,11 @@ def shape(seed: int, rng: random.Random, extra: random.Random) -> Shape:
     return Shape(4 if twins else nodes, tables, kind, traits, twins)
 
 
+def size(seed: int) -> int:
+    """The number of nodes of an incident's cluster, without one that only watches."""
+    return shape(seed, random.Random(f"incident {seed}"), random.Random(f"witness {seed}")).nodes
+
+
 def latency_if_early(seed: int) -> float | None:
     """The latency of EC2 in an incident with early takeovers; None for the others. Drawn apart, so that these stay as they are."""
     rng = random.Random(f"early {seed}")

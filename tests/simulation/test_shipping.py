@@ -11,16 +11,19 @@ import typing as t
 import pytest
 
 from . import departures, links, machines, strangers
+from .campaign import seeds_from
 from .cloud import interface
 from .incidents import play, story
 from .service import Service
+from .shape import size
 from .shipping.broken import BROKEN_SHELLS, broken
 from .shipping.process import Process
 from .test_simulation import simulate
 from .violation import Violation
 from .world import Traits, World
 
-INCIDENTS = 2000
+# Of two nodes as a rule: an incident of four costs four to five times as much. The campaign plays all sizes.
+INCIDENTS = {"of two nodes": (0, 1800, 2), "of any size": (1_000_000, 200, None)}
 LONG = 40.0  # seconds of a scenario: adoption, fence and return fit in
 PROMPT = 2.5  # virtual seconds from a death to the survivor's route
 LAG = 5.0  # seconds for which EC2 shows the past
@@ -28,10 +31,22 @@ SLOW = 0.7  # seconds of a call to EC2: longer than the silence that means somet
 
 
 @pytest.mark.timeout(1800)
-def test_no_incident_breaks_a_law():
-    result, words = simulate("--incidents", INCIDENTS)
+@pytest.mark.parametrize(("first", "incidents", "nodes"), INCIDENTS.values(), ids=INCIDENTS)
+def test_no_incident_breaks_a_law(first, incidents, nodes):
+    result, words = simulate("--first", first, "--incidents", incidents, *(["--nodes", nodes] if nodes else []))
     assert result["shell"] == "real"
-    assert result["incidents"] == INCIDENTS and result["violations"] == 0, words
+    assert result["incidents"] == incidents and result["violations"] == 0, words
+
+
+def test_2000_incidents_are_played_at_each_run():
+    assert sum(incidents for _first, incidents, _nodes in INCIDENTS.values()) >= 2000
+
+
+def test_seeds_of_larger_clusters_are_passed_over():
+    chosen = seeds_from(0, 50, 2)
+    assert len(chosen) == 50 and {size(seed) for seed in chosen} == {2}
+    assert {size(seed) for seed in range(chosen[-1]) if seed not in chosen} >= {3, 4}
+    assert {len(play(seed).hosts) for seed in chosen[:3]} == {2}
 
 
 def test_an_incident_replays_exactly():
