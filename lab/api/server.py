@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -24,9 +25,12 @@ from .httpd import DropConnection, HttpServer, call_wsgi, status_line
 from .power import ACTIONS as POWER_ACTIONS
 from .request import ApiRequest
 from .state import State
+from .turns import Turns
 
 log = logging.getLogger(__name__)
 
+# Between two threads that have work. By default an answer waits 5 ms for each reading that another one needs.
+SWITCH_S = 0.0005
 LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
@@ -50,9 +54,11 @@ class Api(State):
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._moto_ec2: Any = None
         self._http = HttpServer(self, "lab-api")
+        self._turns = Turns()
 
     def start(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on sockets that are bound and listening already. The API owns them from now on."""
+        sys.setswitchinterval(SWITCH_S)
         for listener in sockets:
             self._http.serve(listener)
         self.checks.start()
@@ -85,7 +91,7 @@ class Api(State):
             caller = self.identity.caller(request.access_key)
         effect = self.faults.hit(request.action, caller, request.access_key)
         time.sleep(effect.delay_s)  # outside the lock: a slow call must not slow the others
-        with self.lock:
+        with self._turns.turn(request.reads), self.lock:
             answer = self._decide(request, effect)
             self._write(request, caller, received, effect, answer)
         time.sleep(effect.delay_after_s)

@@ -14,6 +14,7 @@ from pyroute2.nftables.expressions import genex
 from pyroute2.nftables.main import NFTables
 
 from . import netns
+from .nft import Nft
 
 TABLE = "gateway"
 VPC_DEVICE = "vpc"
@@ -95,19 +96,24 @@ class Gateway:
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
+        self._nft = Nft(namespace)
         self._loaded = ""
 
     def build(self) -> None:
         """Rules that let nothing out yet."""
-        netns.nft(self._namespace, RULES)
+        self._nft.load(RULES)
         netns.inside(self._namespace, self._add_inner)
 
     def follow(self, addresses: Mapping[str, str], shared: Mapping[str, str]) -> None:
         """Translate so from now on, also in the middle of a flow. See ``elements``."""
         text = elements(addresses, shared)
         if text != self._loaded:
-            netns.nft(self._namespace, text)
+            self._nft.load(text)
             self._loaded = text
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        self._nft.close()
 
     @staticmethod
     def _add_inner() -> None:

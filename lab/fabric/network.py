@@ -115,6 +115,7 @@ class Network:
             self._archive.stop()
         if self._router is not None:
             self._router.close()
+        self._gateway.close()
         for part in (ROUTER, IGW, INTERNET_NS):
             netns.end_processes(self._ns(part))
             netns.delete(self._ns(part))

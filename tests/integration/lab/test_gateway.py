@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from lab.errors import LabError
 from lab.fabric import netns
 from lab.fabric.names import INTERNET
+from lab.fabric.nft import Nft
 from lab.testing import RunningLab, forward, running_lab
 from tests.integration.lab.packets import PORT, connection, echoes, icmp, seen, told, udp
 
@@ -173,3 +175,22 @@ def test_a_connection_goes_on_over_another_node(mode: str, alive: bool) -> None:
             assert echoes(sock) is alive
         with udp(lab, "internet", INTERNET, PORT) as server, udp(lab, "client-a", to=(INTERNET, PORT)) as client:
             assert seen(server, client) == own.public_ip
+
+
+def test_what_nftables_refuses_is_an_error_and_changes_nothing(lab: RunningLab) -> None:
+    """One transaction, and the context goes on; the namespace is free once it is closed."""
+    name = lab.names.namespace("nft")
+    netns.create(name)
+    rules = Nft(name)
+    try:
+        rules.load("add table ip t\nadd set ip t s { type ipv4_addr; }\nadd element ip t s { 10.0.0.1 }\n")
+        with pytest.raises(LabError, match="nftables in .*: Error: No such file or directory"):
+            rules.load("add element ip t s { 10.0.0.2 }\nadd element ip t nowhere { 10.0.0.3 }\n")
+        listed = netns.run(["ip", "netns", "exec", name, "nft", "list", "set", "ip", "t", "s"])
+        assert "10.0.0.1" in listed and "10.0.0.2" not in listed
+        rules.load("add element ip t s { 10.0.0.4 }\n")
+        assert "10.0.0.4" in netns.run(["ip", "netns", "exec", name, "nft", "list", "set", "ip", "t", "s"])
+    finally:
+        rules.close()
+        rules.close()
+        netns.delete(name)

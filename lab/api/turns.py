@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Readings give way to writes. AWS answers calls side by side; here one lock is before all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PATIENCE_S = 0.05  # for which a reading gives way
+
+
+class Turns:
+    """``turn(reads)`` around a call that is about to ask for the lock."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._writes = 0  # that wait for the lock, or have it
+
+    @contextmanager
+    def turn(self, reads: bool) -> Iterator[None]:
+        """A reading begins when no write is under way, and in any case after ``PATIENCE_S``."""
+        if reads:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._writes, PATIENCE_S)
+            yield
+            return
+        with self._changed:
+            self._writes += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writes -= 1
+                self._changed.notify_all()
