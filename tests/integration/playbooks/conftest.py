@@ -69,6 +69,7 @@ class Playbooks:
             "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             "PYTHONPATH": str(image.BYTECODE.parent),
+            "LAB_ANSIBLE_ARCHIVES": str(folder / "archives"),
             "LC_ALL": "C.UTF-8",
             "PWD": str(folder),
             **environment,
