@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Python imports this by its name in ansible-playbook and in the modules that it runs here, where PYTHONPATH leads to this folder.
 
-Ansible forks for each task and host, and each child begins anew. What changes here is how much of its work is done twice:
+Ansible forks for each task and host, and each child begins anew. Less of its work is done twice here:
 
 * Objects that the garbage collector leaves alone are not copied by the child: a seventh of the CPU time of a run.
 * Ansible compiles the Python of collections in each child, without a file of bytecode. It is kept as that of zipped modules is.

@@ -173,6 +173,24 @@ def test_a_service_that_is_about_to_answer_is_asked(cluster: Cluster) -> None:
     cluster.settle()
 
 
+def test_a_service_that_begins_while_a_module_observes_gets_the_port(cluster: Cluster) -> None:
+    """The peer is silent, so the observation would go on for 15 s, and the service would end for want of its port."""
+    for node in ("nat-a", "nat-b"):
+        cluster.service(node).terminate()
+        assert cluster.service(node).wait(timeout=5) == 0
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(module, cluster, "nat-b", "nat_failover_info")
+        port = configuration.load(str(cluster.folder / "nat-b" / "config.json")).heartbeat.port
+        command = ["ss", "--no-header", "--udp", "--listening", "--numeric", f"sport = :{port}"]
+        cluster.wait("the module has the port", lambda: bool(cluster.lab.exec("nat-b", command).stdout), 30)
+        cluster.start(cluster.lab.host("nat-b"))
+        answer = asked.result()
+    assert not answer["failed"] and answer["claims"], answer
+    assert cluster.service("nat-b").poll() is None and cluster.events("nat-b", "port_taken")
+    cluster.start(cluster.lab.host("nat-a"))
+    cluster.settle()
+
+
 def test_without_the_service_the_module_is_the_service_for_a_moment(cluster: Cluster) -> None:
     lab = cluster.lab
     for node in ("nat-a", "nat-b"):

@@ -14,9 +14,10 @@ import time
 import pytest
 
 from nat_failover.errors import NatFailoverError
+from nat_failover.service import sender
 from nat_failover.service.control import MOST_CLIENTS, Control
 from nat_failover.service.line_server import LONGEST
-from nat_failover.service.sender import send_request
+from nat_failover.service.sender import control_socket, is_served, send_request
 
 
 class Service:
@@ -186,6 +187,35 @@ def test_the_socket_of_a_crashed_service_is_replaced(tmp_path):
         crashed.bind(str(tmp_path / "control.sock"))
     assert send_request(str(tmp_path), {"do": "status"}) is None  # the file is there, nobody listens
     serve(tmp_path, lambda service: send_request(str(tmp_path), {"do": "status"}))
+
+
+def test_a_second_service_leaves_the_socket_of_the_first_one_alone(tmp_path):
+    """An operator who starts one by hand must not take the command away from the one that works."""
+
+    def work(_service):
+        with pytest.raises(NatFailoverError, match=r"control.sock: another nat-failover serves this socket, and goes"):
+            asyncio.run(Control(str(tmp_path), Service()).open())
+        assert send_request(str(tmp_path), {"do": "status"}) == {"node": "nat-a"}
+
+    serve(tmp_path, work)
+
+
+def test_a_socket_is_served_or_not(tmp_path):
+    path = control_socket(str(tmp_path))
+    serve(tmp_path, lambda _service: is_served(path) or pytest.fail("it is served"))
+    assert not is_served(path), "nothing is there"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as crashed:
+        crashed.bind(path)
+    assert not is_served(path), "nobody listens"
+
+
+def test_a_socket_that_lets_nobody_in_is_served(monkeypatch):
+    class Closed(socket.socket):
+        def connect(self, _path):
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sender.socket, "socket", Closed)
+    assert is_served("/run/nat-failover/control.sock")
 
 
 def test_no_service(tmp_path):

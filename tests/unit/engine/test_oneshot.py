@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -194,6 +197,24 @@ def test_a_service_that_begins_during_the_observation_is_asked(path, service, mo
     assert service.requests == ["status"] * 3
 
 
+@pytest.mark.parametrize(
+    ("answers", "answered", "asked"),
+    [
+        ([None, {"claims": []}, {"claims": ["rtb-1"]}], True, 3),
+        ([{"claims": []}] * 9, True, 6),
+        ([None] * 9, False, 6),
+    ],
+    ids=["it begins and reads", "EC2 does not answer it", "it does not begin"],
+)
+def test_a_service_that_begins_is_waited_for_until_it_knows_the_claims(monkeypatch, answers, answered, asked):
+    now, remaining = [0.0], list(answers)
+    monkeypatch.setattr(sender, "send_request", lambda _directory, _request: remaining.pop(0))
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(sender, "time", clock)
+    assert sender.await_service("/run/nat-failover", 0.9) is answered
+    assert len(answers) - len(remaining) == asked
+
+
 def test_a_port_that_something_else_has_is_an_error(path, service, monkeypatch):
     service.now = None
     monkeypatch.setattr(oneshot, "_observe", lambda *_config: (none for none in ()).throw(PortTaken("cannot be bound")))
@@ -216,42 +237,68 @@ def test_info_observes_only(path, observed):
     assert observed.modes == ["observe"]
 
 
-def test_without_an_answer_of_ec2_the_observation_is_an_error(monkeypatch, tmp_path):
-    class Deaf:
-        """A service that reads nothing."""
+class Deaf:
+    """A service that reads nothing."""
 
-        def __init__(self, config, keys, outside, repairs):
-            assert not repairs, "an observation repairs nothing"
-            self.outside = outside
-            problem = "ec2:DescribeInstances on *: timed out (Timeout)"
-            self.parts = SimpleNamespace(collector=SimpleNamespace(problem=problem))
-            self.commands = SimpleNamespace(status=lambda: {"claims": []})
+    written: ClassVar[dict] = {}
 
-        async def work(self, until):
-            await until
+    def __init__(self, config, keys, outside, repairs):
+        assert not repairs, "an observation repairs nothing"
+        self.outside = outside
+        problem = "ec2:DescribeInstances on *: timed out (Timeout)"
+        executor = SimpleNamespace(replaced=self.written)
+        self.parts = SimpleNamespace(collector=SimpleNamespace(problem=problem), executor=executor)
+        self.commands = SimpleNamespace(status=lambda: {"claims": []})
 
-    class Hasty:
-        """A runtime on which a second takes no time."""
+    async def work(self, until):
+        await until
 
-        def __init__(self):
-            self.at = 0.0
 
-        def now(self):
-            return self.at
+class Hasty:
+    """A runtime on which a second takes no time."""
 
-        async def sleep(self, seconds):
-            self.at += seconds
-            await asyncio.sleep(0)
+    def __init__(self):
+        self.at = 0.0
 
+    def now(self):
+        return self.at
+
+    async def sleep(self, seconds):
+        self.at += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def deaf(monkeypatch, tmp_path):
+    """The configuration of an observation that never settles."""
     (tmp_path / "key").write_text("k" * 32)
     monkeypatch.setattr(alone, "Service", Deaf)
     monkeypatch.setattr(alone, "connect", lambda config, runner: SimpleNamespace(runtime=Hasty()))
     monkeypatch.setattr(alone, "_settled", lambda parts, patient: False)
-    config = configuration.parse({**RAW, "key_file": str(tmp_path / "key")})
-    with pytest.raises(
-        NatFailoverError, match=r"could not be read within 15 s: .*\(Timeout\); run `nat-failover check"
-    ):
-        alone.observe(config, None, 15.0)
+    paths = {"key_file": str(tmp_path / "key"), "runtime_directory": str(tmp_path / "run")}
+    return configuration.parse({**RAW, **paths})
+
+
+TIMED_OUT = r"could not be read within 15 s: .*\(Timeout\); run `nat-failover check"
+
+
+def test_without_an_answer_of_ec2_the_observation_is_an_error(deaf):
+    with pytest.raises(NatFailoverError, match=TIMED_OUT):
+        alone.observe(deaf, None, 15.0)
+
+
+@pytest.mark.parametrize("written", [{}, {CLAIM_A: "its route before"}], ids=["nothing is written", "a write is done"])
+def test_a_service_that_begins_gets_the_port_unless_something_is_written(deaf, monkeypatch, written):
+    """Only one process decides, and an observation that has written says what it has changed."""
+    monkeypatch.setattr(Deaf, "written", written)
+    directory = Path(deaf.runtime_directory)
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as begun:
+        begun.bind(sender.control_socket(str(directory)))
+        begun.listen(500)
+        expected = (NatFailoverError, TIMED_OUT) if written else (PortTaken, "the service of this node has begun")
+        with pytest.raises(expected[0], match=expected[1]):
+            alone.observe(deaf, None, 15.0)
 
 
 # --- the end of an observation ----------------------------------------------------------------------

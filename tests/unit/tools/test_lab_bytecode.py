@@ -75,7 +75,7 @@ for _task in range(2):
 
 
 def forked(folder: Path, source: str, archives: Path | None) -> tuple[str, Path]:
-    """What two children print in which collections are compiled, and the folder that Ansible keeps archives in."""
+    """The output of two children that compile a collection, and the folder in which Ansible keeps archives."""
     local = folder / f"local-{len(list(folder.iterdir()))}"
     local.mkdir()
     env = {**os.environ, "PYTHONPATH": str(image.BYTECODE.parent), "PYTHONPYCACHEPREFIX": str(folder / "cache")}

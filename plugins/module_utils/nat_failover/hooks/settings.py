@@ -18,9 +18,9 @@ KINDS = tuple(
     """
     abandoned address addresses adopt canary claims dark dark_ended drained draining drift
     drift_ended ec2 failed failed_ended fence fenced_by fight forwarding identity incident_ended
-    internet late late_ended limit mend mended metadata not_mended notice ordered paused problem
-    problem_ended reload_refused reloaded replaced resumed return route service started stopped
-    unpaused verdict warning warning_ended withheld withheld_ended witness
+    internet late late_ended limit mend mended metadata not_mended notice ordered paused port_taken
+    problem problem_ended reload_refused reloaded replaced resumed return route service started
+    stopped unpaused verdict warning warning_ended withheld withheld_ended witness
     """.split()
 )
 # Those of a hook that names none: changes that an operator wants to know of.

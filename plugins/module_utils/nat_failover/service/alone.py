@@ -13,7 +13,7 @@ import typing as t
 from ..act.once import write_routes
 from ..act.steps import ReplaceRoute
 from ..config import load as configuration
-from ..errors import NatFailoverError
+from ..errors import NatFailoverError, PortTaken
 from ..model.cluster import ACTIVE, Claim, owners_of
 from ..model.evidence import SILENT, UNKNOWN
 from ..model.plan import SetRoute
@@ -22,6 +22,7 @@ from ..observe.instances import read_instances
 from ..runtime.real import AsyncioRuntime
 from .outside import Runner, connect, connect_ec2
 from .parts import Parts
+from .sender import control_socket, is_served
 from .service import Service
 
 SETTLED_EVERY = 0.1  # seconds between two checks whether an observation is complete
@@ -33,7 +34,8 @@ def observe(config: Config, runner: Runner, longest: float, seen: list[Result] |
 
     Returns its status. Appends the status as it was before any write to ``seen``. With ``seen`` it
     also waits for claims that are about to return. Raises ``NatFailoverError`` if EC2 cannot be
-    read.
+    read, and ``PortTaken`` if the service of this node begins before anything was written: it waits
+    for the port.
     """
     keys = configuration.load_keys(config.key_file)
     found: dict[str, t.Any] = {}
@@ -54,6 +56,8 @@ def observe(config: Config, runner: Runner, longest: float, seen: list[Result] |
         deadline = runtime.now() + longest
         while runtime.now() < deadline:
             await runtime.sleep(SETTLED_EVERY)
+            if is_served(control_socket(config.runtime_directory)) and not service.parts.executor.replaced:
+                raise PortTaken("the service of this node has begun")
             if _settled(service.parts, patient=seen is not None):
                 break
         found.update(service.commands.status())

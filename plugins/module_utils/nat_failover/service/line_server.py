@@ -16,6 +16,7 @@ import os
 import typing as t
 
 from ..errors import NatFailoverError
+from .sender import is_served
 
 LOG = logging.getLogger("nat-failover")
 LONGEST = 65536  # bytes of a request
@@ -40,10 +41,18 @@ class LineServer:
         self._clients = 0  # served now
 
     async def open(self) -> None:
-        """Serve from now on. Raises ``OSError`` if the socket cannot be made."""
+        """Serve from now on.
+
+        Raises ``OSError`` if the socket cannot be made, and ``NatFailoverError`` if another process
+        serves it.
+        """
         os.makedirs(os.path.dirname(self.path), mode=0o750, exist_ok=True)
-        if os.path.exists(self.path):
-            os.unlink(self.path)  # A crashed service left it. systemd runs only one service
+        if is_served(self.path):
+            raise NatFailoverError(
+                f"{self.path}: another nat-failover serves this socket, and goes on; ask it with `nat-failover status`"
+            )
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)  # a crashed service left it
         self._server = await asyncio.start_unix_server(self._serve, self.path, limit=LONGEST)
         os.chmod(self.path, 0o660)
 

@@ -26,7 +26,7 @@ def send_request(directory: str, request: t.Mapping[str, t.Any], timeout: float 
     ``timeout``: seconds. Raises ``NatFailoverError`` with the service's refusal, and for a socket
     that this user cannot reach or that gives no answer.
     """
-    path = os.path.join(directory, "control.sock")
+    path = control_socket(directory)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
@@ -51,11 +51,34 @@ def send_request(directory: str, request: t.Mapping[str, t.Any], timeout: float 
     return t.cast(dict[str, t.Any], answer)
 
 
-def await_service(directory: str, seconds: float) -> bool:
-    """Wait until a service on this host answers. False: none does within ``seconds``."""
-    end = time.monotonic() + seconds
-    while send_request(directory, {"do": "status"}) is None:
-        if time.monotonic() > end:
+def is_served(path: str) -> bool:
+    """Whether a process listens on a local socket. One that a crashed process left has no listener."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
             return False
-        time.sleep(ASK_EVERY)
+        except OSError:
+            return True  # somebody is there, who does not let this process in
     return True
+
+
+def control_socket(directory: str) -> str:
+    """The path of the control socket in a runtime directory."""
+    return os.path.join(directory, "control.sock")
+
+
+def await_service(directory: str, seconds: float) -> bool:
+    """Wait until a service on this host answers and has read the claims, which takes it a moment.
+
+    False: none answers within ``seconds``.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        status = send_request(directory, {"do": "status"})
+        if status is not None and status["claims"]:
+            return True
+        if time.monotonic() > end:
+            return status is not None
+        time.sleep(ASK_EVERY)

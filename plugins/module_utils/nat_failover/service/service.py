@@ -15,7 +15,7 @@ import signal
 import typing as t
 
 from ..config import load as configuration
-from ..errors import NatFailoverError
+from ..errors import NatFailoverError, PortTaken
 from ..model.cluster import InstanceView
 from ..model.evidence import Evidence
 from ..model.memory import Memory
@@ -37,6 +37,9 @@ from .status_socket import StatusSocket
 PING_EVERY = 1.0  # seconds between ICMP echoes in quiet times
 SAMPLE_EVERY = 30.0  # seconds between moments in which machines in the name of a peer are noticed
 WATCHDOG_EVERY = 1.0  # seconds between messages to systemd
+# Seconds for which the service waits for its UDP port, and between two attempts. A module that
+# observes while no service runs has the port, and leaves when it sees the service.
+PORT_WITHIN, PORT_EVERY = 30.0, 0.2
 GOODBYES = 3  # Heartbeats that announce an orderly end. Any one of them is enough
 
 Decide = t.Callable[[Config, Memory, Evidence], tuple[Memory, Plan]]
@@ -93,7 +96,7 @@ class Service:
         await control.open()
         await readers.open()
         try:
-            await self.work(self._stop_requested())
+            await self.work(self._stop_requested(), PORT_WITHIN)
         finally:
             readers.close()
             await control.close()
@@ -106,15 +109,20 @@ class Service:
             with contextlib.suppress(NatFailoverError):
                 await self.drain.leave("the service is being stopped")
 
-    async def work(self, until: t.Coroutine[t.Any, t.Any, t.Any]) -> None:
+    async def work(self, until: t.Coroutine[t.Any, t.Any, t.Any], port_within: float = 0.0) -> None:
         """Observe, decide and act until ``until`` is done, then leave in an orderly way.
 
-        Raises the error of a worker, and ``NatFailoverError`` if the UDP port cannot be bound.
+        ``port_within``: seconds to wait for the UDP port. Raises the error of a worker, and
+        ``NatFailoverError`` if the UDP port cannot be bound.
         """
         parts = self.parts
-        await parts.transport.open()
-        parts.events.emit("started", status.start_line(parts))
         end = asyncio.ensure_future(until)
+        try:
+            await self._open_port(port_within, end)
+        except NatFailoverError:
+            end.cancel()
+            raise
+        parts.events.emit("started", status.start_line(parts))
         workers = (self.loop.live(), *parts.collector.work(), *parts.witness.work(), parts.executor.flare_work())
         tasks = [asyncio.ensure_future(worker) for worker in workers]
         try:
@@ -127,6 +135,25 @@ class Service:
         finally:
             self.outside.notify("STOPPING=1")
             await self._leave([*tasks, end])
+
+    async def _open_port(self, seconds: float, end: asyncio.Future[t.Any]) -> None:
+        """Open the sockets of the transport.
+
+        While another process has the port, try again for ``seconds``, or until ``end`` is done.
+        Raises ``NatFailoverError``.
+        """
+        parts, runtime = self.parts, self.outside.runtime
+        deadline, told = runtime.now() + seconds, False
+        while True:
+            try:
+                return await parts.transport.open()
+            except PortTaken as error:
+                if end.done() or runtime.now() >= deadline:
+                    raise
+                if not told:
+                    parts.events.emit("port_taken", f"{error} Trying again for {seconds:.0f} s", logging.WARNING)
+                told = True
+            await runtime.sleep(PORT_EVERY)
 
     async def _leave(self, tasks: t.Sequence[asyncio.Future[t.Any]]) -> None:
         """Announce the end, since a silence without it looks like a death, then close everything."""
