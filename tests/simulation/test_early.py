@@ -15,7 +15,7 @@ from .shipping.process import Process
 from .test_simulation import simulate
 from .world import World
 
-INCIDENTS = 120
+INCIDENTS = 80
 FLAPS, EVERY, LENGTH = 4, 5.0, 0.5  # a path that comes and goes: how often, every so many seconds, for so long
 SLOW = 1.0  # seconds of a call to EC2
 

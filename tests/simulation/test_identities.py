@@ -19,7 +19,7 @@ from .shipping.process import Process
 from .test_simulation import simulate
 from .world import Traits, World
 
-INCIDENTS, OF_SHIPPING = 150, 30
+INCIDENTS, OF_SHIPPING = 100, 20
 LONG = 60.0  # seconds: a death, a fence, a start and the way back
 SHELLS = [pytest.param(Service, id="fast"), pytest.param(Process, id="shipping")]
 

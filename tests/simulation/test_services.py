@@ -15,7 +15,7 @@ from .shipping.process import Process
 from .test_simulation import simulate
 from .world import VIP, Traits, World
 
-INCIDENTS, OF_SHIPPING = 100, 40
+INCIDENTS, OF_SHIPPING = 60, 20
 DEAD, LONG = 20.0, 60.0  # seconds: the service is dead; the scenario, with the way back
 SHELLS = [pytest.param(Service, id="fast"), pytest.param(Process, id="shipping")]
 

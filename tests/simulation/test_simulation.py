@@ -26,8 +26,8 @@ from .shells import REAL
 
 ROOT = Path(__file__).parents[2]
 # Of the fast shell. The shipping one plays 2,000 of its own at each run.
-INCIDENTS, NIGHTLY = 200, 5800
-OF_WITNESSES = 120  # with a witness table or a node that only watches
+INCIDENTS, NIGHTLY = 160, 5840
+OF_WITNESSES = 80  # with a witness table or a node that only watches
 ENOUGH = 2500  # incidents within which each broken policy must be caught
 TOLD = (7, 19, 42, 1410)  # seeds whose stories are compared
 

@@ -17,6 +17,7 @@ from devtool.count import Count
 NOTHING_COLLECTED = 5
 # So many failed tests of a stage on a real clock may be the machine's; more are the product's, and nothing is played again.
 FEW = 2
+ENGINE_TESTS = "tests/unit/engine"
 NODE_REQUIREMENTS = paths.ROOT / "tests" / "requirements-nodes.txt"
 
 
@@ -29,10 +30,11 @@ def run(
     python: Path = paths.PYTHON,
     append: bool = False,
     failed_before: bool = False,
+    without: Sequence[str] = (),
 ) -> Count:
     """Run pytest over folders or files; a missing one, an empty collection or a crash is a failure of its own.
 
-    ``failed_before``: only the tests that failed in the run before, by the same log.
+    ``without``: folders below these that another run takes. ``failed_before``: only the tests that failed in the run before, by the same log.
     """
     absent = [name for name in folders if not (paths.ROOT / name).exists()]
     if absent:
@@ -52,6 +54,7 @@ def run(
         f"cache_dir={paths.CACHE / 'pytest' / log.stem}",  # runs beside each other share no file
         *choice.flags(),
         *(["--last-failed", "--last-failed-no-failures=none"] if failed_before else []),
+        *(f"--ignore={name}" for name in without),
         *folders,
     ]
     mark = log.stat().st_size if append and log.exists() else 0
@@ -61,7 +64,7 @@ def run(
     seen = count.of_junit([report]) if report.exists() else Count()
     if choice.leaves_nightly and not failed_before:
         seen += Count(nightly=count.deselected(log.read_bytes()[mark:].decode(errors="replace")))
-    if outcome.code == NOTHING_COLLECTED and choice.expression:
+    if outcome.code == NOTHING_COLLECTED and (choice.expression or seen.nightly):
         return seen
     if outcome.code and not seen.failed:
         reason = {NOTHING_COLLECTED: "nothing was collected", 124: "ran out of time"}
@@ -118,11 +121,16 @@ def run_beside(
 
 
 def run_everywhere(log: Path, folders: list[str], *, limit: float, choice: Choice = USUAL) -> Count:
-    """The same in the main environment and under the oldest Python, nightly under each other one of this machine, with what a NAT node has."""
-    total = run(log, folders, limit=limit, choice=choice)
+    """The same in the main environment and under the oldest Python, nightly under each other one of this machine, with what a NAT node has.
+
+    The engine's tests are the same under each. Only nightly, or without the oldest one, the main environment plays them, too.
+    """
+    others = interpreters.wanted(nightly=choice.nightly)
+    twice = choice.nightly or not any(interpreters.find(version) for version in others)
+    total = run(log, folders, limit=limit, choice=choice, without=() if twice else (ENGINE_TESTS,))
     if not all((paths.ROOT / name).is_dir() for name in folders):
         return total
-    for version in interpreters.wanted(nightly=choice.nightly):
+    for version in others:
         interpreter = interpreters.find(version)
         if interpreter is None:
             with log.open("a", encoding="utf-8") as sink:

@@ -247,7 +247,7 @@ STAGES = (
         "molecule",
         "molecule test of " + ", ".join(scenario.OFTEN),
         lambda job: scenario.run(job.log, job.limit),
-        least=15,
+        least=8,
         limit=2400,
         lane=Lane.MACHINES,
         lab=True,

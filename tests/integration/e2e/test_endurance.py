@@ -45,7 +45,7 @@ def quiet(cluster: Cluster, pid: int) -> Footprint:
 
 @pytest.mark.slow
 @pytest.mark.timeout(480)
-@pytest.mark.parametrize("rounds", [WARM_UP + ROUNDS_FOR_ONE, pytest.param(30, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("rounds", [pytest.param(30, marks=pytest.mark.nightly)])
 def test_kills_and_returns_leak_nothing(cluster: Cluster, rounds: int) -> None:
     lab = cluster.lab
     survivor = cluster.service("nat-b").pid

@@ -54,6 +54,7 @@ def test_silent_clients_go_on_at_the_heir_and_back_at_home(tmp_path: Path) -> No
         go_on(cluster, running, *KINDS)
 
 
+@pytest.mark.nightly
 def test_without_conntrackd_the_identity_moves_as_at_level_1_and_the_operator_is_told(tmp_path: Path) -> None:
     with running_identities(tmp_path, make=Synchronised) as cluster, traffic(cluster, CLIENTS_SEND) as running:
         assert isinstance(cluster, Synchronised)

@@ -147,6 +147,7 @@ def clients_are_gone() -> bool:
     return not list(Path("/tmp").glob("aws-ha-egress-drill-*"))
 
 
+@pytest.mark.nightly
 def test_a_drill_that_is_interrupted_is_undone_by_the_host_itself(drilled: Fleet) -> None:
     extra = json.dumps(asked(drilled, nat_drill_steps="drain", nat_drill_hold_s=100, nat_drill_limit_s=20))
     at_rest(drilled)

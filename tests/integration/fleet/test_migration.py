@@ -83,6 +83,7 @@ def test_there_and_back_again(fleet: Fleet, gateway: str) -> None:
     assert fleet.run(PLAYBOOK, nat_migrate_rollback=True).changed == 0
 
 
+@pytest.mark.nightly
 def test_a_table_without_its_proof_goes_back_at_once_and_the_next_one_is_not_touched(
     fleet: Fleet, gateway: str
 ) -> None:
