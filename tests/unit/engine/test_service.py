@@ -128,56 +128,50 @@ def test_a_node_without_internet_does_not_forward_whatever_its_own_facts_say(fil
 # --- the port of the heartbeats -------------------------------------------------------------------
 
 
-def ports(service, seconds, free_after=None, stop_after=None):
-    """Open the port of a service while another process has it. Returns (the moment of the end, the error, the events)."""
+def opening(service, seconds, free_after=None, stop_after=None):
+    """Open the port of a service while another process has it; the moments are in the list."""
     now = [0.0]
 
-    async def scenario():
-        end = asyncio.get_running_loop().create_future()
+    async def sleep(duration):
+        now[0] += duration
+        if stop_after is not None and now[0] >= stop_after:
+            service._stopping.set()
 
-        async def sleep(duration):
-            now[0] += duration
-            if stop_after is not None and now[0] >= stop_after and not end.done():
-                end.set_result(None)
+    async def open_sockets():
+        if free_after is None or now[0] < free_after:
+            raise PortTaken("UDP 0.0.0.0:4789 cannot be bound; is another nat-failover running here?")
 
-        async def open_sockets():
-            if free_after is None or now[0] < free_after:
-                raise PortTaken("UDP 0.0.0.0:4789 cannot be bound; is another nat-failover running here?")
-
-        service.outside = replace(service.outside, runtime=SimpleNamespace(now=lambda: now[0], sleep=sleep))
-        service.parts.transport.open = open_sockets
-        try:
-            await service._open_port(seconds, end)
-        except NatFailoverError as error:
-            return error
-        return None
-
-    return scenario(), now
+    service.outside = replace(service.outside, runtime=SimpleNamespace(now=lambda: now[0], sleep=sleep))
+    service.parts.transport.open = open_sockets
+    return service._open_port(seconds), now
 
 
 @pytest.mark.parametrize(
-    ("how", "at", "fails", "told"),
+    ("how", "at", "opened", "told"),
     [
-        ({"seconds": 30.0, "free_after": 0.0}, 0.0, False, 0),
-        ({"seconds": 30.0, "free_after": 8.0}, 8.0, False, 1),
-        ({"seconds": 30.0}, 30.0, True, 1),
-        ({"seconds": 30.0, "stop_after": 3.0}, 3.0, True, 1),
-        ({"seconds": 0.0}, 0.0, True, 0),
+        ({"seconds": 30.0, "free_after": 0.0}, 0.0, True, 0),
+        ({"seconds": 30.0, "free_after": 8.0}, 8.0, True, 1),
+        ({"seconds": 30.0}, 30.0, PortTaken, 1),
+        ({"seconds": 30.0, "stop_after": 3.0}, 3.0, False, 1),
+        ({"seconds": 0.0}, 0.0, PortTaken, 0),
     ],
     ids=["it is free", "it becomes free", "it stays taken", "the service is stopped meanwhile", "an observation"],
 )
-def test_a_service_waits_for_its_port(files, how, at, fails, told):
+def test_a_service_waits_for_its_port(files, how, at, opened, told):
     """A module that observes has it for a moment. An observation without a service does not wait: that one answers."""
 
     async def run():
         service = made(files)
-        scenario, now = ports(service, **how)
-        error = await scenario
-        return error, now[0], [event["kind"] for event in service.parts.events.events]
+        work, now = opening(service, **how)
+        try:
+            outcome = await work
+        except PortTaken:
+            outcome = PortTaken
+        return outcome, now[0], [event["kind"] for event in service.parts.events.events]
 
-    error, now, kinds = asyncio.run(run())
+    outcome, now, kinds = asyncio.run(run())
     assert now == pytest.approx(at, abs=0.21)
-    assert (error is not None) is fails and kinds == ["port_taken"] * told
+    assert (outcome, kinds) == (opened, ["port_taken"] * told)
 
 
 def test_a_port_that_cannot_be_bound_for_another_reason_is_an_error_at_once(files):
@@ -188,7 +182,29 @@ def test_a_port_that_cannot_be_bound_for_another_reason_is_an_error_at_once(file
             raise NatFailoverError("UDP 10.9.9.9:4789 cannot be bound (Cannot assign requested address)")
 
         service.parts.transport.open = refused
-        await service._open_port(30.0, asyncio.get_running_loop().create_future())
+        await service._open_port(30.0)
 
     with pytest.raises(NatFailoverError, match="Cannot assign"):
         asyncio.run(asyncio.wait_for(run(), 5))
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+@pytest.mark.filterwarnings("error")
+def test_without_its_port_the_service_does_nothing_and_leaves_nothing_behind(files, stopped):
+    async def run():
+        service, begun = made(files), []
+
+        async def until():
+            begun.append("it waits for the end")
+
+        work, _now = opening(service, **({"seconds": 9.0, "stop_after": 3.0} if stopped else {"seconds": 0.0}))
+        work.close()
+        until_the_end = until()
+        try:
+            await service.work(until_the_end, 9.0 if stopped else 0.0)
+        except PortTaken as error:
+            assert not stopped, error
+        assert until_the_end.cr_frame is None and not begun
+        return [event["kind"] for event in service.parts.events.events]
+
+    assert "started" not in asyncio.run(run())

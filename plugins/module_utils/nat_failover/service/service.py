@@ -116,13 +116,16 @@ class Service:
         ``NatFailoverError`` if the UDP port cannot be bound.
         """
         parts = self.parts
-        end = asyncio.ensure_future(until)
+        opened = False
         try:
-            await self._open_port(port_within, end)
-        except NatFailoverError:
-            end.cancel()
-            raise
+            opened = await self._open_port(port_within)
+        finally:
+            if not opened:
+                until.close()
+        if not opened:
+            return
         parts.events.emit("started", status.start_line(parts))
+        end = asyncio.ensure_future(until)
         workers = (self.loop.live(), *parts.collector.work(), *parts.witness.work(), parts.executor.flare_work())
         tasks = [asyncio.ensure_future(worker) for worker in workers]
         try:
@@ -136,24 +139,25 @@ class Service:
             self.outside.notify("STOPPING=1")
             await self._leave([*tasks, end])
 
-    async def _open_port(self, seconds: float, end: asyncio.Future[t.Any]) -> None:
-        """Open the sockets of the transport.
+    async def _open_port(self, seconds: float) -> bool:
+        """Open the sockets of the transport. False: the service was stopped meanwhile.
 
-        While another process has the port, try again for ``seconds``, or until ``end`` is done.
-        Raises ``NatFailoverError``.
+        While another process has the port, try again for ``seconds``. Raises ``NatFailoverError``.
         """
         parts, runtime = self.parts, self.outside.runtime
         deadline, told = runtime.now() + seconds, False
-        while True:
+        while not self._stopping.is_set():
             try:
-                return await parts.transport.open()
+                await parts.transport.open()
+                return True
             except PortTaken as error:
-                if end.done() or runtime.now() >= deadline:
+                if runtime.now() >= deadline:
                     raise
                 if not told:
                     parts.events.emit("port_taken", f"{error} Trying again for {seconds:.0f} s", logging.WARNING)
                 told = True
             await runtime.sleep(PORT_EVERY)
+        return False
 
     async def _leave(self, tasks: t.Sequence[asyncio.Future[t.Any]]) -> None:
         """Announce the end, since a silence without it looks like a death, then close everything."""
