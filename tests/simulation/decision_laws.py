@@ -80,7 +80,7 @@ class DecisionLaws(Truth):
         named = holder is not None and address.before.private == primary.get(holder)
         if named or address.private == self.cloud.primary(name):
             self.break_("management", f"{name} moves {address.allocation}, a public address of a node itself")
-        self._ordered(name, plan, address)
+        self._ordered(name, evidence, plan, address)
         taken = {action.claim for action in plan.routes}
         for claim, view in evidence.routes.items():
             outside = claim.home != address.identity or claim.destination in self.config.service_of
@@ -88,8 +88,11 @@ class DecisionLaws(Truth):
             if not outside and view.target != interface(name) and claim not in taken:
                 self.break_("address", f"{name} takes {address.allocation}, and {claim} is with {view.target}")
 
-    def _ordered(self, name: str, plan: Plan, address: SetAddress) -> None:
-        """In a planned move the routes go first: the node that holds the Elastic IP still brings data to clients."""
+    def _ordered(self, name: str, evidence: Evidence, plan: Plan, address: SetAddress) -> None:
+        """In a planned move the routes go first: the node that holds the Elastic IP still brings data to clients.
+
+        A node that has the connections already, as far as it knows, may move both side by side.
+        """
         mine = [
             action
             for action in plan.routes
@@ -99,7 +102,8 @@ class DecisionLaws(Truth):
         well = any(verdict.peer == holder and verdict.kind == HEALTHY for verdict in plan.verdicts)
         moves = [action for action in mine if action.kind != "mend" and owner_of(action.before.target) == holder]
         planned = well and bool(moves)
-        if planned and not {action.claim for action in mine} <= set(address.after):
+        has_flows = self.config.state_sync and not evidence.unsynchronised
+        if planned and not has_flows and not {action.claim for action in mine} <= set(address.after):
             self.break_("address", f"{name} takes {address.allocation} from {holder}, which is well, beside its routes")
         self.promised[name, address.allocation] = (self.timeline.now, address.after)
 

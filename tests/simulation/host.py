@@ -11,6 +11,7 @@ from nat_failover.model.settings import Config
 
 from .alarms import spans
 from .cloud import Cloud
+from .conntrackd import Conntrackd
 from .network import Network, Stamp
 from .service import Service
 from .table import Table
@@ -46,6 +47,7 @@ class Host:
         self.clock_error = (
             0.0  # seconds by which its time of day is wrong; the policy gets monotonic time, so that it must not matter
         )
+        self.conntrackd: Conntrackd | None = None  # of both nodes; None: connections are not synchronised
         self.notice = ""  # what EC2 has announced for it
         self.announced_at = float("-inf")  # when what it says of its state changed last
         self.left_at = float("inf")  # when it shut down in an orderly way, until its service starts again

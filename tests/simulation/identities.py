@@ -16,9 +16,10 @@ def private(node: int, identity: int) -> str:
     return f"10.0.{100 + node}.{20 if node == identity else 30 + identity}"
 
 
-def row(node: int, nodes: int) -> dict[str, t.Any]:
-    """The keys of a node in the configuration."""
+def row(node: int, nodes: int, *, synced: bool = False) -> dict[str, t.Any]:
+    """The keys of a node in the configuration. ``synced``: conntrackd has to know its address."""
     return {
+        **({"address": f"10.0.0.{node}"} if synced else {}),
         "egress_address": allocation(node),
         "egress_private_address": private(node, node),
         "egress_networks": [f"10.0.{10 + node}.0/24"],

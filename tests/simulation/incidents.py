@@ -7,8 +7,9 @@ import random
 import typing as t
 
 from nat_failover.model.cluster import TAG_DRAINED, TAG_MAINTENANCE, TAG_PAUSE
+from nat_failover.policy.synchronised import FLOWS_WITHIN
 
-from . import elastic, services, strangers
+from . import conntrackd, elastic, services, strangers
 from .apis import dark_partition, dynamodb
 from .cloud import STOP
 from .departures import DEPARTURES, switch_on
@@ -16,14 +17,14 @@ from .faults import FAULTS
 from .machines import crash, die, one, replaced, twin_deaths
 from .operators import ELSEWHERE, pausing
 from .service import Service
-from .shape import EARLY, IDENTITIES, SERVED, WITNESSED, is_served, latency_if_early, shape
+from .shape import EARLY, IDENTITIES, SERVED, SYNCED, WITNESSED, is_served, latency_if_early, shape
 from .tables import CHANGES
 from .tags import REFUSALS
 from .truth import TAGGED
 from .violation import Violation
 from .world import World
 
-__all__ = ["EARLY", "IDENTITIES", "SERVED", "WITNESSED", "play", "story"]
+__all__ = ["EARLY", "IDENTITIES", "SERVED", "SYNCED", "WITNESSED", "play", "story"]
 
 LONGEST = 14.0  # seconds that the faults last together
 SETTLE = 16.0  # from the end of the faults until every claim must be with a node that forwards
@@ -46,7 +47,7 @@ def play(seed: int, shell: t.Callable[..., t.Any] = Service) -> World:
     traits = traits._replace(
         tagged=shaper.random() < TAGS, early=True if latency else None, served=is_served(seed, server)
     )
-    traits = traits._replace(identities=seed >= IDENTITIES)
+    traits = traits._replace(identities=seed >= IDENTITIES, synced=seed >= SYNCED)
     world = World(seed, nodes, tables, traits, shell)
     if latency:
         world.timeline.tell(f"takeovers are early, and EC2 takes {int(latency * 1000)} ms")
@@ -67,6 +68,10 @@ def play(seed: int, shell: t.Callable[..., t.Any] = Service) -> World:
         mover = random.Random(f"identity {seed}")
         moves, while_ = mover.choice(elastic.FAULTS), mover.uniform(0.1, LONGEST)
         world.timeline.later(mover.uniform(0.3, LONGEST * 0.7), lambda: moves(world, mover, while_))
+    if traits.synced:
+        syncer = random.Random(f"conntrackd {seed}")
+        hinders, during = syncer.uniform(0.3, LONGEST * 0.7), syncer.uniform(1.0, 2 * LONGEST)
+        world.timeline.later(hinders, lambda: conntrackd.hindered(world, syncer, during))
     _changes_of_the_cluster(world, seed, shaper)
     end = _course(world, rng, kind)
     try:
@@ -146,7 +151,7 @@ def _run(world: World, end: float) -> None:
             switch_on(world, name)
     world.until_calm(5.0)  # an operator resumes a node that is up
     restore(world)
-    if not world.until_calm(END):
+    if not world.until_calm(END + (FLOWS_WITHIN if world.traits.synced else 0.0)):
         world.laws.home()
 
 

@@ -13,7 +13,7 @@ from benchmarks.store import RESULTS, Store
 from benchmarks.table import table
 
 from .campaign import Played, played, seeds_from
-from .shape import EARLY, SERVED, WITNESSED
+from .shape import EARLY, IDENTITIES, SERVED, SYNCED, WITNESSED
 from .shells import FAST, REAL
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +23,9 @@ STORE = Store(RESULTS / "simulation.jsonl", ("shell", "first", "engine"))
 PAGE = ROOT / "docs" / "safety.md"
 BEGIN, END = "<!-- begin: ./dev simulate --total -->\n", "<!-- end -->\n"
 INCIDENTS = {REAL: 200, FAST: 5000}  # of a piece: about a minute of one processor
-# Where the seeds of a campaign begin. Of ten pieces one each is of the incidents that only such seeds have.
+# Where the seeds of a campaign begin, and the incidents of ten pieces: half of them have identities.
 BEGINS = {FAST: 120_000_000, REAL: 200_000_000}
-KINDS = (0, 0, 0, WITNESSED, 0, 0, EARLY, 0, 0, SERVED)
+KINDS = (0, IDENTITIES, IDENTITIES, WITNESSED, 0, IDENTITIES, EARLY, SYNCED, IDENTITIES, SERVED)
 
 Row = dict[str, t.Any]
 

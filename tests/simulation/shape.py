@@ -17,6 +17,9 @@ WITNESSED = 10**9  # seeds from here on are of incidents with a witness table or
 EARLY = 2 * 10**9  # seeds from here on are of incidents with early takeovers
 SERVED = 3 * 10**9  # seeds from here on are of incidents with claims that depend on a service, which fails
 IDENTITIES = 4 * 10**9  # seeds from here on are of incidents with Elastic IPs that move with the claims of their nodes
+SYNCED = (
+    5 * 10**9
+)  # seeds from here on are of incidents with identities whose connections are synchronised, of two nodes
 SHARE_SERVED = 0.04  # of all other incidents: those with such claims
 HURRIED = 0.05  # of all other incidents: those with early takeovers
 LATENCIES = (0.02, 0.3, 0.7)  # seconds of a call to EC2 in incidents with early takeovers, without a fault of EC2
@@ -35,6 +38,7 @@ class Shape(t.NamedTuple):
 def shape(seed: int, rng: random.Random, extra: random.Random) -> Shape:
     """``extra`` draws what concerns witnesses: apart, so that other incidents stay as they are."""
     nodes, kind = _size(rng), _kind(rng)
+    nodes = 2 if seed >= SYNCED else nodes
     tables, traits = _tables(rng, nodes), _traits(rng, kind)
     if not WITNESSED <= seed < EARLY:
         return Shape(nodes, tables, kind, traits, False)

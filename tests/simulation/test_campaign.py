@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import hmac
+import itertools
 
 import pytest
 
 from benchmarks.store import Store
 
 from . import pieces
-from .shape import EARLY, SERVED, WITNESSED
+from .shape import EARLY, IDENTITIES, SERVED, SYNCED, WITNESSED
 from .shells import FAST, REAL
 from .shipping.tuning import digest
 
@@ -34,8 +35,9 @@ def test_no_seed_of_a_campaign_is_played_twice_and_each_kind_has_its_share():
         rows.append(piece(REAL, pieces.next_first(rows, REAL), 200))
     seeds = [seed for row in rows for seed in range(row["first"], row["first"] + 200)]
     assert len(set(seeds)) == len(seeds) == 8000
-    for kind, end in ((WITNESSED, EARLY), (EARLY, SERVED), (SERVED, 2 * SERVED)):
-        assert sum(kind <= seed < end for seed in seeds) == 800
+    borders = (0, WITNESSED, EARLY, SERVED, IDENTITIES, SYNCED, 2 * SYNCED)
+    played = [sum(kind <= seed < end for seed in seeds) for kind, end in itertools.pairwise(borders)]
+    assert played == [1600, 800, 800, 800, 3200, 800]
     assert pieces.next_first(rows, FAST) == pieces.BEGINS[FAST]
 
 
@@ -44,7 +46,7 @@ def test_a_campaign_goes_on_where_it_ended(tmp_path, monkeypatch):
     store = Store(tmp_path / "simulation.jsonl", ("shell", "first", "engine"))
     first, second = (list(pieces.play_on(count, FAST, 1, store)) for count in (4, 2))
     begin = pieces.BEGINS[FAST]
-    assert [row["first"] for row in (*first, *second)] == [begin, begin + 2, begin + 4]
+    assert [row["first"] for row in (*first, *second)] == [begin, begin + IDENTITIES, begin + IDENTITIES + 2]
     assert [(row["incidents"], row["violations"]) for row in store.rows()] == [(2, 0)] * 3
     assert {row["engine"] for row in store.rows()} == {pieces.engine()}
 

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from . import departures, links, machines, strangers
+from . import departures, level_two, links, machines, strangers
 from .campaign import seeds_from
 from .cloud import interface
 from .incidents import play, story
@@ -238,6 +238,8 @@ def hands_over_in_order() -> None:
 
 
 CATCH = {
+    "waits for flows for ever": level_two.a_return_waits_for_flows_for_a_while,
+    "no heir without conntrackd": level_two.a_dead_conntrackd_delays_no_takeover,
     "waits for no route": hands_over_in_order,
     "honours ghosts": ghosts_prevent_no_fence,
     "never backs off": writes_are_bounded,

@@ -13,6 +13,7 @@ from nat_failover.model.settings import Config
 
 from . import identities
 from .cloud import Cloud, interface
+from .conntrackd import Conntrackd
 from .host import Host
 from .laws import Laws
 from .network import Network
@@ -48,6 +49,7 @@ class Traits(t.NamedTuple):
     early: bool | None = None  # takeover.early; None: that of the profile
     read_timeout: float = 1.0  # seconds that a call to EC2 may take
     identities: bool = False  # each node has an Elastic IP that moves with its claims
+    synced: bool = False  # and the connections of both nodes are synchronised
     served: bool = False  # there are claims that depend on a service on their node
 
 
@@ -73,7 +75,7 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
             "name": f"nat-{n}",
             "instance_id": f"i-{1:08x}{n + 1:09x}",
             "route_tables": [] if traits.tagged else [route_table(n, k) for k in range(tables)],
-            **(identities.row(n, nodes) if traits.identities else {}),
+            **(identities.row(n, nodes, synced=traits.synced) if traits.identities else {}),
         }
         for n in range(nodes)
     ]
@@ -88,6 +90,7 @@ def config_of(nodes: int, tables: int, name: str, traits: Traits = USUAL) -> Con
         "key_file": "/etc/key",
         "mode": traits.mode,
         "destinations": list(destinations_of(traits)),
+        "state_sync": "conntrackd" if traits.synced else "",
         "services": [{"name": SERVICE, "file": "/run/proxy", "destinations": [VIP]}] if traits.served else [],
         "sources": ["10.0.0.0/16", "2001:db8:1::/56"],
         "return": {"after_s": traits.return_after, "max_s": 24},
@@ -129,7 +132,9 @@ class World:
         self.hosts = self.network.hosts
         for config in configs:
             self.hosts[config.self_name] = Host(config, self.timeline, self.network, self.cloud, self.table, shell)
+        self.conntrackd = Conntrackd(self.timeline, self.cloud, self.hosts) if traits.synced else None
         for host in self.hosts.values():
+            host.conntrackd = self.conntrackd
             host.start_service(settled=True)
         self.planned: set[str] = set()  # nodes that an operator works on until the end of the incident
         self.cloud.power = lambda node, word: self.hosts[node].power(word)
@@ -157,6 +162,8 @@ class World:
         self.network.heal()
         self.cloud.heal()
         self.table.heal()
+        if self.conntrackd is not None:
+            self.conntrackd.heal()
         for host in self.hosts.values():
             host.uplink = True
             if host.powered:

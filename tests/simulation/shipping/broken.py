@@ -11,7 +11,7 @@ from unittest import mock
 from nat_failover.act import executor
 from nat_failover.act.steps import AfterRoutes
 from nat_failover.observe.collector import EvidenceCollector
-from nat_failover.policy import marks
+from nat_failover.policy import marks, ownership, synchronised
 from nat_failover.service import status
 
 
@@ -36,6 +36,13 @@ def _always_forwarding(parts: t.Any) -> t.Any:
     return replace(_report(parts), forwarding=True, fact="")
 
 
+_plan_claims = ownership.plan_claims
+
+
+def _only_if_synchronised(case: t.Any) -> t.Any:
+    return _plan_claims(case) if not case.evidence.unsynchronised else ((), {})
+
+
 # name -> (what it does wrong, the patches)
 BROKEN_SHELLS: dict[str, tuple[str, tuple[tuple[t.Any, str, t.Any], ...]]] = {
     "never backs off": (
@@ -58,6 +65,14 @@ BROKEN_SHELLS: dict[str, tuple[str, tuple[tuple[t.Any, str, t.Any], ...]]] = {
     "waits for no route": (
         "moves an Elastic IP at once that comes after its routes",
         ((AfterRoutes, "apply", _at_once),),
+    ),
+    "waits for flows for ever": (
+        "takes its claims back only once the peer's connections have arrived",
+        ((synchronised, "FLOWS_WITHIN", float("inf")),),
+    ),
+    "no heir without conntrackd": (
+        "takes nothing over while connections are not synchronised",
+        ((ownership, "plan_claims", _only_if_synchronised),),
     ),
     "asks nothing": (
         "reads EC2 and the internet at its own pace only, whatever the policy asks for",

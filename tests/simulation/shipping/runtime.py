@@ -16,9 +16,11 @@ from nat_failover.wire.icmp import ECHO_REPLY
 from .loop import ProcessLoop
 
 if t.TYPE_CHECKING:
+    from ..host import Host
     from .process import Process
 
 EPOCH = 1_800_000_000.0  # time of day at the beginning of an incident
+HELPER = 0.1  # seconds until the root helper answers
 
 
 class VirtualRuntime:
@@ -50,9 +52,11 @@ class VirtualRuntime:
     def open_netlink(self, protocol: int, groups: int, receiver: Receiver) -> None:
         """No kernel reports anything here."""
 
-    @staticmethod
-    async def connect_unix(path: str) -> t.Any:
-        raise FileNotFoundError(path)
+    async def connect_unix(self, path: str) -> t.Any:
+        """The root helper's socket is there where connections are synchronised, and no other one."""
+        if self.host.conntrackd is None or path != self.host.config.repair_socket:
+            raise FileNotFoundError(path)
+        return VirtualHelper(self.host)
 
     @staticmethod
     async def resolve(host: str) -> str:
@@ -118,6 +122,23 @@ def block(start: t.Callable[[t.Callable[[t.Any], None]], None]) -> t.Any:
     assert waiter is not None, "only a pool's calls may block"
     start(here.switch)
     return waiter.switch()
+
+
+class VirtualHelper:
+    """Fits ``Lines``: the root helper, which is a process that starts for each question."""
+
+    ended = False
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def ask(self, line: bytes) -> bytes:
+        await asyncio.sleep(HELPER)
+        assert self._host.conntrackd is not None
+        return self._host.conntrackd.answer(self._host, line.decode("ascii")).encode()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class VirtualUdp:
