@@ -66,11 +66,6 @@ def ip(name: str, lines: Iterable[str], family: int = 4) -> None:
     )
 
 
-def nft(name: str, text: str) -> None:
-    """Input of nft(8), one transaction."""
-    run(["ip", "netns", "exec", name, "nft", "-f", "-"], text=text)
-
-
 def sysctl(name: str, values: dict[str, str]) -> None:
     """Set keys under ``/proc/sys/net`` of a namespace."""
 

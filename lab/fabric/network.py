@@ -15,7 +15,7 @@ from pathlib import Path
 from .. import authority
 from ..api.snapshot import Snapshot
 from ..errors import LabError
-from . import balancing, dns, groups, ipv6, netns, packages, rules, servers
+from . import balancing, dns, groups, ipv4, ipv6, netns, packages, rules, servers
 from .gateway import Gateway
 from .names import (
     API,
@@ -34,29 +34,13 @@ from .names import (
     Names,
     Port,
 )
+from .nft import Nft
 from .routes import LAST_PRIORITY, LOCAL_PRIORITY, Router, wanted_routes, wanted_tables
 
 log = logging.getLogger(__name__)
 
 ROUTER, IGW, INTERNET_NS = "router", "igw", "internet"
 ROUTER_SIDE, IGW_SIDE = "169.254.100.1", "169.254.100.2"
-FORWARDING = {
-    "ipv4/ip_forward": "1",
-    "ipv4/conf/all/rp_filter": "0",
-    "ipv4/conf/default/rp_filter": "0",
-    # The router must not tell a host that there is a shorter way.
-    "ipv4/conf/all/send_redirects": "0",
-    "ipv4/conf/default/send_redirects": "0",
-}
-# A new namespace takes these over from the machine, which may be a router itself; an instance starts as Linux does.
-HOST = {
-    "ipv4/ip_forward": "0",
-    "ipv4/conf/all/rp_filter": "0",
-    "ipv4/conf/default/rp_filter": "0",
-    "ipv4/conf/all/send_redirects": "1",
-    "ipv4/conf/default/send_redirects": "1",
-    "ipv4/ip_unprivileged_port_start": "1024",
-}
 
 
 class Network:
@@ -79,13 +63,14 @@ class Network:
         self._own: dict[str, tuple[str, ...]] = {}
         self._secondary: dict[str, str] = {}
         self._groups: dict[str, str] = {}
+        self._nft = Nft(self._ns(ROUTER))
         self._gateway = Gateway(self._ns(IGW))
         self._loaded: list[str] = []
 
     def build(self) -> socket.socket:
         """Make everything but the hosts; returns the listening socket of the EC2 API as the hosts see it."""
         for part in (ROUTER, IGW, INTERNET_NS):
-            netns.create(self._ns(part), {**FORWARDING, **(ipv6.FORWARDING if self.dual else {})})
+            netns.create(self._ns(part), {**ipv4.FORWARDING, **(ipv6.FORWARDING if self.dual else {})})
         self._link_gateway()
         for port in self.ports.values():
             self._link_host(port)
@@ -115,6 +100,7 @@ class Network:
             self._archive.stop()
         if self._router is not None:
             self._router.close()
+        self._nft.close()
         self._gateway.close()
         for part in (ROUTER, IGW, INTERNET_NS):
             netns.end_processes(self._ns(part))
@@ -143,7 +129,7 @@ class Network:
 
     def host_sysctls(self) -> dict[str, str]:
         """The first settings of a new host's namespace."""
-        return {**HOST, **(ipv6.HOST if self.dual else {})}
+        return {**ipv4.HOST, **(ipv6.HOST if self.dual else {})}
 
     def attach(self, host: str, namespace: str) -> None:
         """Plug a host's link into its namespace, which has just been made."""
@@ -207,7 +193,7 @@ class Network:
         groups.check(kind)
         with self._lock:
             if self._groups.get(host, groups.OPEN) != kind:
-                netns.nft(self._ns(ROUTER), groups.rules(host, self.ports[host].device, kind))
+                self._nft.load(groups.rules(host, self.ports[host].device, kind))
                 self._groups[host] = kind
             return time.monotonic()
 

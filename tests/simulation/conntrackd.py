@@ -6,7 +6,6 @@ from __future__ import annotations
 import random
 import typing as t
 
-from nat_failover.host.repair_helper import NOTHING
 from nat_failover.host.state_sync import CHECK
 from nat_failover.model.sync import WORD, SyncReading
 
@@ -38,8 +37,8 @@ class Conntrackd:
     def answer(self, host: Host, line: str) -> str:
         """The root helper's answer on a node. It is asked for readings only, since the service repairs nothing here."""
         word, order, *names = line.split(" ")
-        assert word == WORD, line
-        return self._reading(host, names).line() if order == CHECK else NOTHING
+        assert (word, order) == (WORD, CHECK), line
+        return self._reading(host, names).line()
 
     def _reading(self, host: Host, names: t.Sequence[str]) -> SyncReading:
         name, now = host.name, self._timeline.now
@@ -57,7 +56,7 @@ class Conntrackd:
         return SyncReading("", counts[0], counts[1], 0, FLOWS, flows)
 
     def _sends(self, host: Host) -> bool:
-        return host.powered and not host.frozen and host.uplink and self.faults.get(host.name) != DEAD
+        return host.reaches_ec2() and self.faults.get(host.name) != DEAD
 
     def _flows(self, name: str, identity: str, age: float) -> int:
         targets = {target for claim, target in self._cloud.state.routes.items() if claim.home == identity}

@@ -14,6 +14,7 @@ from . import departures, level_two, links, machines, strangers
 from .campaign import seeds_from
 from .cloud import interface
 from .incidents import play, story
+from .level_two import PROMPT
 from .service import Service
 from .shape import size
 from .shipping.broken import BROKEN_SHELLS, broken
@@ -25,7 +26,6 @@ from .world import Traits, World
 # Of two nodes as a rule: an incident of four costs four to five times as much. The campaign plays all sizes.
 INCIDENTS = {"of two nodes": (0, 1800, 2), "of any size": (1_000_000, 200, None)}
 LONG = 40.0  # seconds of a scenario: adoption, fence and return fit in
-PROMPT = 2.5  # virtual seconds from a death to the survivor's route
 LAG = 5.0  # seconds for which EC2 shows the past
 SLOW = 0.7  # seconds of a call to EC2: longer than the silence that means something
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.e2e.cluster import Cluster
 
+ROUNDS = 30
 WARM_UP = 5  # rounds until caches and connections have about their size
 # A pool may still grow by a thread and its connection when more calls than ever before happen to overlap; a leak grows with the rounds.
 ROUNDS_FOR_ONE = 6
@@ -45,23 +46,23 @@ def quiet(cluster: Cluster, pid: int) -> Footprint:
 
 @pytest.mark.slow
 @pytest.mark.timeout(480)
-@pytest.mark.parametrize("rounds", [pytest.param(30, marks=pytest.mark.nightly)])
-def test_kills_and_returns_leak_nothing(cluster: Cluster, rounds: int) -> None:
+@pytest.mark.nightly
+def test_kills_and_returns_leak_nothing(cluster: Cluster) -> None:
     lab = cluster.lab
     survivor = cluster.service("nat-b").pid
     first = None
-    for number in range(rounds):
+    for number in range(ROUNDS):
         if number == WARM_UP:
             first = quiet(cluster, survivor)
         lab.fault("kill", "nat-a")
         cluster.wait(f"takeover {number}", lambda: lab.owner("a") == "nat-b", 5)
         lab.host("nat-a").reboot(hard=True)
         cluster.wait(f"return {number}", lambda: lab.owner("a") == "nat-a", 20)
-    last, slack = quiet(cluster, survivor), (rounds - WARM_UP) // ROUNDS_FOR_ONE
+    last, slack = quiet(cluster, survivor), (ROUNDS - WARM_UP) // ROUNDS_FOR_ONE
     assert first is not None
     assert cluster.service("nat-b").poll() is None, "the same process all the time"
     assert last.threads <= first.threads + slack, (first, last)
     assert last.handles <= first.handles + 2 * slack, (first, last)
     assert last.resident_kb <= first.resident_kb + 1536, (first, last)
-    assert cluster.writes().count(("ReplaceRoute", "nat-b")) >= rounds
+    assert cluster.writes().count(("ReplaceRoute", "nat-b")) >= ROUNDS
     assert cluster.writes("StopInstances") == []

@@ -9,7 +9,6 @@ access.
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ..errors import NatFailoverError
@@ -17,7 +16,7 @@ from ..model.order import By
 from ..model.text import plain
 from ..policy import pause
 from .line_server import LineServer
-from .sender import LONGEST_WAIT
+from .sender import LONGEST_WAIT, control_socket
 
 if t.TYPE_CHECKING:
     from .commands import Commands
@@ -34,7 +33,7 @@ class Control:
     def __init__(self, directory: str, commands: Commands) -> None:
         """``directory``: the folder of the socket. ``open`` makes it."""
         self._commands = commands
-        self._server = LineServer(os.path.join(directory, "control.sock"), self._answer, MOST_CLIENTS)
+        self._server = LineServer(control_socket(directory), self._answer, MOST_CLIENTS)
 
     async def open(self) -> None:
         """Serve from now on. Raises ``OSError`` if the socket cannot be made."""
