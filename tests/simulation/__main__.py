@@ -62,6 +62,8 @@ def main() -> int:
         parser.error("--incidents: at least 1")
     if arguments.nodes is not None and arguments.nodes < 2:
         parser.error("--nodes: a cluster has at least 2")
+    if arguments.nodes is not None and (arguments.campaign or arguments.broken):
+        parser.error("--nodes: --campaign and --broken choose their clusters themselves")
     become(arguments.incidents, WARM[arguments.shell])
     if arguments.campaign:
         return _campaign(arguments)

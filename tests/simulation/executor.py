@@ -9,7 +9,7 @@ from nat_failover.act.executor import BACKOFF_FIRST, BACKOFF_LASTING, BACKOFF_MO
 from nat_failover.act.unfit import UnfitInstances
 from nat_failover.aws import codes
 from nat_failover.errors import Ec2Error
-from nat_failover.model.cluster import ROUTE_ACTIVE, TAG_FENCE, TAG_FLARE, RouteView
+from nat_failover.model.cluster import ROUTE_ACTIVE, ROUTE_NO_TABLE, TAG_FENCE, TAG_FLARE, RouteView
 from nat_failover.model.plan import LOCK_STEPS, FenceStep, Plan, SetAddress, SetRoute
 from nat_failover.policy import probe_plan
 from nat_failover.wire.seals import FLARE
@@ -80,13 +80,13 @@ class Executor:
         done: t.Callable[[t.Any], bool],
         subject: str = "",
         wanted: FenceStep | None = None,
-        told: t.Callable[[bool], None] = lambda yes: None,
+        told: t.Callable[[t.Any], None] = lambda result: None,
     ) -> None:
-        """``told``: called with whether the write was answered, before anything else."""
+        """``told``: called with what EC2 answered, or None, before anything else."""
         ended, began, collector = self._begin(key), self.timeline.now, self.service.collector
 
         def answered(result: t.Any) -> None:
-            told(True)
+            told(result)
             collector.note_ec2(True, began, True)
             if key[0] == "fence":
                 collector.read(lambda: ended(done(result)))  # the next step must rest on a newer reading
@@ -94,7 +94,7 @@ class Executor:
                 ended(done(result))
 
         def failed(code: str) -> None:
-            told(False)
+            told(None)
             self.timeline.tell("{}: {} failed: {}".format(self.name, " ".join(key), code))
             error = Ec2Error(f"ec2:{action}", subject, code, "simulated", retryable=codes.retryable(code))
             unfit = self.unfit.note(wanted, error, self.timeline.now)
@@ -112,9 +112,9 @@ class Executor:
         def apply() -> RouteView:
             return self.cloud.set_route(self.name, action.claim, action.interface_id)
 
-        def told(yes: bool) -> None:
+        def told(view: RouteView | None) -> None:
             for follower in followers:
-                follower.answered(action.claim, yes)
+                follower.answered(action.claim, view is not None and view.state != ROUTE_NO_TABLE)
 
         self._act(action.key, "ReplaceRoute", apply, done, action.claim.route_table, told=told)
 

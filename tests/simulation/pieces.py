@@ -22,10 +22,26 @@ UNPLAYED = ("cli.py", "readers.py", "console", "web", "hooks")  # of the engine:
 STORE = Store(RESULTS / "simulation.jsonl", ("shell", "first", "engine"))
 PAGE = ROOT / "docs" / "safety.md"
 BEGIN, END = "<!-- begin: ./dev simulate --total -->\n", "<!-- end -->\n"
-INCIDENTS = {REAL: 200, FAST: 5000}  # of a piece: about a minute of one processor
-# Where the seeds of a campaign begin, and the incidents of ten pieces: half of them have identities.
-BEGINS = {FAST: 120_000_000, REAL: 200_000_000}
-KINDS = (0, IDENTITIES, IDENTITIES, WITNESSED, 0, IDENTITIES, EARLY, SYNCED, IDENTITIES, SERVED)
+INCIDENTS = {REAL: 1000, FAST: 20_000}  # of a piece: some minutes of one processor
+BEGINS = {FAST: 120_000_000, REAL: 200_000_000}  # where the seeds of a campaign begin
+
+
+class Kind(t.NamedTuple):
+    """The incidents of a piece. ``first``: where the seeds of their kind begin; ``nodes``: of larger clusters there are none."""
+
+    first: int
+    nodes: int | None = 2
+
+
+# Of ten incidents nine have identities. One of ten has a cluster of any size, which costs five times as much.
+ALONE = (Kind(0), Kind(WITNESSED, None), Kind(EARLY), Kind(SERVED))
+KINDS = tuple(
+    kind
+    for alone in ALONE
+    for kind in (alone, *[Kind(IDENTITIES)] * 4, Kind(SYNCED), *[Kind(IDENTITIES)] * 3, Kind(IDENTITIES, None))
+)
+
+HEAD = ("engine", "first commit", "shell", "incidents", "with identities", "broke a law", "their seeds", "CPU of one")
 
 Row = dict[str, t.Any]
 
@@ -40,34 +56,43 @@ def engine() -> str:
     return digest.hexdigest()[:12]
 
 
-def next_first(rows: t.Sequence[Row], shell: str) -> int:
-    """The first seed of the next piece. No seed is played twice, whatever became of the engine."""
+def next_piece(rows: t.Sequence[Row], shell: str) -> tuple[Kind, int]:
+    """The kind and the first seed of the next piece. No seed is played twice, whatever became of the engine."""
     mine = [row for row in rows if row["shell"] == shell]
-    begin = BEGINS[shell] + KINDS[len(mine) % len(KINDS)]
+    kind = KINDS[len(mine) % len(KINDS)]
+    begin = BEGINS[shell] + kind.first
     # Each kind has a thousand million seeds, and a campaign begins above the first hundred million of them.
-    ends = [row["first"] + row["incidents"] for row in mine if 0 <= row["first"] - begin < WITNESSED - BEGINS[shell]]
-    return max(ends, default=begin)
+    ends = [_end(row) for row in mine if 0 <= row["first"] - begin < WITNESSED - BEGINS[shell]]
+    return kind, max(ends, default=begin)
+
+
+def _end(row: Row) -> int:
+    """The seed after the last one of a piece. Older pieces pass no seeds over, and do not name it."""
+    return int(row.get("end", row["first"] + row["incidents"]))
 
 
 def play_on(incidents: int, shell: str, jobs: int, store: Store = STORE) -> t.Iterator[Row]:
     """Play so many more incidents; yields each piece once it is in the store. A piece that was interrupted is played again."""
     rows, of_piece = store.rows(), min(incidents, INCIDENTS[shell])
-    plan: list[tuple[int, int]] = []
-    while sum(count for _first, count in plan) < incidents:
-        planned = [{"shell": shell, "first": first, "incidents": count} for first, count in plan]
-        plan.append((next_first([*rows, *planned], shell), of_piece))
-    origin, began, results = _origin(), time.monotonic(), played([seeds_from(*each) for each in plan], jobs, shell)
-    for first, count in plan:
+    planned: list[Row] = []
+    plan: list[t.Sequence[int]] = []
+    while of_piece * len(plan) < incidents:
+        kind, first = next_piece([*rows, *planned], shell)
+        seeds = seeds_from(first, of_piece, kind.nodes)
+        plan.append(seeds)
+        planned.append(
+            {"shell": shell, "first": first, "end": seeds[-1] + 1, "nodes": kind.nodes, "incidents": of_piece}
+        )
+    origin, began, results = _origin(), time.monotonic(), played(plan, jobs, shell)
+    for piece in planned:
         done = Played(0, [], 0.0)
         for part in results:
             done = done.plus(part)
-            if done.incidents >= count:
+            if done.incidents >= of_piece:
                 break
         row = {
             **origin,
-            "shell": shell,
-            "first": first,
-            "incidents": count,
+            **piece,
             "violations": len(done.found),
             "failing": [each.seed for each in done.found],
             "cpu_s": round(done.cpu, 1),
@@ -87,10 +112,11 @@ def totals(rows: t.Iterable[Row]) -> str:
     for (digest, shell), pieces in found.items():
         sums = {name: sum(row[name] for row in pieces) for name in ("incidents", "violations", "cpu_s")}
         seeds = ", ".join(str(seed) for row in pieces for seed in row["failing"]) or "–"
+        moving = sum(row["incidents"] for row in pieces if row["first"] >= IDENTITIES)
         cpu = f"{1000 * sums['cpu_s'] / sums['incidents']:.0f} ms"
-        body.append([digest, pieces[0]["commit"], shell, f"{sums['incidents']:,}", sums["violations"], seeds, cpu])
-    head = ["engine", "first commit", "shell", "incidents", "broke a law", "their seeds", "CPU of an incident"]
-    return table(head, body)
+        counts = [f"{count:,}" for count in (sums["incidents"], moving)]
+        body.append([digest, pieces[0]["commit"], shell, *counts, sums["violations"], seeds, cpu])
+    return table(HEAD, body)
 
 
 def renewed(page: str, rows: t.Iterable[Row]) -> str:

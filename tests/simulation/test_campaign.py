@@ -30,15 +30,24 @@ def piece(shell=FAST, first=1, incidents=10, violations=0, failing=(), engine="e
 
 
 def test_no_seed_of_a_campaign_is_played_twice_and_each_kind_has_its_share():
-    rows = []
-    for _number in range(40):
-        rows.append(piece(REAL, pieces.next_first(rows, REAL), 200))
-    seeds = [seed for row in rows for seed in range(row["first"], row["first"] + 200)]
-    assert len(set(seeds)) == len(seeds) == 8000
+    rows, sizes = [], []
+    for _number in range(80):
+        kind, first = pieces.next_piece(rows, REAL)
+        end = first + (150 if kind.nodes else 100)  # a third of these seeds have larger clusters, and are passed over
+        rows.append({**piece(REAL, first, 100), "end": end})
+        sizes.append(kind.nodes)
+    spans = sorted((row["first"], row["end"]) for row in rows)
+    assert all(end <= first for (_first, end), (first, _end) in itertools.pairwise(spans))
     borders = (0, WITNESSED, EARLY, SERVED, IDENTITIES, SYNCED, 2 * SYNCED)
-    played = [sum(kind <= seed < end for seed in seeds) for kind, end in itertools.pairwise(borders)]
-    assert played == [1600, 800, 800, 800, 3200, 800]
-    assert pieces.next_first(rows, FAST) == pieces.BEGINS[FAST]
+    played = [sum(kind <= row["first"] < end for row in rows) for kind, end in itertools.pairwise(borders)]
+    assert played == [2, 2, 2, 2, 64, 8]
+    assert sizes.count(None) == 10 and set(sizes) == {2, None}
+    assert pieces.next_piece(rows, FAST)[1] == pieces.BEGINS[FAST]
+
+
+def test_a_piece_that_names_no_end_has_passed_no_seed_over():
+    kind, first = pieces.next_piece([piece(REAL, pieces.BEGINS[REAL] + IDENTITIES, 200)], REAL)
+    assert (kind, first) == (pieces.Kind(IDENTITIES), pieces.BEGINS[REAL] + IDENTITIES + 200)
 
 
 def test_a_campaign_goes_on_where_it_ended(tmp_path, monkeypatch):
@@ -46,15 +55,17 @@ def test_a_campaign_goes_on_where_it_ended(tmp_path, monkeypatch):
     store = Store(tmp_path / "simulation.jsonl", ("shell", "first", "engine"))
     first, second = (list(pieces.play_on(count, FAST, 1, store)) for count in (4, 2))
     begin = pieces.BEGINS[FAST]
-    assert [row["first"] for row in (*first, *second)] == [begin, begin + IDENTITIES, begin + IDENTITIES + 2]
+    assert [row["first"] for row in (*first, *second)] == [begin, begin + IDENTITIES, first[1]["end"]]
+    assert all(row["end"] - row["first"] >= row["incidents"] and row["nodes"] == 2 for row in store.rows())
     assert [(row["incidents"], row["violations"]) for row in store.rows()] == [(2, 0)] * 3
     assert {row["engine"] for row in store.rows()} == {pieces.engine()}
 
 
 def test_the_total_adds_pieces_of_one_engine_and_names_what_broke_a_law():
-    rows = [piece(), piece(first=11, violations=1, failing=(13,)), piece(engine="e2"), piece(REAL)]
+    moving = piece(first=IDENTITIES + 11, violations=1, failing=(13,))
+    rows = [piece(), moving, piece(engine="e2"), piece(REAL)]
     lines = pieces.totals(rows).splitlines()[2:]
-    assert lines[0] == "| e1 | c1 | fast | 20 | 1 | 13 | 100 ms |"
+    assert lines[0] == "| e1 | c1 | fast | 20 | 10 | 1 | 13 | 100 ms |"
     assert [line.split(" | ")[:4] for line in lines[1:]] == [["| e2", "c1", FAST, "10"], ["| e1", "c1", REAL, "10"]]
 
 

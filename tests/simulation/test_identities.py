@@ -12,7 +12,7 @@ from nat_failover.policy import identities as identities_policy
 
 from .cloud import interface
 from .identities import allocation, private
-from .incidents import IDENTITIES
+from .incidents import IDENTITIES, play
 from .machines import die
 from .service import Service
 from .shipping.process import Process
@@ -20,6 +20,7 @@ from .test_simulation import simulate
 from .world import Traits, World
 
 INCIDENTS, OF_SHIPPING = 100, 20
+TABLE_DELETED = 4130001685  # a seed
 LONG = 60.0  # seconds: a death, a fence, a start and the way back
 SHELLS = [pytest.param(Service, id="fast"), pytest.param(Process, id="shipping")]
 
@@ -34,6 +35,12 @@ def test_no_incident_of_an_identity_breaks_a_law():
 def test_nor_does_one_of_the_shipping_shell():
     result, words = simulate("--incidents", OF_SHIPPING, "--first", IDENTITIES)
     assert result["incidents"] == OF_SHIPPING and result["violations"] == 0, words
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_address_does_not_follow_a_route_whose_table_was_deleted(shell):
+    """The answer to a write of such a route is a "no". In this incident a node takes the claims of one that drains by a reading from before."""
+    play(TABLE_DELETED, shell)
 
 
 class Played(t.NamedTuple):
