@@ -12,7 +12,7 @@ from pathlib import Path
 from . import pieces
 from .broken import BROKEN
 from .campaign import campaign, hunts
-from .fastest import WARM, become
+from .fastest import WARM, become, tune
 from .incidents import play, story
 from .shells import FAST, REAL, shell_of
 from .violation import Violation
@@ -65,6 +65,7 @@ def main() -> int:
     if arguments.nodes is not None and (arguments.campaign or arguments.broken):
         parser.error("--nodes: --campaign and --broken choose their clusters themselves")
     become(arguments.incidents, WARM[arguments.shell])
+    tune()  # the seeds of a campaign are chosen by the size of their clusters, which is drawn
     if arguments.campaign:
         return _campaign(arguments)
     return _broken(arguments) if arguments.broken else _many(arguments)
