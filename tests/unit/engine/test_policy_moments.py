@@ -246,6 +246,22 @@ def test_claims_of_a_node_that_hands_over_move_by_the_last_reading_and_by_no_old
     assert (plan.refresh == NOW - 8) == (not moves), "one that is held back is read again, and no other"
 
 
+@pytest.mark.parametrize(("before", "written"), [(0.0, True), (0.125, False)])
+@pytest.mark.parametrize("kind", ["adopt", "return"])
+def test_a_reading_from_before_a_freeze_of_this_node_writes_nothing_that_can_wait(kind, before, written):
+    """While this node slept an operator may have edited the route, and no clock says for how long it slept (L10)."""
+    case = Case(**{"return": {"after_s": 1}})
+    home = PEER if kind == "adopt" else ME
+    case.point(home, "eni-" + PEER)
+    if kind == "adopt":
+        case.heard[PEER] = replace(case.heard[PEER], report=Report(DRAINING, True))
+    case.routes[case.claim(home)] = replace(case.routes[case.claim(home)], read_at=NOW - 2 - before)
+    case.memory = replace(case.memory, awake_since=NOW - 2)
+    plan = case.decide()
+    assert routes(plan) == ([(kind, home)] if written else [])
+    assert (plan.refresh == NOW - 2) != written
+
+
 @pytest.mark.parametrize("verdict", ["failed", "sick"])
 def test_claims_of_a_node_that_does_not_forward_do_not_wait_for_a_newer_reading(verdict):
     case = Case()

@@ -14,7 +14,8 @@ claims back by the rules of a return (L7).
 
 from __future__ import annotations
 
-from .case import AnyCase, PeerCase
+from . import readings
+from .case import PeerCase
 from .suspicion import silent_since
 
 
@@ -23,7 +24,7 @@ def may_judge(case: PeerCase) -> bool:
     view = case.instance
     if not case.config.takeover.early or view is None or not view.instance_id:
         return False
-    return view.read_at >= oldest(case) and not _spent(case)
+    return view.read_at >= readings.polled(case) and not _spent(case)
 
 
 def is_unread(case: PeerCase) -> bool:
@@ -36,15 +37,7 @@ def is_unread(case: PeerCase) -> bool:
 
 def covers(case: PeerCase, read_at: float) -> bool:
     """Whether a failed peer's route may be taken by a reading from before its silence."""
-    return _judged_early(case) and read_at >= oldest(case)
-
-
-def oldest(case: AnyCase) -> float:
-    """The moment from which on a reading counts for an early takeover.
-
-    It is one poll ago. A reading from before a freeze of this node leads to no conclusion (L10).
-    """
-    return max(case.evidence.now - case.config.ec2.reading_age, case.memory.awake_since)
+    return _judged_early(case) and read_at >= readings.polled(case)
 
 
 def _judged_early(case: PeerCase) -> bool:

@@ -1,22 +1,28 @@
 # Copyright (c) 2026, aws_ha.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The age of a reading of EC2 that a write may rest on where nothing is lost meanwhile. Pure.
+"""The age of a reading of EC2 that a write may rest on. Pure.
 
-An operator may have edited a route or an Elastic IP since (L8). ``early.py`` holds the age for a
-takeover before EC2 has answered.
+An operator may have edited a route or an Elastic IP since (L8). A reading from before a freeze of
+this node leads to no conclusion (L10).
 """
 
 from __future__ import annotations
 
 from ..model.evidence import HEALTHY
 from ..model.plan import SetRoute
-from .case import Case
+from .case import AnyCase, Case
 
 
-def recent(case: Case) -> float:
+def recent(case: AnyCase) -> float:
     """The moment since which a reading is recent, where nothing is in a hurry."""
-    return case.evidence.now - case.config.ec2.connect_timeout - case.config.ec2.read_timeout
+    ec2 = case.config.ec2
+    return max(case.evidence.now - ec2.connect_timeout - ec2.read_timeout, case.memory.awake_since)
+
+
+def polled(case: AnyCase) -> float:
+    """The moment since which a reading is that of the last poll, and the poll's call."""
+    return max(case.evidence.now - case.config.ec2.reading_age, case.memory.awake_since)
 
 
 def hold_stale_routes(case: Case, routes: tuple[SetRoute, ...]) -> tuple[tuple[SetRoute, ...], float | None]:
@@ -40,7 +46,7 @@ def _oldest(case: Case, action: SetRoute) -> float:
     if action.kind == "return":
         return recent(case)
     if action.kind == "adopt" and _hands_over(case, case.owners.get(action.before.target or "")):
-        return case.evidence.now - case.config.ec2.reading_age
+        return polled(case)
     return float("-inf")
 
 
