@@ -34,7 +34,7 @@ class Laws(DecisionLaws, FenceLaws):
         super().__init__(timeline, network, cloud, table, hosts)
         self.writes: dict[Claim, deque[float]] = {}
         self.moves: dict[str, deque[float]] = {}  # Elastic IP -> when nodes moved it
-        self.wrote_at: dict[tuple[str, Claim], float] = {}  # (node, claim) -> its last write of the route
+        self.wrote_at: dict[tuple[str, str], float] = {}  # (node, route) -> its last write, whatever home its tag names
         for host in hosts.values():
             host.decided = self.decided
         cloud.watch = self.called
@@ -95,7 +95,7 @@ class Laws(DecisionLaws, FenceLaws):
         moves, now = self.moves.setdefault(allocation, deque()), self.timeline.now
         decided, after = self.promised.get((caller, allocation), (0.0, ()))
         for claim in after:
-            if self.wrote_at.get((caller, claim), -1.0) < decided:
+            if self.wrote_at.get((caller, str(claim)), -1.0) < decided:
                 self.break_("address", f"{caller} moves {allocation} before the route {claim}, which it comes after")
         moves.append(now)
         while now - moves[0] > HOUR:
@@ -110,7 +110,7 @@ class Laws(DecisionLaws, FenceLaws):
         self.written_at[claim] = now
         if caller not in self.hosts:
             return
-        self.wrote_at[caller, claim] = now
+        self.wrote_at[caller, str(claim)] = now
         writes = self.writes.setdefault(claim, deque())
         writes.append(now)
         while now - writes[0] > HOUR:

@@ -208,9 +208,11 @@ class Service(Hosted):
         self.soon(seconds, lambda: self._tick() if number == self._next_tick else None)
 
     def _tick(self) -> None:
-        """Decide, if a clock of the policy has run out or a heartbeat is late; otherwise the decision would be the one before."""
+        """Decide, if a clock of the policy has run out, a heartbeat is late or this node has slept; otherwise the decision would be the one before."""
         now, late = self.timeline.now, self._late()
-        if now < self.alarm and late > now:
+        before = self.memory.last_tick if self.ticked is None else self.ticked
+        slept = before is not None and now - before > self.config.heartbeat.silent_after / 2
+        if now < self.alarm and late > now and not slept:
             self.ticked = now
             self._sleep(late)
         else:
