@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab import priority
 from lab.fabric import netns
 from lab.stream import Stream
 from lab.traffic.driver import SENDERS, Flow, Seen, Traffic, changes
@@ -21,6 +22,7 @@ EVERY_S = 0.004  # between two new connections
 RATE = 2000.0  # of the held connections, which send within ten seconds
 LIMIT_S = 60.0
 CALM_S = 2.0  # before an event, and after its last trace
+ASIDE_S = 0.3  # after an event, before the held connections send: 2,000 packets a second are no part of its gap
 PATIENCE_S = (
     16.0  # a keepalive of the client after 5 s, and a retransmission of the server up to twice as late (RFC 6298)
 )
@@ -62,7 +64,7 @@ class Scene:
         """Until an Elastic IP that moves has arrived, and the fate of each flow whose client sends is known."""
         time.sleep(self.delay_s * 1.5 + CALM_S)
         end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end and not ended(self.traffic.seen()):
+        while time.monotonic() < end and not ended(self.traffic.flows()):
             time.sleep(0.2)
 
     def written(self, node: str) -> float:
@@ -78,7 +80,8 @@ class Scene:
         """A command of the service on the node."""
         if not isinstance(self.contender, Ours):
             raise TypeError(f"{type(self.contender).__name__} knows no order {words[0]}")
-        done = self.contender.cluster.run(DIES, *words)
+        with priority.ordinary():
+            done = self.contender.cluster.run(DIES, *words)
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
 
@@ -185,9 +188,10 @@ def measure(contender: Contender, case: str, delay_s: float, held: int, folder: 
         traffic = more.enter_context(Traffic(client.popen, lab.names, every_s=EVERY_S, held=held))
         other.wait_for_answer()
         scene = Scene(contender, traffic, delay_s, more)
-        scene.wait("all flows began", lambda: all(flow.count > 10 for flow in traffic.seen().flows.values()))
+        scene.wait("all flows began", lambda: all(flow.count > 10 for flow in traffic.flows().values()))
         time.sleep(CALM_S)
         CASES[case](scene)
+        time.sleep(ASIDE_S)
         asked = traffic.ask_held(RATE)
         scene.rest()
         seen = traffic.seen()
@@ -206,9 +210,9 @@ def measure(contender: Contender, case: str, delay_s: float, held: int, folder: 
     }
 
 
-def ended(seen: Seen) -> bool:
+def ended(flows: Mapping[str, Flow]) -> bool:
     """Whether the fate of each flow whose client sends is known."""
-    return all(flow.error or flow.alive(0.5) for name, flow in seen.flows.items() if name in SENDERS)
+    return all(flow.error or flow.alive(0.5) for name, flow in flows.items() if name in SENDERS)
 
 
 def _flow(flow: Flow, at: float) -> Row:

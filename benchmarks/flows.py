@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab import priority
 from lab.traffic.driver import SENDERS, TCP
 
 from . import flow_cases
@@ -53,10 +54,12 @@ def plan(quick: bool) -> Iterator[Key]:
 def measure(key: Key) -> Row:
     """The flows of one event, in a lab of its own."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    priority.take(priority.ACTING)
     try:
         with running(key["contender"], folder, flow_cases.return_s(key["case"])) as contender:
             row = flow_cases.measure(contender, key["case"], key["delay_s"], key["held"], folder)
     finally:
+        priority.take(priority.ORDINARY)
         shutil.rmtree(folder, ignore_errors=True)
     return {"asked": row.pop("held"), **row}
 

@@ -15,6 +15,7 @@ from typing import Any
 from .. import pythons
 from ..fabric.names import INTERNET, Names
 from ..fabric.network import INTERNET_NS
+from .words import ALL, FLOWS
 
 ROOT = Path(__file__).resolve().parents[2]
 TCP = ("echo", "push", "down", "pull", "up")
@@ -87,6 +88,12 @@ class Seen:
         return max((two - one for one, two in itertools.pairwise(times) if two > since), default=0.0) * 1000
 
 
+def _flows(found: dict[str, Any]) -> dict[str, Flow]:
+    return {
+        name: Flow(**{**each, "gaps": [tuple(gap) for gap in each["gaps"]]}) for name, each in found["flows"].items()
+    }
+
+
 class Traffic:
     """Running traffic. ``spawn`` starts a command on the client's host (``Host.popen``). Use it as a context manager.
 
@@ -126,12 +133,12 @@ class Traffic:
 
     def seen(self) -> Seen:
         """All that was seen so far."""
-        found = self._ask(self._client, "seen")
-        flows = {
-            name: Flow(**{**each, "gaps": [tuple(gap) for gap in each["gaps"]]})
-            for name, each in found["flows"].items()
-        }
-        return Seen(flows, [Opened(*each) for each in found["fresh"]])
+        found = self._ask(self._client, ALL)
+        return Seen(_flows(found), [Opened(*each) for each in found["fresh"]])
+
+    def flows(self) -> dict[str, Flow]:
+        """The flows alone: a question that hardly disturbs them."""
+        return _flows(self._ask(self._client, FLOWS))
 
     def ask_held(self, rate: float) -> dict[str, float]:
         """Let each held connection send once, so many a second: how many there are, are alive, were reset, the longest echo."""

@@ -6,8 +6,9 @@ from __future__ import annotations
 # Ports of the lab's internet server that nothing else has.
 ECHO, PUSH, DOWN, PULL, UP, ONCE = 9001, 9002, 9003, 9004, 9005, 9006
 PORTS = {"echo": ECHO, "push": PUSH, "down": DOWN, "pull": PULL, "up": UP}
-EVERY_S = 0.01  # between two messages of a flow
-STEP = 20_000  # octets of a download or upload in that time: 16 Mbit/s
+ALL, FLOWS = "all", "flows"  # questions for a client
+EVERY_S = 0.005  # between two messages of a flow
+STEP = 10_000  # octets of a download or upload in that time: 16 Mbit/s
 # The length of the pattern is a prime number, so what is lost, repeated or moved by any whole block does not fit.
 _PATTERN = bytes(range(251)) * (2 * (1 << 18) // 251)
 LONGEST = 1 << 18
