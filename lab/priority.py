@@ -23,7 +23,7 @@ def take(place: int) -> None:
 
 @contextlib.contextmanager
 def ordinary() -> Iterator[None]:
-    """What starts in here has no place before others, like a command that an operator types."""
+    """Processes that start in here have no place before others, like a command that an operator types."""
     before = os.sched_getparam(0).sched_priority
     take(ORDINARY)
     try:
