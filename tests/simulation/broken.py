@@ -10,7 +10,6 @@ from nat_failover.model.settings import Config
 from nat_failover.observe import service_check
 from nat_failover.policy import (
     address_order,
-    early,
     fence_lock,
     fitness,
     heirs,
@@ -141,7 +140,7 @@ BROKEN: t.Mapping[str, tuple[str, t.Callable[[], patches.Patches]]] = {
     ),
     "trusts old readings": (
         "takes a route early, however old the reading is that it rests on (L8, L10)",
-        lambda: [patches.patched(early, "oldest", lambda case: float("-inf"))],
+        lambda: [patches.patched(readings, "polled", lambda case: float("-inf"))],
     ),
     "trusts the wall clock": ("measures silence with a clock that somebody sets (L10)", patches.wall_clock),
     "ignores a pause": (
