@@ -80,7 +80,7 @@ class Scene:
         """A command of the service on the node."""
         if not isinstance(self.contender, Ours):
             raise TypeError(f"{type(self.contender).__name__} knows no order {words[0]}")
-        with priority.ordinary():
+        with priority.at(priority.ORDINARY):  # an operator types it
             done = self.contender.cluster.run(DIES, *words)
         if done.returncode != 0:
             raise RuntimeError(done.stderr)

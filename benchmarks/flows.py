@@ -54,12 +54,13 @@ def plan(quick: bool) -> Iterator[Key]:
 def measure(key: Key) -> Row:
     """The flows of one event, in a lab of its own."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    priority.take(priority.ACTING)
     try:
-        with running(key["contender"], folder, flow_cases.return_s(key["case"])) as contender:
+        with (
+            priority.at(priority.ACTING),
+            running(key["contender"], folder, flow_cases.return_s(key["case"])) as contender,
+        ):
             row = flow_cases.measure(contender, key["case"], key["delay_s"], key["held"], folder)
     finally:
-        priority.take(priority.ORDINARY)
         shutil.rmtree(folder, ignore_errors=True)
     return {"asked": row.pop("held"), **row}
 

@@ -22,10 +22,10 @@ def take(place: int) -> None:
 
 
 @contextlib.contextmanager
-def ordinary() -> Iterator[None]:
-    """Processes that start in here have no place before others, like a command that an operator types."""
+def at(place: int) -> Iterator[None]:
+    """This thread has such a place in here, and so have processes that it starts. Afterwards it has the one of before."""
     before = os.sched_getparam(0).sched_priority
-    take(ORDINARY)
+    take(place)
     try:
         yield
     finally:

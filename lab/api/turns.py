@@ -22,7 +22,7 @@ class Turns:
 
     @contextmanager
     def turn(self, reads: bool) -> Iterator[None]:
-        """A reading begins when no write is under way, and in any case after ``PATIENCE_S``."""
+        """A reading begins after ``GRACE_S``, when no write is under way, and in any case ``PATIENCE_S`` later."""
         if reads:
             time.sleep(GRACE_S)
             with self._changed:

@@ -65,7 +65,7 @@ def main() -> int:
     if arguments.nodes is not None and (arguments.campaign or arguments.broken):
         parser.error("--nodes: --campaign and --broken choose their clusters themselves")
     become(arguments.incidents, WARM[arguments.shell])
-    tune()  # the seeds of a campaign are chosen by the size of their clusters, which is drawn
+    tune()  # here, where the sizes of clusters are drawn from their seeds, and in the processes that play, which are forks
     if arguments.campaign:
         return _campaign(arguments)
     return _broken(arguments) if arguments.broken else _many(arguments)

@@ -39,7 +39,7 @@ def tune() -> None:
     if platform.python_implementation() != "PyPy":
         return
     random._sha512 = hashlib.sha512  # type: ignore[attr-defined]  # for seeds that are texts; its own is written in Python
-    Memory.updated = _updated  # type: ignore[method-assign]
+    Memory.updated = updated  # type: ignore[method-assign]
 
 
 # A constructor with each field by its name, which PyPy compiles well: a copy of ``__dict__`` takes it ten times as long as CPython.
@@ -50,7 +50,7 @@ _copy: t.Callable[[Memory, t.Callable[[str, t.Any], t.Any]], Memory] = eval(  # 
 )
 
 
-def _updated(self: Memory, **changes: t.Any) -> Memory:
+def updated(self: Memory, **changes: t.Any) -> Memory:
     """``Memory.updated``."""
     for name, value in changes.items():
         old = getattr(self, name)

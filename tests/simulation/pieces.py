@@ -33,7 +33,7 @@ class Kind(t.NamedTuple):
     nodes: int | None = 2
 
 
-# Of ten incidents nine have identities. One of ten has a cluster of any size, which costs five times as much.
+# Of ten incidents nine have identities. One of eight has a cluster of any size, which costs five times as much.
 ALONE = (Kind(0), Kind(WITNESSED, None), Kind(EARLY), Kind(SERVED))
 KINDS = tuple(
     kind

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import typing as t
 
-from . import fastest
 from .service import Service
 
 REAL, FAST = "real", "fast"
@@ -22,7 +21,6 @@ def shell_of(name: str) -> t.Callable[..., t.Any]:
 
 def prepare(shell: str) -> None:
     """Make this process, which does nothing else, a cheaper player of a shell."""
-    fastest.tune()
     if shell != FAST:
         from .shipping.tuning import tune
 

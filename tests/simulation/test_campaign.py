@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 import itertools
 
 import pytest
 
 from benchmarks.store import Store
+from nat_failover.model.memory import Memory
 
 from . import pieces
+from .fastest import updated
 from .shape import EARLY, IDENTITIES, SERVED, SYNCED, WITNESSED
 from .shells import FAST, REAL
 from .shipping.tuning import digest
@@ -72,6 +75,13 @@ def test_the_total_adds_pieces_of_one_engine_and_names_what_broke_a_law():
 def test_the_page_shows_the_present_totals():
     page = pieces.PAGE.read_text(encoding="utf-8")
     assert page == pieces.renewed(page, pieces.STORE.rows()), "docs/safety.md is old: ./dev simulate --total"
+
+
+@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Memory)])
+def test_the_memory_of_a_tuned_process_is_copied_as_by_the_engine(name):
+    memory = Memory(awake_since=1.0)
+    assert updated(memory, **{name: "new"}) == memory.updated(**{name: "new"}) != memory
+    assert updated(memory, **{name: getattr(memory, name)}) is memory
 
 
 @pytest.mark.parametrize("length", [1, 32, 64, 65, 200])
